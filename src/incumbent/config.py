@@ -1,0 +1,339 @@
+"""The frozen configuration tree, from ``incumbent.toml`` and the environment (``INCUMBENT_SERVICE__PORT=8001``).
+
+Everything is validated at once: every mistake with its key path, an unknown key with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.sources import InitSettingsSource
+
+from incumbent.errors import ConfigError, shorten
+
+Share = Annotated[float, Field(ge=0, le=1)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
+
+
+class Part(BaseModel):
+    """Base of every section: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServiceConfig(Part):
+    """How the service listens."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes that answer requests and take events
+    clock: Literal["system", "replay"] = "system"
+    replay_start: AwareDatetime | None = None
+    secret_env: str = "INCUMBENT_SECRET"  # the variable that holds the signing secret; else a file in the directory
+    keys: dict[str, Literal["serve", "events", "read", "operate"]] = {}  # SHA-256 of an API key, in hex -> its scope
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    drain_s: Annotated[float, Field(gt=0)] = 10.0  # how long a stop may take before it is forced
+
+
+class StoresConfig(Part):
+    """Where things are kept."""
+
+    kind: str = "embedded"  # registered name of a store bundle
+    directory: Path = Path("incumbent-data")
+    durability: Literal["before_answer", "bounded"] = "bounded"
+    max_delay_ms: Annotated[int, Field(ge=1, le=1000)] = 20  # of "bounded": how long an answered impression may wait
+    buckets: Annotated[int, Field(ge=1, le=256)] = 16
+    user_ids: Literal["as_given", "hashed"] = "as_given"
+    retention_days: Annotated[int, Field(ge=1)] = 400
+    quarantine_days: Annotated[int, Field(ge=1)] = 30
+
+
+class LoopConfig(Part):
+    """How often the loop's verbs run, in seconds of the service's clock; under a replay clock, in seconds of ours."""
+
+    seal_s: Annotated[float, Field(gt=0)] = 15.0
+    live_s: Annotated[float, Field(gt=0)] = 2.0
+    attribute_s: Annotated[float, Field(gt=0)] = 600.0
+    decide_s: Annotated[float, Field(gt=0)] = 600.0
+    act_s: Annotated[float, Field(gt=0)] = 1.0
+    compact_s: Annotated[float, Field(gt=0)] = 3600.0
+    lease_s: Annotated[float, Field(gt=0)] = 30.0
+
+
+class LimitsConfig(Part):
+    """What is refused."""
+
+    body_bytes: Annotated[int, Field(ge=1024)] = 4_194_304
+    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 5_000
+    event_bytes: Annotated[int, Field(ge=256)] = 131_072
+    event_age_days: Annotated[int, Field(ge=1)] = 30  # older feedback is refused
+    event_ahead_s: Annotated[float, Field(ge=0)] = 300.0  # feedback from further ahead is refused
+    exclude_items: Annotated[int, Field(ge=0)] = 1_000  # of one request
+    context_keys: Annotated[int, Field(ge=0)] = 64
+
+
+class ModelConfig(Part):
+    """One model endpoint."""
+
+    adapter: str = "callable"  # callable, http, open_inference, or a plugin's
+    target: str  # module:function, or a URL
+    version: str = "1"
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
+    embedding_version: str | None = None
+    cost_per_request: Annotated[float, Field(ge=0)] | None = None
+    local: bool = False  # async and never blocking: may be stepped on the caller's stack
+    options: dict[str, str | int | float | bool] = {}
+
+
+class PinnedConfig(Part):
+    """An item at a fixed absolute position."""
+
+    position: Annotated[int, Field(ge=1, le=10_000)]
+    item_id: str
+    sponsored: bool = False
+
+
+class SurfaceConfig(Part):
+    """One place that shows recommendations."""
+
+    champion: str
+    k_max: Annotated[int, Field(ge=1, le=1_000)] = 200
+    depth: Annotated[int, Field(ge=1, le=1_000)] = 200
+    deadline_ms: Annotated[int, Field(ge=5, le=60_000)] = 150
+    fallback: tuple[str, ...] = ()
+    filler: bool = False
+    strict: bool = False
+    pinned: tuple[PinnedConfig, ...] = ()
+
+
+class StageConfig(Part):
+    """One step of the ramp and what it takes to leave it."""
+
+    stage: Literal["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50"]
+    share: Share
+    min_units: Annotated[int, Field(ge=0)] = 100  # matured units of the experiment
+    min_days: Annotated[float, Field(ge=0)] = 1.0  # in this stage
+
+
+DEFAULT_STAGES = (
+    StageConfig(stage="shadow", share=0.0, min_units=0),
+    StageConfig(stage="canary", share=0.01),
+    StageConfig(stage="ramp_5", share=0.05),
+    StageConfig(stage="ramp_10", share=0.10),
+    StageConfig(stage="ramp_25", share=0.25),
+    StageConfig(stage="ramp_50", share=0.50),
+)
+
+
+class GuardrailConfig(Part):
+    """Something that must not get worse, compared per stage between the interleave lane and the holdout.
+
+    `margin` is the loss that is tolerated, relative to the holdout for revenue and conversion, absolute for rates,
+    in milliseconds for latency; it and the measured harm apply to effect / share.
+    """
+
+    metric: Literal["revenue_per_user_day", "conversion_per_user_day", "error_rate", "timeout_rate", "latency_ms"]
+    margin: Annotated[float, Field(gt=0)]
+    required: bool = True  # PROMOTE needs it shown to be no worse than -margin
+    hard_limit: float | None = None  # an SLO: the plain estimate over it rolls back at once (rates and latency only)
+
+
+DEFAULT_GUARDRAILS = (
+    GuardrailConfig(metric="revenue_per_user_day", margin=0.05),
+    GuardrailConfig(metric="error_rate", margin=0.01, hard_limit=0.2),
+    GuardrailConfig(metric="latency_ms", margin=50.0, hard_limit=1000.0),
+)
+
+
+class ExperimentConfig(Part):
+    """One candidate against the champion of one surface. Frozen when the experiment starts."""
+
+    surface: str
+    candidate: str
+    salt: str | None = None  # the experiment's name where it is not set
+    policy: str = "pair_draft"
+    rule: str = "sequential"
+    coin: Literal["round", "list"] = "round"
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    lane_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    segment: dict[str, tuple[str, ...]] = {}
+    attribution: Literal["impression", "last_touch", "first_touch", "all_touch", "share"] = "last_touch"
+    skip_neutral: bool = False
+    attribution_window_days: Annotated[float, Field(gt=0, le=90)] = 7.0
+    maturity_window_days: Annotated[float, Field(gt=0, le=180)] = 7.0
+    actions: dict[Literal["view", "click", "add_to_cart", "purchase"], float] = {"purchase": 1.0}
+    outcome: Literal["count", "value"] = "count"  # what a credited action weighs: 1, or its value in minor units
+    currency: str | None = None  # of values; rows of other currencies are counted and left out
+    cap: Annotated[float, Field(gt=0)] = 20.0  # |D| of a unit is winsorised here; declared before the start
+    alpha: OpenShare = 0.05
+    tuning_units: Annotated[int, Field(ge=10)] = 2_000  # n*: where the confidence sequence is tightest
+    delta_min: Annotated[float, Field(ge=0)] = 0.01  # the smallest net preference that would be worth a promotion
+    min_units: Annotated[int, Field(ge=2)] = 500
+    min_look_units: Annotated[int, Field(ge=2)] = 100
+    min_days: Annotated[float, Field(ge=0)] = 7.0
+    max_days: Annotated[float, Field(gt=0)] = 90.0
+    back_test_share: Share = 0.95  # share after promotion: 1 - it keeps testing the old champion
+    stages: tuple[StageConfig, ...] = DEFAULT_STAGES
+    guardrails: tuple[GuardrailConfig, ...] = DEFAULT_GUARDRAILS
+
+
+class Config(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="INCUMBENT_", env_nested_delimiter="__", validate_default=True,
+    )
+
+    service: ServiceConfig = ServiceConfig()
+    stores: StoresConfig = StoresConfig()
+    loop: LoopConfig = LoopConfig()
+    limits: LimitsConfig = LimitsConfig()
+    models: dict[Name, ModelConfig] = {}
+    surfaces: dict[Name, SurfaceConfig] = {}
+    experiments: dict[Name, ExperimentConfig] = {}
+    delisted: tuple[str, ...] = ()
+    groups: dict[str, str] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(init_settings, InitSettingsSource)
+        return env_settings, init_settings  # the environment wins over the file, which arrives as init values
+
+    @model_validator(mode="after")
+    def _references(self) -> Config:
+        problems = [*self._name_problems(), *self._experiment_problems()]
+        if self.service.clock == "replay" and self.service.replay_start is None:
+            problems.append("service.replay_start: needed under clock = \"replay\". Expected a time with a zone.")
+        if problems:
+            raise ValueError("\x1e".join(problems))
+        return self
+
+    def _name_problems(self) -> list[str]:
+        wanted: list[tuple[str, str, Any]] = [
+            (f"surfaces.{n}.champion", s.champion, self.models) for n, s in self.surfaces.items()
+        ]
+        for name, experiment in self.experiments.items():
+            wanted.append((f"experiments.{name}.surface", experiment.surface, self.surfaces))
+            wanted.append((f"experiments.{name}.candidate", experiment.candidate, self.models))
+        return [f"{path}: not configured. Got {shorten(got)}. Expected {_choices(got, known)}"
+                for path, got, known in wanted if got not in known]
+
+    def _experiment_problems(self) -> list[str]:
+        problems = []
+        for name, experiment in self.experiments.items():
+            path = f"experiments.{name}"
+            surface = self.surfaces.get(experiment.surface)
+            if surface is not None and surface.champion == experiment.candidate:
+                problems.append(f"{path}.candidate: is the champion itself. Got {experiment.candidate!r}.")
+            if experiment.maturity_window_days < experiment.attribution_window_days:
+                problems.append(f"{path}.maturity_window_days: shorter than the attribution window. Got "
+                                f"{experiment.maturity_window_days:g}. Expected >= "
+                                f"{experiment.attribution_window_days:g}.")
+            if not experiment.stages or [s.share for s in experiment.stages] != sorted(
+                    s.share for s in experiment.stages):
+                problems.append(f"{path}.stages: shares must not fall along the ramp.")
+            if experiment.holdout == 0 and any(
+                    g.metric.endswith("user_day") and g.required for g in experiment.guardrails):
+                problems.append(f"{path}.holdout: 0 leaves guardrails against the holdout without a comparison. "
+                                "Hint: set holdout = 0.1, or required = false on them.")
+        return problems
+
+
+def _choices(got: str, known: Any) -> str:
+    near = difflib.get_close_matches(got, list(known), n=1)
+    listed = ", ".join(sorted(map(str, known))) or "none is"
+    return f"one of {listed}." + (f" Hint: did you mean {near[0]!r}?" if near else "")
+
+
+def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None) -> Config:
+    """The configuration of a TOML file (``incumbent.toml``), the environment on top; all mistakes in one `ConfigError`.
+
+    >>> load(overrides={"service": {"prot": 1}})
+    Traceback (most recent call last):
+    ...
+    incumbent.errors.ConfigError: the configuration has 1 mistake.
+      - service.prot: unknown key. Hint: did you mean 'port'?
+    """
+    data: dict[str, Any] = {}
+    if path is not None:
+        file = Path(path)
+        try:
+            data = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError("configuration file cannot be read", got=str(file), hint=str(error.strerror)) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError("configuration file is not TOML", got=str(file), hint=str(error)) from None
+    return parse(_merge(data, overrides or {}))
+
+
+def parse(data: dict[str, Any]) -> Config:
+    """The configuration of a plain tree, the environment on top."""
+    try:
+        return Config(**data)
+    except ValidationError as error:
+        problems = tuple(dict.fromkeys(line for item in error.errors() for line in _problem(item)))
+        many = "mistakes" if len(problems) > 1 else "mistake"
+        raise ConfigError(f"the configuration has {len(problems)} {many}", problems=problems) from None
+
+
+def _problem(item: Any) -> list[str]:
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "value_error" and not item["loc"]:
+        return str(item["ctx"]["error"]).split("\x1e")
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(item["loc"][-1]), _known(item["loc"][:-1]), n=1)
+        return [f"{path}: unknown key." + (f" Hint: did you mean {near[0]!r}?" if near else "")]
+    message = item["msg"][0].lower() + item["msg"][1:]
+    got = "" if item["type"] == "missing" else f" Got {shorten(item['input'])}."
+    return [f"{path}: {message}.{got}"]
+
+
+def _known(location: tuple[Any, ...]) -> list[str]:
+    """The keys known at a path, found by walking the model classes."""
+    model: Any = Config
+    for part in location:
+        if isinstance(part, int):
+            continue
+        fields = getattr(model, "model_fields", None)
+        if fields is None or part not in fields:
+            continue  # a free name, as of a surface
+        model = _inner(fields[part].annotation)
+    return list(getattr(model, "model_fields", ()))
+
+
+def _inner(annotation: Any) -> Any:
+    """The section class inside ``dict[str, X]`` and ``tuple[X, ...]``, or the annotation itself."""
+    for argument in getattr(annotation, "__args__", ()):
+        if isinstance(argument, type) and issubclass(argument, BaseModel):
+            return argument
+    return annotation
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in over.items():
+        out[key] = _merge(out[key], value) if isinstance(value, dict) and isinstance(out.get(key), dict) else value
+    return out
+
+
+def frozen_definition(config: Config, experiment: str) -> dict[str, Any]:
+    """An experiment's configuration as plain JSON values, for Control to keep from its start on."""
+    return config.experiments[experiment].model_dump(mode="json")
+
+
+def window_start(config: Config) -> datetime | None:
+    """Where a replay begins, None under the system clock."""
+    return config.service.replay_start if config.service.clock == "replay" else None

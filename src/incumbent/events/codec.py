@@ -1,0 +1,111 @@
+"""Events to bytes and back: JSON, MessagePack, JSON Schema. `upgrade` is the only place that knows old versions."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import msgspec
+
+from incumbent.errors import DataError
+from incumbent.events.schema import SCHEMA_VERSION, Event, Incoming
+
+_to_msgpack = msgspec.msgpack.Encoder()
+_to_json = msgspec.json.Encoder()
+_from_msgpack = msgspec.msgpack.Decoder(Event)
+_from_json = msgspec.json.Decoder(Event)
+_incoming_json = msgspec.json.Decoder(Incoming)
+_incoming_msgpack = msgspec.msgpack.Decoder(Incoming)
+
+
+def encode(event: Event) -> bytes:
+    """The event as MessagePack, the form in which the log keeps it."""
+    return _to_msgpack.encode(event)
+
+
+def encode_json(event: Event) -> bytes:
+    """The event as JSON."""
+    return _to_json.encode(event)
+
+
+def decode(data: bytes) -> Event:
+    """The event in MessagePack `data`, upgraded to the current schema; `DataError` where it is none."""
+    event: Event = _decode(data, _from_msgpack, msgspec.msgpack.decode)
+    return event
+
+
+def decode_json(data: bytes | str) -> Event:
+    """The event in JSON `data`, upgraded to the current schema; `DataError` where it is none."""
+    event: Event = _decode(data, _from_json, msgspec.json.decode)
+    return event
+
+
+def decode_incoming(data: Any, *, msgpack: bool = False) -> Incoming:
+    """An event of the kinds that come from outside (feedback, embedding, item, measurement), from one raw message."""
+    decoder, plain = (_incoming_msgpack, msgspec.msgpack.decode) if msgpack else (_incoming_json, msgspec.json.decode)
+    event: Incoming = _decode(data, decoder, plain)
+    return event
+
+
+def _decode(data: Any, decoder: Any, plain: Any) -> Any:
+    try:
+        event = decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raw = _plain(data, plain)
+        if isinstance(raw, dict) and raw.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+            return msgspec.convert(upgrade(raw), decoder.type)
+        raise _explain(error) from None
+    except msgspec.DecodeError as error:
+        raise DataError("event does not parse", got=str(error), expected="JSON or MessagePack") from None
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise DataError("event does not parse", got=str(error)) from None
+    return event if event.schema == SCHEMA_VERSION else msgspec.convert(
+        upgrade(msgspec.to_builtins(event)), decoder.type)
+
+
+def _plain(data: Any, plain: Any) -> Any:
+    try:
+        return plain(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+def _explain(error: msgspec.ValidationError) -> DataError:
+    """A msgspec message taken apart: the field is the path behind `` - at `$.``."""
+    what, _, path = str(error).partition(" - at `$")
+    return DataError(what, field=path.rstrip("`").lstrip(".") or None)
+
+
+def upgrade(raw: dict[str, Any]) -> dict[str, Any]:
+    """An event of an older schema version as one of the current version; `DataError` for versions never issued.
+
+    >>> upgrade({"type": "item", "schema": 99})
+    Traceback (most recent call last):
+    ...
+    incumbent.errors.DataError: unknown schema version. Got 99. Expected 1.
+    """
+    version = raw.get("schema", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        raise DataError("unknown schema version", got=version, expected=str(SCHEMA_VERSION), field="schema")
+    return raw
+
+
+def vector_of(vector: list[float] | str) -> list[float]:
+    """An embedding's vector as floats, from a list or from base64 of little-endian float32.
+
+    >>> vector_of("AACAPwAAAEA=")
+    [1.0, 2.0]
+    """
+    if not isinstance(vector, str):
+        return vector
+    try:
+        raw = base64.b64decode(vector, validate=True)
+        return list(struct.unpack(f"<{len(raw) // 4}f", raw))
+    except (ValueError, struct.error) as error:
+        raise DataError("vector is neither a list nor base64 float32", got=vector, field="vector") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of every event, by tag, as users validate against it."""
+    return msgspec.json.schema(Event)
