@@ -91,6 +91,9 @@ class ModelConfig(Part):
     embedding_version: str | None = None
     cost_per_request: Annotated[float, Field(ge=0)] | None = None
     local: bool = False  # async and never blocking: may be stepped on the caller's stack
+    breaker_calls: Annotated[int, Field(ge=1, le=10_000)] = 20
+    breaker_failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    breaker_cool_down_s: Annotated[float, Field(gt=0)] = 5.0
     options: dict[str, str | int | float | bool] = {}
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
-from incumbent.events.schema import Context
+from incumbent.events.plan import ModelPlan
+from incumbent.events.schema import Context, ModelStatus
 
 
 class Ask(Struct, frozen=True):
-    """What a model is asked: whose list, for which surface, how long, and what must not be in it."""
+    """What a model is asked: whose list, for which surface, and what must not be in it."""
 
     user_id: str
     surface: str
@@ -24,8 +25,27 @@ class Ask(Struct, frozen=True):
 Scored = list[tuple[str, float | None]]
 
 
+class Answer(Struct, frozen=True):
+    """What came of asking: a usable list, or the status that says why there is none."""
+
+    status: ModelStatus
+    items: list[str]
+    scores: list[float] | None
+    latency_ms: float
+    n_items: int
+    reason: str | None = None
+
+
+class ModelFailure(Exception):
+    """A model answered, but not with a list; the text becomes the answer's reason."""
+
+
+class ModelBusy(Exception):
+    """The model's own concurrency limit is reached; asking it again now would only queue."""
+
+
 class Recommender(Protocol):
-    """Best first. Order is the model's own; scores may be missing. Raises what it likes: the caller counts it."""
+    """Best first. Scores may be missing. Raises what it likes: the guard around it counts that against the model."""
 
     async def recommend(self, request: Ask, k: int) -> Scored:
         """Up to `k` items with their scores."""
@@ -34,3 +54,26 @@ class Recommender(Protocol):
     async def close(self) -> None:
         """Give connections and threads back."""
         ...
+
+
+class RecommenderFactory(Protocol):
+    """What stands behind a registered adapter name."""
+
+    def __call__(self, plan: ModelPlan) -> Recommender: ...
+
+
+def pairs(items: Any, scores: Any) -> Scored:
+    """Two parallel arrays of a wire format as scored pairs; raises `ModelFailure` where their lengths differ.
+
+    >>> pairs(["a", "b"], [0.9, 0.1])
+    [('a', 0.9), ('b', 0.1)]
+    >>> pairs(["a"], None)
+    [('a', None)]
+    """
+    if not isinstance(items, list) or not (scores is None or isinstance(scores, list)):
+        raise ModelFailure(f"items are a {type(items).__name__} and scores a {type(scores).__name__}, expected lists")
+    if scores is None:
+        return [(item, None) for item in items]
+    if len(items) != len(scores):
+        raise ModelFailure(f"{len(items)} items but {len(scores)} scores")
+    return list(zip(items, scores, strict=True))

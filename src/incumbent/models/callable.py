@@ -1,0 +1,82 @@
+"""A Python callable as a model: ``module:function``, sync (in a thread pool of its own) or async."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from incumbent.errors import ConfigError
+from incumbent.events.plan import ModelPlan
+from incumbent.models.recommender import Ask, ModelBusy, Scored
+
+
+class CallableModel:
+    """Calls ``function(request: Ask, k: int)``, which returns (item_id, score) pairs, best first.
+
+    A sync function runs in threads, at most `concurrency` at once. A thread cannot be stopped: one that hangs keeps
+    its place, and when all places hang the model is busy at once instead of queueing without end.
+    """
+
+    def __init__(self, plan: ModelPlan, function: Callable[[Ask, int], Any] | None = None) -> None:
+        self._function = function or resolve(plan.target)
+        self._async = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
+            getattr(self._function, "__call__", None))  # noqa: B004  an object with an async __call__
+        self._places = plan.concurrency
+        self._taken = 0
+        self._pool = None if self._async else ThreadPoolExecutor(plan.concurrency, f"model-{plan.name}")
+
+    async def recommend(self, request: Ask, k: int) -> Scored:
+        """The callable's own list."""
+        if self._pool is None:
+            answer: Scored = await self._function(request, k)
+            return answer
+        if self._taken >= self._places:
+            raise ModelBusy(f"all {self._places} threads are taken")
+        loop = asyncio.get_running_loop()
+        self._taken += 1
+        future = self._pool.submit(self._function, request, k)
+        future.add_done_callback(lambda done: self._give_back(loop, done))
+        scored: Scored = await asyncio.wrap_future(future)
+        return scored
+
+    def _give_back(self, loop: asyncio.AbstractEventLoop, _: Future[Any]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._free)
+
+    def _free(self) -> None:
+        self._taken -= 1
+
+    async def close(self) -> None:
+        """Let the threads go without waiting for one that hangs."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def resolve(target: str) -> Callable[..., Any]:
+    """The callable behind ``module:function`` (or ``module:object.method``).
+
+    >>> resolve("json:dumps").__name__
+    'dumps'
+    >>> resolve("json:dump5")
+    Traceback (most recent call last):
+    ...
+    incumbent.errors.ConfigError: model target cannot be loaded. Got 'json:dump5'. Expected module:function. Hint: \
+module 'json' has no attribute 'dump5'.
+    """
+    module_name, colon, path = target.partition(":")
+    try:
+        if not colon:
+            raise AttributeError("there is no colon in it")
+        found: Any = importlib.import_module(module_name)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError("model target cannot be loaded", got=target, expected="module:function",
+                          hint=str(error)) from error
+    if not callable(found):
+        raise ConfigError("model target is not callable", got=target, expected="module:function")
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,110 @@
+"""The guard around one model: deadline, concurrency limit, circuit breaker, validation. It never raises."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from incumbent import registry
+from incumbent.clock import Clock
+from incumbent.events.plan import ModelPlan
+from incumbent.events.schema import ModelStatus
+from incumbent.models.breaker import Breaker
+from incumbent.models.recommender import Answer, Ask, ModelBusy, ModelFailure, Recommender
+
+MAX_ID_CHARS = 256
+
+
+class Guarded:
+    """One model with what protects the request from it.
+
+    `admit` and `start` are the two halves of asking; `incumbent.models.both.ask_all` puts them together for several
+    models at once, each with its own deadline.
+    """
+
+    def __init__(self, plan: ModelPlan, recommender: Recommender, clock: Clock) -> None:
+        self.plan = plan
+        self.recommender = recommender
+        self.breaker = Breaker(calls=plan.breaker_calls, failure_rate=plan.breaker_failure_rate,
+                               cool_down_s=plan.breaker_cool_down_s)
+        self.running = 0
+        self.monotonic = clock.monotonic
+        self.deadline_s = plan.deadline_ms / 1000
+
+    def admit(self) -> Answer | None:
+        """None where the model may be asked now, else the answer that says why not; whoever asks counts `running`."""
+        if self.running >= self.plan.concurrency:
+            return Answer("busy", [], None, 0.0, 0, f"{self.running} requests are under way")
+        if not self.breaker.admit(self.monotonic()):
+            return Answer("open", [], None, 0.0, 0, "circuit breaker is open")
+        return None
+
+    async def start(self, request: Ask, k: int) -> Answer:
+        """Ask the model, admitted before; its failure is an answer, its cancellation is passed on."""
+        started = self.monotonic()
+        try:
+            raw = await self.recommender.recommend(request, k)
+        except ModelBusy as busy:
+            self.breaker.forget()
+            return Answer("busy", [], None, self._since(started), 0, str(busy))
+        except ModelFailure as failure:
+            return self._failed("error", started, str(failure))
+        except (Exception, SystemExit) as error:  # a model may raise anything; all of it is the model's failure
+            return self._failed("error", started, f"{type(error).__name__}: {error}")
+        checked = check_list(raw, k)
+        if isinstance(checked, str):
+            return self._failed("invalid", started, checked)
+        items, scores = checked
+        self.breaker.record(ok=True, now=self.monotonic())
+        return Answer("ok", items, scores, self._since(started), len(raw))
+
+    def timed_out(self, started: float) -> Answer:
+        """The answer of a model that did not make it in time; counts against it."""
+        elapsed_ms = self._since(started)
+        return self._failed("timeout", started, f"no answer after {elapsed_ms:.0f} ms")
+
+    def _failed(self, status: ModelStatus, started: float, reason: str) -> Answer:
+        self.breaker.record(ok=False, now=self.monotonic())
+        return Answer(status, [], None, self._since(started), 0, reason[:200])
+
+    def _since(self, started: float) -> float:
+        return (self.monotonic() - started) * 1000
+
+
+def check_list(raw: Any, k: int) -> tuple[list[str], list[float] | None] | str:
+    """A model's answer as ids and scores, cut to `k`; or the sentence that says what is wrong with it.
+
+    Scores are all there and finite, or all missing. Duplicates and order are the merge's business, not this one's.
+
+    >>> check_list([("a", 0.5), ("b", 0.25)], 10)
+    (['a', 'b'], [0.5, 0.25])
+    >>> check_list([("a", float("nan"))], 10)
+    'score of rank 1 is nan, expected a finite number'
+    """
+    if not isinstance(raw, list | tuple):
+        return f"answer is a {type(raw).__name__}, expected a list of (item_id, score)"
+    items: list[str] = []
+    scores: list[float] = []
+    unscored = 0
+    for pair in raw[:k]:
+        try:
+            item, score = pair
+        except (TypeError, ValueError):
+            return f"rank {len(items) + 1} is {str(pair)[:60]!r}, expected (item_id, score)"
+        if type(item) is not str or not item or len(item) > MAX_ID_CHARS:
+            return f"item of rank {len(items) + 1} is {str(item)[:60]!r}, expected text of 1 to {MAX_ID_CHARS} letters"
+        items.append(item)
+        if score is None:
+            unscored += 1
+        elif isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            return f"score of rank {len(items)} is {str(score)[:60]}, expected a finite number"
+        else:
+            scores.append(float(score))
+    if scores and unscored:
+        return f"{unscored} of {len(items)} items have no score, expected all or none"
+    return items, scores or None
+
+
+def build(plan: ModelPlan, clock: Clock) -> Guarded:
+    """The guarded model that a plan names; `ConfigError` or `NotFoundError` where it cannot be built."""
+    return Guarded(plan, registry.load("models", plan.adapter)(plan), clock)

@@ -1,0 +1,80 @@
+"""A model behind the Open Inference Protocol V2 (KServe, Seldon, Triton, MLServer) over REST.
+
+Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from incumbent.events.plan import ModelPlan
+from incumbent.models.http import JsonEndpoint
+from incumbent.models.recommender import Ask, ModelFailure, Scored, pairs
+
+
+class OpenInferenceModel:
+    """POSTs to ``TARGET/v2/models/MODEL/infer`` one request of the tensors user_id, k, surface, context and exclude.
+
+    Options: ``model`` (the served name; default: the model's own name), ``model_version``, ``items`` and ``scores``
+    (names of the output tensors, default ``item_ids`` and ``scores``; scores may be absent). Item ids are BYTES (or
+    INT64, which become texts) of shape [n] or [1, n]; `context` goes as one BYTES tensor of JSON.
+    """
+
+    def __init__(self, plan: ModelPlan) -> None:
+        served = plan.options.get("model", plan.name)
+        version = plan.options.get("model_version")
+        path = f"/v2/models/{served}" + (f"/versions/{version}" if version else "") + "/infer"
+        self._endpoint = JsonEndpoint(plan, plan.target.rstrip("/") + path)
+        self._items = str(plan.options.get("items", "item_ids"))
+        self._scores = str(plan.options.get("scores", "scores"))
+
+    async def recommend(self, request: Ask, k: int) -> Scored:
+        """The served model's list."""
+        body = await self._endpoint.post({"id": request.request_id, "inputs": inputs(request, k)})
+        tensors = {t.get("name"): t for t in _outputs(body)}
+        if self._items not in tensors:
+            raise ModelFailure(f"no output {self._items!r} among {sorted(map(str, tensors))}")
+        items = [i if isinstance(i, str) else str(i) if type(i) is int else i for i in _flat(tensors[self._items])]
+        return pairs(items, _flat(tensors[self._scores]) if self._scores in tensors else None)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._endpoint.close()
+
+
+def inputs(request: Ask, k: int) -> list[dict[str, Any]]:
+    """The request as V2 input tensors.
+
+    >>> [(t["name"], t["datatype"], t["shape"]) for t in inputs(Ask("u", "home", 5), 5)][:2]
+    [('user_id', 'BYTES', [1]), ('k', 'INT32', [1])]
+    """
+    return [
+        _tensor("user_id", "BYTES", [request.user_id]),
+        _tensor("k", "INT32", [k]),
+        _tensor("surface", "BYTES", [request.surface]),
+        _tensor("context", "BYTES", [msgspec.json.encode(request.context).decode()]),
+        _tensor("exclude", "BYTES", list(request.exclude)),
+    ]
+
+
+def _tensor(name: str, datatype: str, data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [len(data)], "data": data}
+
+
+def _outputs(body: Any) -> list[dict[str, Any]]:
+    outputs = body.get("outputs") if isinstance(body, dict) else None
+    if not isinstance(outputs, list) or not all(isinstance(t, dict) for t in outputs):
+        raise ModelFailure("no outputs in the answer")
+    return outputs
+
+
+def _flat(tensor: dict[str, Any]) -> list[Any]:
+    """The data of a tensor of one request: [n] as it is, [[...]] of shape [1, n] unwrapped."""
+    data = tensor.get("data")
+    if isinstance(data, list) and len(data) == 1 and isinstance(data[0], list):
+        data = data[0]
+    if not isinstance(data, list):
+        raise ModelFailure(f"output {tensor.get('name')!r} has no data")
+    return data

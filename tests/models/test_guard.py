@@ -1,0 +1,176 @@
+import asyncio
+
+import pytest
+
+from incumbent.clock import SystemClock
+from incumbent.errors import ConfigError, NotFoundError
+from incumbent.events.plan import ModelPlan
+from incumbent.models import guard as guards
+from incumbent.models.both import ask_all
+from incumbent.models.callable import CallableModel
+from incumbent.models.guard import Guarded, check_list
+from incumbent.models.recommender import Ask
+
+ASK = Ask("u1", "home", 5)
+
+
+def make(function, **changes):
+    settings = {"adapter": "callable", "target": "x:y", "version": "1", "deadline_ms": 100} | changes
+    plan = ModelPlan(name=getattr(function, "__name__", "m"), **settings)
+    return Guarded(plan, CallableModel(plan, function), SystemClock())
+
+
+async def quick(request, k):
+    return [("a", 1.0)]
+
+
+async def slow(request, k):
+    await asyncio.sleep(0.05)
+    return [("b", 1.0)]
+
+
+async def hang(request, k):
+    await asyncio.sleep(30)
+
+
+async def stubborn(request, k):
+    """Swallows its cancellation."""
+    for _ in range(3):
+        try:
+            await asyncio.sleep(0.3)
+        except asyncio.CancelledError:
+            continue
+    return []
+
+
+async def leaves(request, k):
+    raise SystemExit(3)
+
+
+def ask(*models, deadline_s=1.0, k=5):
+    async def talk():
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        answers = await ask_all(models, ASK, k, deadline_s)
+        return answers, loop.time() - started
+    return asyncio.run(talk())
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_both_are_asked_at_once(local):
+    (one, two), elapsed = ask(make(slow, local=local), make(slow, local=local))
+    assert one.items == two.items == ["b"]
+    assert elapsed < 0.095
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("bad", [hang, stubborn])
+def test_a_late_model_costs_the_other_nothing(local, bad):
+    (good, late), elapsed = ask(make(slow, local=local), make(bad, local=local, deadline_ms=120))
+    assert good.items == ["b"]
+    assert late.status == "timeout"
+    assert "ms" in late.reason
+    assert elapsed < 0.28
+
+
+def test_each_model_has_its_own_deadline_inside_the_requests():
+    (one, two), elapsed = ask(make(hang, deadline_ms=50), make(slow, deadline_ms=5000), deadline_s=2.0)
+    assert (one.status, two.status) == ("timeout", "ok")
+    assert one.latency_ms < 200
+    (one,), elapsed = ask(make(hang, deadline_ms=5000), deadline_s=0.1)
+    assert one.status == "timeout"
+    assert elapsed < 0.3
+
+
+def test_a_model_that_exits_is_a_failed_model_and_not_a_dead_gateway():
+    (answer,), _ = ask(make(leaves))
+    assert answer.status == "error"
+    assert "SystemExit" in answer.reason
+
+
+def test_a_cancelled_request_cancels_its_models():
+    seen = []
+
+    async def watched(request, k):
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    async def talk():
+        request = asyncio.ensure_future(ask_all([make(watched, deadline_ms=9000)], ASK, 5, 9.0))
+        await asyncio.sleep(0.02)
+        request.cancel()
+        await asyncio.wait([request])
+        await asyncio.sleep(0.02)
+
+    asyncio.run(talk())
+    assert seen == ["cancelled"]
+
+
+def test_breaker_opens_and_a_probe_closes_it():
+    state = {"broken": True}
+
+    async def moody(request, k):
+        if state["broken"]:
+            raise RuntimeError("no")
+        return [("a", None)]
+
+    async def talk():
+        model = make(moody, breaker_calls=3, breaker_cool_down_s=0.05)
+        statuses = [(await ask_all([model], ASK, 5, 1.0))[0].status for _ in range(5)]
+        state["broken"] = False
+        await asyncio.sleep(0.06)
+        statuses += [(await ask_all([model], ASK, 5, 1.0))[0].status for _ in range(2)]
+        return statuses
+
+    assert asyncio.run(talk()) == ["error", "error", "error", "open", "open", "ok", "ok"]
+
+
+def test_threads_that_hang_keep_their_places():
+    import threading
+    release = threading.Event()
+
+    def blocked(request, k):
+        release.wait(5)
+        return [("a", 1.0)]
+
+    async def talk():
+        model = make(blocked, concurrency=2, deadline_ms=50, breaker_calls=1000)
+        first = await asyncio.gather(*(ask_all([model], ASK, 5, 1.0) for _ in range(2)))
+        second = (await ask_all([model], ASK, 5, 1.0))[0].status
+        release.set()
+        await asyncio.sleep(0.1)
+        third = (await ask_all([model], ASK, 5, 1.0))[0].status
+        return [answers[0].status for answers in first], second, third
+
+    assert asyncio.run(talk()) == (["timeout", "timeout"], "busy", "ok")
+
+
+@pytest.mark.parametrize(("raw", "words"), [
+    (None, "NoneType"), ("abc", "str"), ([1], "rank 1"), ([("a", 1.0), ("", 1.0)], "rank 2"),
+    ([("a" * 257, 1.0)], "256"), ([(7, 1.0)], "rank 1"), ([("a", float("inf"))], "finite"), ([("a", True)], "finite"),
+    ([("a", "0.5")], "finite"), ([("a", 1.0), ("b", None)], "no score"),
+])
+def test_what_is_no_list_is_said(raw, words):
+    said = check_list(raw, 10)
+    assert isinstance(said, str)
+    assert words in said
+
+
+def test_list_is_cut_to_k_and_its_true_length_kept():
+    async def long(request, k):
+        return [(f"i{n}", None) for n in range(100)]
+
+    (answer,), _ = ask(make(long), k=5)
+    assert (len(answer.items), answer.n_items) == (5, 100)
+
+
+def test_unknown_adapter_and_target_are_named():
+    with pytest.raises(NotFoundError, match="did you mean 'http'"):
+        guards.build(ModelPlan(name="m", adapter="htp", target="x", version="1"), SystemClock())
+    with pytest.raises(ConfigError, match="module:function"):
+        guards.build(ModelPlan(name="m", adapter="callable", target="nowhere", version="1"), SystemClock())
+    with pytest.raises(ConfigError, match="not a URL"):
+        guards.build(ModelPlan(name="m", adapter="http", target="localhost:80", version="1"), SystemClock())
