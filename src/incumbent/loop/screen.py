@@ -1,0 +1,145 @@
+"""Screen one event from outside: what its types cannot say. Refuses with the reason, or marks what it lets through.
+
+| checked | of | otherwise |
+|---|---|---|
+| the event id is a UUIDv7 | all | refused, `id` |
+| the time is at most `event_ahead_s` ahead of the clock | all | refused, `time`; marked `skewed` where over a second |
+| the time is at most `event_age_days` old | feedback | refused, `time` |
+| money names a currency, and the currency exists | feedback, item | refused, `currency` |
+| numbers are finite, a vector is readable | all | refused, `number` |
+| a context or label set has at most `context_keys` keys | feedback, measurement | refused, `size` |
+| a refund says of what | feedback | refused, `reference` |
+| the request id is one that we signed | feedback | marked `unserved`; `no_request` where there is none |
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from incumbent.config import LimitsConfig
+from incumbent.errors import DataError
+from incumbent.events.codec import vector_of
+from incumbent.events.currencies import CURRENCIES
+from incumbent.events.ids import Signer, hash_user
+from incumbent.events.schema import Embedding, Feedback, Incoming, Item
+
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+_SKEW = timedelta(seconds=1)
+
+
+class RefusedError(DataError):
+    """One event is not taken; `kind` is the short reason that metrics count by."""
+
+    def __init__(self, what: str, kind: str, **parts: Any) -> None:
+        super().__init__(what, **parts)
+        self.kind = kind
+
+
+class Screen:
+    """The checks of one process; `at` fixes the time for a batch, so that a batch is judged by one clock reading."""
+
+    def __init__(self, limits: LimitsConfig, signer: Signer, *, user_secret: bytes | None = None) -> None:
+        self._ahead = timedelta(seconds=limits.event_ahead_s)
+        self._age = timedelta(days=limits.event_age_days)
+        self._keys = limits.context_keys
+        self._verify = signer.verify
+        self._user_secret = user_secret
+        self.at(datetime(1970, 1, 1, tzinfo=UTC))
+
+    def at(self, now: datetime) -> None:
+        """Judge what follows as of `now`."""
+        self._now = now
+        self._latest, self._oldest, self._skewed = now + self._ahead, now - self._age, now + _SKEW
+
+    def __call__(self, event: Incoming) -> Incoming:
+        """The event as it is kept: time in UTC, id in lower case, user as logged, marks set; raises `RefusedError`."""
+        changes: dict[str, Any] = {}
+        if not _UUID7(event.event_id):
+            if not _UUID7(event.event_id.lower()):
+                raise RefusedError("event id is not a UUIDv7", "id", got=event.event_id, field="event_id",
+                                   hint="leave it out to be given one")
+            changes["event_id"] = event.event_id.lower()
+        if event.time.tzinfo is not UTC:
+            try:
+                changes["time"] = event.time.astimezone(UTC)
+            except OverflowError:
+                raise RefusedError("time is out of range", "time", got=str(event.time), field="time") from None
+        if event.time > self._latest:
+            raise RefusedError("event is from the future", "time", got=event.time.isoformat(), field="time",
+                               expected=f"at most {self._latest.isoformat()}", hint="check the producer's clock")
+        if isinstance(event, Feedback):
+            self._feedback(event, changes)
+        elif isinstance(event, Embedding):
+            self._embedding(event, changes)
+        elif isinstance(event, Item):
+            _money(event.price_minor, event.currency, "price_minor")
+        else:
+            _finite(event.value, "value")
+            self._size(event.labels, "labels")
+        return msgspec.structs.replace(event, **changes) if changes else event
+
+    def _feedback(self, event: Feedback, changes: dict[str, Any]) -> None:
+        if event.time < self._oldest:
+            raise RefusedError("feedback is too old", "time", got=event.time.isoformat(), field="time",
+                               expected=f"at least {self._oldest.isoformat()}", hint="limits.event_age_days")
+        if event.marks:
+            raise RefusedError("marks are set by the collector", "schema", got=event.marks, field="marks")
+        _money(event.value_minor, event.currency, "value_minor")
+        if event.action == "refund" and not (event.refers_to or event.order_id):
+            raise RefusedError("a refund does not say of what", "reference", field="refers_to",
+                               expected="the purchase's event id, or order_id")
+        if event.seconds is not None:
+            _finite(event.seconds, "seconds")
+        if event.context:
+            self._size(event.context, "context")
+            for key, value in event.context.items():
+                if type(value) is float:
+                    _finite(value, f"context.{key}")
+        marks = []
+        if not event.request_id:
+            marks.append("no_request")
+        elif self._verify(event.request_id) is None:
+            marks.append("unserved")
+        if event.time > self._skewed:
+            marks.append("skewed")
+        if marks:
+            changes["marks"] = marks
+        if self._user_secret is not None:
+            changes["user_id"] = hash_user(event.user_id, self._user_secret)
+
+    def _embedding(self, event: Embedding, changes: dict[str, Any]) -> None:
+        try:
+            vector = vector_of(event.vector)
+        except DataError as error:
+            raise RefusedError(error.what, "number", got=event.vector, field="vector") from None
+        if not 1 <= len(vector) <= 8192:
+            raise RefusedError("vector has no usable length", "size", got=len(vector), expected="1 to 8192",
+                               field="vector")
+        for value in vector:
+            _finite(value, "vector")
+        if event.entity == "user" and self._user_secret is not None:
+            changes["entity_id"] = hash_user(event.entity_id, self._user_secret)
+
+    def _size(self, mapping: dict[str, Any], field: str) -> None:
+        if len(mapping) > self._keys:
+            raise RefusedError("too many keys", "size", got=len(mapping), expected=f"at most {self._keys}", field=field)
+
+
+def _money(value: int | None, currency: str | None, field: str) -> None:
+    if currency is not None:
+        if currency not in CURRENCIES:
+            raise RefusedError("no such currency", "currency", got=currency, field="currency",
+                               expected="an ISO 4217 code", hint="EUR, USD, SEK")
+    elif value is not None:
+        raise RefusedError("money without a currency", "currency", got=value, field=field,
+                           hint="set currency to an ISO 4217 code")
+
+
+def _finite(value: float, field: str) -> None:
+    if not isfinite(value):
+        raise RefusedError("number is not finite", "number", got=value, field=field)
