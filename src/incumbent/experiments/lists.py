@@ -1,0 +1,126 @@
+"""Lists made clean before they meet: no item twice, nothing hidden, variants that look alike made one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from msgspec import Struct
+
+
+class Ranked(list[str]):
+    """A clean list, best first, that also knows its ranks: ``ranks[item_id]`` counts from 1.
+
+    `scores` are aligned with it, or None. Made once, so that a draft of k slots costs k and not the whole list.
+    Duplicates in `items` are dropped; where there may be any, use `clean`, which counts them and keeps scores aligned.
+
+    >>> ranked = Ranked(["a", "b"])
+    >>> ranked.ranks["b"], ranked == ["a", "b"]
+    (2, True)
+    """
+
+    __slots__ = ("ranks", "scores")
+
+    def __init__(self, items: Iterable[str] = (), scores: Sequence[float] | None = None) -> None:
+        super().__init__(items)
+        self.ranks = dict(zip(self, range(1, len(self) + 1), strict=True))
+        self.scores = scores
+        if len(self.ranks) != len(self):
+            if scores is not None:
+                raise ValueError("duplicates in a scored list: clean it first")
+            self[:] = dict.fromkeys(self)
+            self.ranks = dict(zip(self, range(1, len(self) + 1), strict=True))
+
+
+def ranked(items: Sequence[str]) -> Ranked:
+    """The list itself where it is clean already, else a clean copy."""
+    return items if isinstance(items, Ranked) else Ranked(items)
+
+
+class Cleaned(Struct, frozen=True):
+    """A clean list and what was taken out of it: ``{"duplicates": 2, "excluded": 1}``."""
+
+    items: Any  # Ranked
+    defects: dict[str, int]
+
+    @property
+    def reason(self) -> str | None:
+        """The defects as the impression logs them.
+
+        >>> Cleaned(Ranked(), {"duplicates": 2, "delisted": 1}).reason
+        'duplicates=2 delisted=1'
+        """
+        return " ".join(f"{name}={count}" for name, count in self.defects.items()) or None
+
+
+def clean(
+    items: Sequence[str], scores: Sequence[float] | None, hidden: Mapping[str, AbstractSet[str]],
+    keys: Mapping[str, str] | None = None,
+) -> Cleaned:
+    """A model's list without duplicates (the first stays) and without what must not be shown, scores still aligned.
+
+    `hidden` names sets of items to take out (``pinned``, ``excluded``, ``delisted``); an item is counted under the
+    first that holds it. `keys` are the look-alikes of `look_alikes`: a second item of one key is a duplicate.
+
+    >>> cleaned = clean(["a", "b", "a", "c"], [4.0, 3.0, 2.0, 1.0], {"delisted": {"b"}})
+    >>> cleaned.items, cleaned.items.scores, cleaned.reason
+    (['a', 'c'], [4.0, 1.0], 'delisted=1 duplicates=1')
+    """
+    ranks = dict.fromkeys(items)
+    if not keys and len(ranks) == len(items) and all(gone.isdisjoint(ranks) for gone in hidden.values()):
+        return Cleaned(Ranked(items, scores), {})
+    defects: dict[str, int] = {}
+    seen: set[str] = set()
+    kept: list[int] = []
+    for index, item in enumerate(items):
+        key = keys.get(item, item) if keys else item
+        why = "duplicates" if key in seen else next((name for name, gone in hidden.items() if item in gone), None)
+        if why is None:
+            kept.append(index)
+        else:
+            defects[why] = defects.get(why, 0) + 1
+        seen.add(key)
+    chosen = Ranked([items[index] for index in kept])
+    chosen.scores = None if scores is None else [scores[index] for index in kept]
+    return Cleaned(chosen, defects)
+
+
+def look_alikes(groups: Mapping[str, str], presentations: Mapping[str, str]) -> dict[str, str]:
+    """The key under which items are one and the same to a shopper: their group and their presentation, both equal.
+
+    Items of one group that look different, or whose presentation is not known, stay different items: they contest a
+    slot. Keys hold a character that ids do not, so that no key is taken for an item.
+
+    >>> sorted(look_alikes({"s-39": "shoe", "s-40": "shoe", "s-red": "shoe"}, {"s-39": "#1", "s-40": "#1"}))
+    ['s-39', 's-40']
+    """
+    return {item: f"{groups[item]}\x1f{seen}" for item, seen in presentations.items() if item in groups}
+
+
+def unify(champion: Ranked, candidate: Ranked, keys: Mapping[str, str]) -> Ranked:
+    """The candidate's list with the champion's id in place of an item that looks the same: then it is shared.
+
+    >>> unify(Ranked(["s-39", "x"]), Ranked(["y", "s-40"]), {"s-39": "shoe", "s-40": "shoe"})
+    ['y', 's-39']
+    """
+    shown = {keys[item]: item for item in champion if item in keys}
+    if not any(item in keys and keys[item] in shown for item in candidate):
+        return candidate
+    same = Ranked([shown.get(keys[item], item) if item in keys else item for item in candidate])
+    same.scores = candidate.scores
+    return same
+
+
+def without(items: Ranked, shown: Collection[str]) -> Ranked:
+    """The rest of a list once some of it has been shown; ranks stay those of the whole list.
+
+    >>> rest = without(Ranked(["a", "b", "c"]), {"a"})
+    >>> rest, rest.ranks["b"]
+    (['b', 'c'], 2)
+    """
+    gone = frozenset(shown)
+    rest = Ranked()
+    rest.extend(item for item in items if item not in gone)
+    rest.ranks, rest.scores = items.ranks, items.scores
+    return rest
