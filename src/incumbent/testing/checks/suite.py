@@ -75,7 +75,8 @@ class Case:
         except NotApplicable as reason:
             return Result(self.law.name, self.name, True, excuse, skipped=str(reason))
         except Exception as error:  # whatever a plugin raises is an answer
-            return Result(self.law.name, self.name, excuse is not None, excuse, f"{type(error).__name__}: {error}")
+            message = f"{type(error).__name__}: {str(error) or self.law.text}"
+            return Result(self.law.name, self.name, excuse is not None, excuse, message)
         if excuse is not None:
             return Result(self.law.name, self.name, False, excuse, "the law holds: take the excuse away")
         return Result(self.law.name, self.name, True)
@@ -131,7 +132,7 @@ class Suite:
 
     def cases_of(self, name: str, subject: Any) -> Iterator[Case]:
         """The cases of an implementation at hand, registered or not."""
-        tags = getattr(subject, "tags", frozenset())
+        tags: frozenset[str] = getattr(subject, "tags", frozenset())
         laws = [law for law in self.laws if law.tag is None or law.tag in tags]
         yield from (Case(self, law, name, subject) for law in laws)
         for excuse in sorted(set(getattr(subject, "excuses", {})) - {law.name for law in laws}):
