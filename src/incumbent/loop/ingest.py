@@ -136,7 +136,8 @@ class Ingest:
             kept = _repack({**tree, "user_id": user}) if user is not None else b""  # it could stand anywhere
         event_id = self._ids.new()
         return Record(event_id, "quarantine", _pack(Quarantined(
-            event_id, now, kept, str(error), field=error.field, source="collector", user_id=user)))
+            event_id, now, kept, str(error) if self._user_secret is None else error.what, field=error.field,
+            user_id=user)))
 
 
 def _refusal(error: Exception, tree: dict[str, Any]) -> DataError:
