@@ -205,6 +205,7 @@ class Config(BaseSettings):
     experiments: dict[Name, ExperimentConfig] = {}
     delisted: tuple[str, ...] = ()
     groups: dict[str, str] = {}
+    presentations: dict[str, str] = {}  # item_id -> hash of its look; variants of one group that look alike are one
 
     @classmethod
     def settings_customise_sources(

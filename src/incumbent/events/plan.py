@@ -82,6 +82,7 @@ class ServingPlan(Struct, frozen=True, omit_defaults=True):
     models: dict[str, ModelPlan]
     delisted: list[str] = []
     groups: dict[str, str] = {}  # item_id -> group_id of variants
+    presentations: dict[str, str] = {}  # item_id -> hash of what a shopper sees; equal in one group = the same item
 
     @property
     def hash(self) -> str:
