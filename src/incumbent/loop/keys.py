@@ -1,0 +1,72 @@
+"""The keys under which rolled-up states stand in Control: stable, documented, and built here alone.
+
+A key is a path: the measure, then what it is of, then ``name=value`` parts in a fixed order. ``range("guardrail/sum26/")``
+therefore finds everything of one experiment. States of one key add over days and user buckets.
+
+| key | state | what |
+|---|---|---|
+| ``requests/SURFACE`` | Counts | requests, by ``MODE/LANE`` |
+| ``slots/SURFACE`` | Counts | slots shown, by ``KIND/OWNER`` (owner ``none`` where nobody contributed it) |
+| ``answer_ms/SURFACE`` | LogHistogram | the gateway's own latency |
+| ``status/SURFACE/model=M/role=R`` | Counts | what the model answered: ok, timeout, error, ... |
+| ``latency_ms/SURFACE/model=M/role=R`` | LogHistogram | the model's latency, of every status |
+| ``list_size/SURFACE/model=M/role=R`` | Counts | items per answer that was ok |
+| ``engagement/SURFACE`` | Buckets, `ENGAGEMENT` | what shoppers did to what was shown, by user bucket |
+| ``value/SURFACE/currency=C`` | Buckets, `VALUE` | value of purchases of what was shown, minor units, refunds taken off |
+| ``outcomes/SURFACE`` | Counts | credited outcomes and the reasons of the others, by ``ACTION/REASON`` |
+| ``guardrail/EXPERIMENT/stage=S/lane=L`` | Buckets, `GUARDRAIL` | the lane's user-days, by user bucket |
+| ``revenue/EXPERIMENT/stage=S/lane=L/currency=C`` | Buckets, `REVENUE` | the same money, per currency |
+| ``model/EXPERIMENT/stage=S/lane=L/role=R/model=M`` | Buckets, `MODEL` | the model's answers, by user bucket |
+"""
+
+from __future__ import annotations
+
+FAMILY = "rollup"
+BUCKETS = 256  # user buckets of every Buckets state: sixteen in each of the lake's sixteen
+
+#: one row per request and surface: requests; slots; outcomes of a slot of that surface, each event once
+ENGAGEMENT = ("requests", "slots", "views", "clicks", "carts", "purchases")
+VALUE = ("requests", "value_minor")
+#: one row per user, day, stage and lane. `conversions` is 1 where the user bought that day; `revenue` is in minor units
+#: of the experiment's currency, refunds taken off; `other_currency` counts purchases that are therefore not in it
+GUARDRAIL = ("user_days", "requests", "conversions", "revenue", "other_currency")
+REVENUE = ("value_minor",)
+#: one row per answer of the model: 1; 1 where it was no answer (error, invalid, open, busy); 1 where it timed out; ms
+MODEL = ("requests", "errors", "timeouts", "latency_ms")
+
+
+def of_surface(measure: str, surface: str) -> str:
+    """``measure/SURFACE``.
+
+    >>> of_surface("requests", "home")
+    'requests/home'
+    """
+    return f"{measure}/{surface}"
+
+
+def of_model(measure: str, surface: str, model: str, role: str) -> str:
+    """``measure/SURFACE/model=M/role=R``.
+
+    >>> of_model("latency_ms", "home", "popular", "champion")
+    'latency_ms/home/model=popular/role=champion'
+    """
+    return f"{measure}/{surface}/model={model}/role={role}"
+
+
+def of_lane(measure: str, experiment: str, stage: str, lane: str, *rest: str) -> str:
+    """``measure/EXPERIMENT/stage=S/lane=L``, with further parts behind it.
+
+    >>> of_lane("guardrail", "ranker", "ramp_50", "holdout")
+    'guardrail/ranker/stage=ramp_50/lane=holdout'
+    """
+    return "/".join([f"{measure}/{experiment}/stage={stage}/lane={lane}", *rest])
+
+
+def parts(key: str) -> dict[str, str]:
+    """The ``name=value`` parts of a key, with its `measure` and its `subject` (surface or experiment).
+
+    >>> parts("guardrail/ranker/stage=ramp_50/lane=holdout")
+    {'measure': 'guardrail', 'subject': 'ranker', 'stage': 'ramp_50', 'lane': 'holdout'}
+    """
+    measure, subject, *rest = key.split("/")
+    return {"measure": measure, "subject": subject, **dict(part.split("=", 1) for part in rest)}
