@@ -17,13 +17,17 @@ from incumbent.events.schema import Conclusion, Event, Verdict
 from incumbent.events.window import Window
 
 if TYPE_CHECKING:
+    import asyncio
+
     import pyarrow as pa
+
+    from incumbent.errors import StoreError
 
 Table = Literal["impression", "feedback", "embedding", "item", "measurement", "outcome", "conclusion", "quarantine"]
 
 
 # ------------------------------------------------------------------------------------------------------------- Log
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, array_like=True):
     """One event on its way: the id by which it is known, its table, and its MessagePack.
 
     A quarantined message is a record too: `table="quarantine"`, `data` the MessagePack of a `Quarantined`.
@@ -59,10 +63,34 @@ class Log(Protocol):
 
     writer: str
 
+    @property
+    def error(self) -> StoreError | None:
+        """Why the last commit failed, None where it did not: readiness reads it."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Posted records that had to be given up."""
+        ...
+
+    @property
+    def backlog(self) -> int:
+        """Records that wait to be sealed."""
+        ...
+
     def append(self, records: Sequence[Record], *, max_delay_s: float = 0.0) -> Future[list[bool]]:
         """Queue records for the next group commit; resolves after the sync with, per record, True where it was new
         and False where its id was seen within a day (best effort). `max_delay_s` lets a commit wait for company.
         Resolves with `StoreError` where the disk refuses; then none of the records counts as acknowledged."""
+        ...
+
+    def append_async(self, records: Sequence[Record], *, max_delay_s: float = 0.0) -> asyncio.Future[list[bool]]:
+        """As `append`, for a coroutine of the running loop to await: far cheaper there."""
+        ...
+
+    def post(self, records: Sequence[Record], *, max_delay_s: float = 0.02) -> None:
+        """As `append`, for a caller who does not wait: on disk after at most `max_delay_s` and one sync; kept in memory
+        and tried again while the disk refuses. Raises `StoreError` where the log cannot keep up."""
         ...
 
     def drain(self, limit: int = 50_000) -> Segment | None:

@@ -1,0 +1,165 @@
+"""All inboxes of a directory, seen from the one who seals: live ones, and those of dead processes, which it adopts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+from incumbent.clock import Clock
+from incumbent.errors import StoreError
+from incumbent.stores.inbox_file import SUFFIX, InboxDamaged, InboxFile
+from incumbent.stores.inbox_lock import InboxLock
+from incumbent.stores.salvage import check, salvage
+from incumbent.stores.store import Segment
+
+FOLDER = "inbox"
+
+
+class Inboxes:
+    """The drain side of the embedded Log. Exactly one process (the sealer, under its lease) may drain a directory.
+
+    A file whose lock is free belongs to no process: it is adopted, that is drained under its lock, and removed once it
+    holds neither records nor ids of the last day. Until then a new process may take it over as its own.
+    """
+
+    def __init__(self, directory: Path, clock: Clock, own: Path | None = None) -> None:
+        self.folder = directory / FOLDER
+        self.problems: list[StoreError] = []
+        self._clock = clock
+        self._own = own
+        self._files: dict[Path, InboxFile] = {}
+        self._current: tuple[InboxFile, InboxLock | None] | None = None
+        self._turn = 0
+
+    def orphans(self) -> list[Path]:
+        """The inboxes whose process is gone."""
+        found = []
+        for path in self._paths():
+            lock = InboxLock.take(path) if path != self._own else None
+            if lock is not None:
+                lock.give()
+                found.append(path)
+        return found
+
+    def drain(self, limit: int = 50_000) -> Segment | None:
+        """The oldest segment of the next inbox that has one; the same again until it is released."""
+        if self._current is not None:
+            return self._current[0].drain(limit)
+        paths = self._paths()
+        paths = paths[self._turn % len(paths):] + paths[:self._turn % len(paths)] if paths else []
+        for only_pending in (True, False):  # what somebody was handed before a crash comes first
+            for path in paths:
+                with ExitStack() as stack:
+                    lock = InboxLock.take(path) if path != self._own else None
+                    if lock is not None:
+                        stack.callback(lock.give)
+                    file = self._open(path, adopted=lock is not None)
+                    if file is None and lock is not None:
+                        lock.give(remove=True)
+                    if file is None or (only_pending and not file.pending):
+                        continue
+                    segment = file.drain(limit)
+                    if segment is not None:
+                        stack.pop_all()  # an orphan's lock is kept until its segment is released
+                        self._current = (file, lock)
+                        self._turn += 1
+                        return segment
+                    if lock is not None and file.retirable(self._clock.now()):
+                        self._retire(path, lock)
+        return None
+
+    def release(self, segment: Segment) -> None:
+        """Forget a segment's records; a segment that is not the one handed out is released already."""
+        if self._current is None:
+            for file in self._each():
+                if file.writer == segment.writer:
+                    file.release(segment)
+            return
+        file, lock = self._current
+        if file.writer == segment.writer:
+            file.release(segment)
+            self._current = None
+            if lock is not None:
+                lock.give()
+
+    def erase(self, users: Iterable[str]) -> int:
+        """Take the records of `users` out of all inboxes."""
+        wanted = frozenset(users)
+        return sum(file.erase(wanted) for file in self._each()) if wanted else 0
+
+    @property
+    def backlog(self) -> int:
+        """Records in all inboxes that are not yet released."""
+        return sum(file.backlog for file in self._each())
+
+    def close(self) -> None:
+        """Let go of files and locks; a segment that is handed out stays recorded."""
+        if self._current is not None and self._current[1] is not None:
+            self._current[1].give()
+        self._current = None
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def _each(self) -> Iterator[InboxFile]:
+        for path in self._paths():
+            file = self._open(path, adopted=False)
+            if file is not None:
+                yield file
+
+    def _paths(self) -> list[Path]:
+        try:
+            with os.scandir(self.folder) as entries:
+                paths = sorted(self.folder / entry.name for entry in entries if entry.name.endswith(SUFFIX))
+        except FileNotFoundError:
+            paths = []
+        for gone in set(self._files) - set(paths):
+            self._files.pop(gone).close()
+        return paths
+
+    def _open(self, path: Path, *, adopted: bool) -> InboxFile | None:
+        """The file behind a path as it stands now, None where it is gone; a damaged orphan is salvaged first."""
+        known = self._files.get(path)
+        try:
+            if known is not None and known.inode == path.stat().st_ino:
+                return known
+            if known is not None:
+                self._files.pop(path).close()
+            if adopted:
+                check(path)
+            self._files[path] = InboxFile(path)
+        except FileNotFoundError:
+            return None
+        except InboxDamaged as damage:
+            if not adopted:
+                raise
+            self.problems.append(damage)
+            self._salvage(path)
+            return None
+        return self._files[path]
+
+    def _salvage(self, path: Path) -> None:
+        created = new_inbox(self.folder, self._clock.now(), os.urandom)
+        with ExitStack() as stack:
+            stack.callback(created[1].give)
+            stack.callback(created[0].close)
+            self.problems.append(salvage(path, created[0], self._clock.now()))
+
+    def _retire(self, path: Path, lock: InboxLock) -> None:
+        self._files.pop(path).close()
+        for suffix in ("-shm", "-wal", ""):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        lock.give(remove=True)
+
+
+def new_inbox(folder: Path, now: datetime, random: Callable[[int], bytes]) -> tuple[InboxFile, InboxLock]:
+    """A new inbox under a new writer id, and its lock."""
+    while True:
+        writer = f"w{random(8).hex()}"
+        path = folder / (writer + SUFFIX)
+        lock = InboxLock.take(path)
+        if lock is not None and not path.exists():
+            return InboxFile.create(path, writer, now), lock

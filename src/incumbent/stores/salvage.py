@@ -1,0 +1,91 @@
+"""A damaged inbox: what can be read of it goes on in another, and the file is set aside."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing, suppress
+from datetime import datetime
+from pathlib import Path
+
+from incumbent.errors import StoreError
+from incumbent.stores.inbox_file import InboxDamaged, InboxFile, connect, sync_directory, unpack
+from incumbent.stores.store import Record
+
+FOLDER = "damaged"
+_log = logging.getLogger("incumbent.stores")
+
+
+def check(path: Path) -> None:
+    """Raise `InboxDamaged` unless a file that was not closed in order is whole: its pages, and each frame's checksum.
+
+    The ids of the day are left out: they are many, and only the answer `duplicate` stands on them.
+    """
+    try:
+        with closing(connect(path)) as db:
+            clean = db.execute("SELECT value FROM meta WHERE key = 'clean'").fetchone()
+            if clean is not None and clean[0]:
+                return
+            for table in ("meta", "position", "frames"):
+                said = db.execute(f"PRAGMA quick_check({table})").fetchone()[0]
+                if said != "ok":
+                    raise InboxDamaged("an inbox file is damaged", got=f"{path}: {said}")
+            for number, n, crc, data in db.execute(
+                    "SELECT id, n, crc, data FROM frames WHERE id >= (SELECT frame FROM position)"):
+                unpack(path, number, n, crc, data)
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise StoreError("an inbox file cannot be opened", got=f"{path}: {error}") from error
+        raise InboxDamaged("an inbox file is damaged", got=f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise InboxDamaged("an inbox file is damaged", got=f"{path}: {error}") from error
+
+
+def salvage(path: Path, target: InboxFile, now: datetime) -> StoreError:
+    """Append to `target` what can be read of a damaged file, then set the file aside; returns what to tell people.
+
+    Only after the records are synced in `target` does the file go, so a crash here repeats and never loses. What the
+    lake already had of it, the lake finds by its event ids.
+    """
+    frames = _readable(path)
+    for records in frames:
+        target.commit(records, now)
+    folder = path.parent / FOLDER
+    folder.mkdir(exist_ok=True)
+    aside = folder / f"{path.stem}-{now:%Y%m%dT%H%M%S}{path.suffix}"
+    for suffix in ("-shm", "-wal", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    sync_directory(folder)
+    sync_directory(path.parent)
+    error = StoreError("an inbox file was damaged", got=str(path), expected="what was written to it",
+                       hint=f"{sum(map(len, frames))} of its records were read and go on; the file is kept as {aside}")
+    _log.error("%s", error)
+    return error
+
+
+def _readable(path: Path) -> list[list[Record]]:
+    """The frames not yet released that can be read whole, in their order."""
+    frames: list[list[Record]] = []
+    with suppress(sqlite3.DatabaseError), closing(connect(path)) as db:
+        first, skip = 0, 0
+        with suppress(sqlite3.DatabaseError, TypeError):
+            first, skip = db.execute("SELECT frame, skip FROM position").fetchone()
+        for number in sorted(_numbers(db, first)):
+            with suppress(sqlite3.DatabaseError, InboxDamaged):
+                row = db.execute("SELECT n, crc, data FROM frames WHERE id = ?", (number,)).fetchone()
+                records = unpack(path, number, *row)
+                kept = [r for r in records[skip if number == first else 0:] if r is not None]
+                if kept:
+                    frames.append(kept)
+    return frames
+
+
+def _numbers(db: sqlite3.Connection, first: int) -> set[int]:
+    """The frame numbers that can be listed, from both ends, since a damaged page stops a listing."""
+    numbers: set[int] = set()
+    for order in ("ASC", "DESC"):
+        with suppress(sqlite3.DatabaseError):
+            for (number,) in db.execute(f"SELECT id FROM frames WHERE id >= ? ORDER BY id {order}", (first,)):
+                numbers.add(number)
+    return numbers
