@@ -231,7 +231,7 @@ def test_hashed_users_never_stand_in_clear():
 
 
 def test_the_answer_is_by_one_clock_reading():
-    ingest, log = make()
+    ingest, _log = make()
     edge = NOW - timedelta(days=LIMITS.event_age_days)
     receipt = take(ingest, event(time=edge.isoformat()), event(time=(edge - timedelta(microseconds=1)).isoformat()))
     assert (receipt.accepted, receipt.rejected) == (1, 1)

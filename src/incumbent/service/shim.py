@@ -1,0 +1,210 @@
+"""The front of every listener: raw ASGI for the hot routes, everything else to the application behind it.
+
+On a hot route nothing stands between uvicorn and the handler but this file: the key, the content type, the body in
+pieces under its cap, the request id, the metrics, and the one shape of errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from incumbent.clock import Clock
+from incumbent.errors import DataError, IncumbentError, TooLargeError
+from incumbent.logs import get
+from incumbent.service.auth import Keys, Scope
+from incumbent.service.metrics import Meter
+from incumbent.service.reply import JSON, MSGPACK, Handler, Reply, reply_error
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+#: content types of a body -> how handlers are told
+TYPES = {b"application/json": "application/json", b"text/json": "application/json", b"": "application/json",
+         b"application/msgpack": "application/msgpack", b"application/x-msgpack": "application/msgpack",
+         b"application/vnd.msgpack": "application/msgpack"}
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}").fullmatch
+
+
+class BodyTypeError(DataError):
+    """The body's content type or coding is not one that we read."""
+
+    code, status = "content_type", 415
+
+
+class BodyTimeoutError(DataError):
+    """The body stopped half-way and did not go on."""
+
+    code, status = "timeout", 408
+
+
+class Route(Struct, frozen=True):
+    """A hot route: its handler, the scope that its key needs, and its name in metrics."""
+
+    handler: Handler
+    scope: Scope
+    name: str
+
+
+class Shim:
+    """The ASGI application that a server runs; `fallback` answers every path that is not a hot POST."""
+
+    def __init__(
+        self, routes: Mapping[str, Route], fallback: App, *, keys: Keys, meter: Meter, clock: Clock,
+        body_bytes: int, body_timeout_s: float = 10.0, worker: str = "0",
+    ) -> None:
+        self._routes = dict(routes)
+        self._fallback, self._keys, self._meter = fallback, keys, meter
+        self._monotonic = clock.monotonic
+        self._body_bytes, self._body_timeout_s = body_bytes, body_timeout_s
+        self._prefix, self._count = f"{worker}-".encode(), 0
+        self._log = get("incumbent.service")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        route = self._routes.get(scope["path"])
+        if route is not None and scope["method"] == "POST":
+            await self._hot(route, scope, receive, send)
+        else:
+            await self._cold(scope, receive, send)
+
+    async def _hot(self, route: Route, scope: Message, receive: Receive, send: Send) -> None:
+        started = self._monotonic()
+        length = content_type = coding = b""
+        asked_id = None
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"content-length":
+                length = value
+            elif name == b"x-request-id":
+                asked_id = value
+            elif name == b"content-encoding":
+                coding = value
+        request_id = self._request_id(asked_id)
+        complete = False
+        try:
+            self._keys.check(scope["headers"], route.scope)
+            kind = TYPES.get(content_type) or _content_type(content_type)
+            if coding and coding != b"identity":
+                raise BodyTypeError("content coding is not read here", got=coding.decode("latin-1"),
+                                    expected="none", hint="send the body uncompressed")
+            if len(length) > 18 or (length.isdigit() and int(length) > self._body_bytes):
+                raise self._too_large(f"{length[:20].decode('latin-1')} bytes")
+            message = await receive()
+            body = message.get("body", b"")
+            if message.get("more_body") or len(body) > self._body_bytes:
+                body = await self._rest(body, receive, message)
+            elif message["type"] == "http.disconnect":
+                body = None
+            if body is None:
+                self._meter.add("incumbent_http_aborted", (route.name,))
+                return
+            complete = True
+            reply = await route.handler.handle(body, kind)
+        except Exception as error:
+            reply = self._failed(error, request_id, route.name)
+        headers: Headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)),
+                            (b"x-request-id", request_id), *reply.headers]
+        if not complete:
+            headers.append((b"connection", b"close"))  # part of the body may still be on its way
+        self._count_answer(route.name, reply, started)
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _rest(self, first: bytes, receive: Receive, message: Message) -> bytes | None:
+        """The whole body; None where the sender went away."""
+        pieces, size = [first], len(first)
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                while True:
+                    if size > self._body_bytes:
+                        raise self._too_large(f"more than {self._body_bytes} bytes")
+                    if not message.get("more_body"):
+                        return b"".join(pieces)
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    pieces.append(message.get("body", b""))
+                    size += len(pieces[-1])
+        except TimeoutError:
+            raise BodyTimeoutError("the body stopped half-way", got=f"{size} bytes",
+                                   expected=f"the rest within {self._body_timeout_s:g} s") from None
+
+    async def _cold(self, scope: Message, receive: Receive, send: Send) -> None:
+        started, begun, status = self._monotonic(), False, 500
+        asked_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        request_id = self._request_id(asked_id)
+
+        async def noted(message: Message) -> None:
+            nonlocal begun, status
+            if message["type"] == "http.response.start":
+                begun, status = True, message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            if scope["path"] not in OPEN_PATHS:
+                self._keys.check(scope["headers"], "read" if scope["method"] in ("GET", "HEAD") else "operate")
+            await self._fallback(scope, receive, noted)
+        except Exception as error:
+            reply = self._failed(error, request_id, "other")
+            if begun:
+                raise  # half an answer is out: the server must cut the connection
+            challenge = [(b"www-authenticate", b'Basic realm="incumbent"')] if reply.status == 401 else []
+            await noted({"type": "http.response.start", "status": reply.status, "headers": [
+                (b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *challenge]})
+            await send({"type": "http.response.body", "body": reply.body})
+        self._meter.add("incumbent_http_requests", ("other", str(status)))
+        self._meter.observe("incumbent_http_seconds", self._monotonic() - started, ("other",))
+
+    def _request_id(self, asked: bytes | None) -> bytes:
+        if asked is not None and _REQUEST_ID(asked):
+            return asked
+        self._count += 1
+        return self._prefix + b"%x" % self._count
+
+    def _failed(self, error: Exception, request_id: bytes, route: str) -> Reply:
+        if isinstance(error, IncumbentError):
+            return reply_error(error)
+        self._log.error("unexpected error", route=route, request_id=request_id.decode(), exc_info=error)
+        return reply_error(IncumbentError(
+            "unexpected error", hint=f"the log has it under request_id {request_id.decode()}"))
+
+    def _too_large(self, got: str) -> TooLargeError:
+        return TooLargeError("body is too large", got=got, expected=f"at most {self._body_bytes} bytes",
+                             hint="send smaller batches, or raise limits.body_bytes")
+
+    def _count_answer(self, route: str, reply: Reply, started: float) -> None:
+        meter = self._meter
+        meter.add("incumbent_http_requests", (route, str(reply.status)))
+        meter.observe("incumbent_http_seconds", self._monotonic() - started, (route,))
+        if reply.status >= 400:
+            meter.add("incumbent_errors", (route, _code(reply.body)))
+
+
+def _content_type(value: bytes) -> str:
+    kind = TYPES.get(value.partition(b";")[0].strip().lower())
+    if kind is None:
+        raise BodyTypeError("content type is not read here", got=value.decode("latin-1"), field="content-type",
+                            expected=f"{JSON.decode()} or {MSGPACK.decode()}",
+                            hint="curl needs -H 'content-type: application/json'")
+    return kind
+
+
+def _code(body: bytes) -> str:
+    """The code inside an error body, as its label in metrics."""
+    try:
+        return str(msgspec.json.decode(body)["error"]["code"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return "unknown"
