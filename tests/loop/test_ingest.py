@@ -1,7 +1,6 @@
 import asyncio
 import json
 import math
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -31,8 +30,8 @@ class ListLog:
     def __init__(self):
         self.records, self.fail = {}, False
 
-    def append(self, records, *, max_delay_s=0.0):
-        future = Future()
+    def append_async(self, records, *, max_delay_s=0.0):
+        future = asyncio.get_running_loop().create_future()
         if self.fail:
             future.set_exception(StoreError("disk full"))
             return future

@@ -6,7 +6,6 @@ where that fails the whole batch fails (`StoreError`), to be sent again with the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -94,7 +93,7 @@ class Ingest:
             await self._exclude(exclusions)
         duplicate = 0
         if records or refused:
-            fresh = await asyncio.wrap_future(self._log.append(records + refused))
+            fresh = await self._log.append_async(records + refused)
             for index, record, new in zip(accepted, records, fresh, strict=False):
                 if not new:
                     duplicate += 1
