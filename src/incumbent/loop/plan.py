@@ -42,7 +42,6 @@ def build_plan(
         models={name: _model(name, model) for name, model in config.models.items()},
         delisted=sorted({*config.delisted, *delisted}),
         groups={**config.groups, **(groups or {})},
-        presentations=dict(config.presentations),
         presentations=config.presentations,
     )
 
