@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from incumbent.errors import StateError
+from incumbent.stats.estimate import Estimate
 
 _MAGIC = b"IS\x01"
 
@@ -25,14 +26,16 @@ class ArrayState:
     """An immutable State whose whole content is its configuration and the arrays that it declares.
 
     A subclass sets `name`, `version`, `tags` and `arrays` (attribute -> little-endian dtype), and defines
-    `zero(**config)`, `empty`, `update`, and `_combine(other, sign)`: the sum (`sign` 1), or the difference (-1) where
-    its tags say ``subtract``. Everything else - configuration hash, bytes, equality, refusals - is here.
+    `zero(**config)`, `empty`, `update`, `estimates`, and `_combine(other, sign)`: the sum (`sign` 1), or the difference
+    (-1) where its tags say ``subtract``. Configuration hash, bytes, equality and refusals are here. For the contract
+    suite it gives `example_configs` and `example_batch` (docs/measure/states.md).
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     tags: ClassVar[frozenset[str]] = frozenset()
     arrays: ClassVar[Mapping[str, str]]
+    example_configs: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     def __init__(self, config: Mapping[str, Any], **arrays: ArrayLike) -> None:
         object.__setattr__(self, "_config", dict(config))
@@ -65,6 +68,15 @@ class ArrayState:
     @property
     def empty(self) -> bool:
         """True where nothing was seen."""
+        raise NotImplementedError
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Everything that this state can say by itself, by name; all missing where it is empty."""
+        raise NotImplementedError
+
+    @classmethod
+    def example_batch(cls, rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
+        """Arguments of `update` for `rows` rows, each indexed by row first; they suit every example configuration."""
         raise NotImplementedError
 
     def _with(self, **arrays: ArrayLike) -> Self:

@@ -37,6 +37,7 @@ class Buckets(ArrayState):
     version = 1
     tags = frozenset({"subtract"})
     arrays: ClassVar[dict[str, str]] = {"rows": "<i8", "missing": "<i8", "sums": "<f8"}
+    example_configs = ({"k": 8, "variables": ["a"]}, {"k": 16, "variables": ["a"]}, {"k": 8, "variables": ["b"]})
     rows: NDArray[np.int64]
     missing: NDArray[np.int64]
     sums: NDArray[np.float64]
@@ -80,6 +81,15 @@ class Buckets(ArrayState):
             raise StateError("what is subtracted is no part of this", got=other, expected="a state merged before")
         sums = np.where(rows[:, None] == 0, 0.0, self.sums + sign * other.sums)
         return self._with(rows=rows, missing=missing, sums=sums)
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The mean per row of every variable, clustered by user."""
+        return {name: self.ratio(name) for name in self.variables}
+
+    @classmethod
+    def example_batch(cls, rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
+        """Heavy-tailed rows of users in eight buckets."""
+        return rng.integers(0, 8, rows), rng.lognormal(size=rows)
 
     def ratio(self, numerator: str, denominator: str | None = None, *, alpha: float = 0.05, unit: str = "") -> Estimate:
         """``sum(numerator) / sum(denominator)`` with its user-clustered interval; denominator None counts rows.

@@ -35,6 +35,7 @@ class Counts(ArrayState):
     tags = frozenset({"subtract", "exact"})
     arrays: ClassVar[dict[str, str]] = {
         "text": "|u1", "lengths": "<i8", "values": "<i8", "other": "<i8", "missing": "<i8"}
+    example_configs = ({}, {"keys": ["a", "b", "e"]}, {"keys": ["a"]}, {"budget": 100})
     other: NDArray[np.int64]
     missing: NDArray[np.int64]
     _table: dict[str, int]
@@ -128,6 +129,17 @@ class Counts(ArrayState):
         return {"text": np.frombuffer(b"".join(texts), "|u1"),
                 "lengths": np.array([len(text) for text in texts], "<i8"),
                 "values": np.array(list(self.counts.values()), "<i8"), "other": self.other, "missing": self.missing}
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The share of `other`, and of every kept key (of the vocabulary, where it is frozen)."""
+        shares = {f"key:{key}": self.share(key) for key in self.config["keys"] or self.counts}
+        return {"other": proportion(int(self.other), self.total), **shares}
+
+    @classmethod
+    def example_batch(cls, rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
+        """Skewed keys, with an empty and a non-ASCII one, and None."""
+        keys = ["a", "b", "c", "d", "", "ü\0", None]
+        return ([keys[i] for i in rng.integers(0, 7, rows) * rng.integers(0, 2, rows)],)
 
     def share(self, key: str, *, alpha: float = 0.05, unit: str = "") -> Estimate:
         """The key's part of everything counted, with the Clopper-Pearson interval of independent rows.

@@ -29,6 +29,7 @@ class FixedHistogram(ArrayState):
     version = 1
     tags = frozenset({"subtract", "exact"})
     arrays: ClassVar[dict[str, str]] = {"counts": "<i8", "missing": "<i8"}
+    example_configs = ({"edges": [-1.0, 0.0, 1.0]}, {"edges": [0.0]})
     counts: NDArray[np.int64]
     missing: NDArray[np.int64]
 
@@ -70,6 +71,15 @@ class FixedHistogram(ArrayState):
         if total.counts.min() < 0 or total.missing < 0:
             raise StateError("what is subtracted is no part of this", got=other, expected="a state merged before")
         return total
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The share of every cell."""
+        return {f"cell:{cell}": self.share(cell) for cell in range(len(self.counts))}
+
+    @classmethod
+    def example_batch(cls, rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
+        """Normal values, rounded so that some lie on an edge."""
+        return (rng.normal(size=rows).round(1),)
 
     def share(self, cell: int, *, alpha: float = 0.05, unit: str = "") -> Estimate:
         """The part of the values in one cell of `counts` (0 is under), with the interval of independent values."""

@@ -38,6 +38,7 @@ class LogHistogram(ArrayState):
     version = 1
     tags = frozenset({"subtract", "exact"})
     arrays: ClassVar[dict[str, str]] = {"cells": "<i4", "counts": "<i8", "missing": "<i8"}
+    example_configs = ({}, {"accuracy": 0.1}, {"low": 0.1, "high": 10.0})
     cells: NDArray[np.int32]  # sign * (bucket + 1), rising; 0 is zero, the outermost are beyond
     counts: NDArray[np.int64]
     missing: NDArray[np.int64]
@@ -88,6 +89,15 @@ class LogHistogram(ArrayState):
         if self.cells.shape != self.counts.shape or (np.diff(self.cells) <= 0).any() or (self.counts <= 0).any():
             raise StateError("cells and counts do not fit together", got=self.cells.shape, expected="rising cells")
         return self
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The quartiles and the 99th percentile."""
+        return {f"q{q:g}": self.quantile(q) for q in (0.25, 0.5, 0.75, 0.99)}
+
+    @classmethod
+    def example_batch(cls, rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
+        """Heavy-tailed values of both signs and zeros."""
+        return (rng.lognormal(sigma=2.0, size=rows) * rng.integers(-1, 2, rows),)
 
     def quantile(self, q: float, *, alpha: float = 0.05, unit: str = "") -> Estimate:
         """The value of rank ``floor(q (n - 1))`` within `accuracy`, with the order-statistics interval of n values.

@@ -35,6 +35,7 @@ class Moments(ArrayState):
     version = 1
     tags = frozenset({"subtract", "shift"})
     arrays: ClassVar[dict[str, str]] = {"n": "<i8", "missing": "<i8", "means": "<f8", "scatter": "<f8"}
+    example_configs = ({"variables": ["a", "b"]}, {"variables": ["a", "c"]})
     n: NDArray[np.int64]
     missing: NDArray[np.int64]
     means: NDArray[np.float64]
@@ -87,7 +88,15 @@ class Moments(ArrayState):
             np.fill_diagonal(scatter, np.maximum(scatter.diagonal(), 0.0))
         return self._with(n=n, missing=missing, means=means, scatter=scatter)
 
-    # ----------------------------------------------------------------------------------------------- reading it
+    def estimates(self) -> dict[str, Estimate]:
+        """The mean of every variable."""
+        return {name: self.mean(name) for name in self.variables}
+
+    @classmethod
+    def example_batch(cls, rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
+        """Correlated normal rows."""
+        return (rng.normal(size=(rows, 2)) @ np.array([[1.0, 0.5], [0.0, 2.0]]) + [3.0, -10.0],)
+
     def covariance(self) -> NDArray[np.float64]:
         """The sample covariance matrix (divisor n - 1), shape (d, d); NaN with fewer than two units."""
         n = int(self.n)

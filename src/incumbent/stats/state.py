@@ -3,6 +3,9 @@
 Laws (checked by `incumbent.testing.checks.states` over every registered class):
 zero is the identity; merging is associative and commutative; a split equals the whole; configuration is part of the
 value and merging different configurations raises; bytes round-trip and are stable; empty is missing, never 0.
+
+Most states are an `ArrayState` (``incumbent.stats.array_state``), which leaves `zero`, `update` and the sum to write.
+docs/measure/states.md tells how to write one and how to check it.
 """
 
 from __future__ import annotations
