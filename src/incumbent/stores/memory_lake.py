@@ -1,0 +1,168 @@
+"""The lake in memory: for tests and simulation. The same answers as the embedded one, nothing durable."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from incumbent.events.schema import Event
+from incumbent.events.window import Window
+from incumbent.stores import erase
+from incumbent.stores.columns import by_table, to_arrow
+from incumbent.stores.dedup import first_of_each
+from incumbent.stores.delta_read import checked_columns
+from incumbent.stores.partitions import split, within
+from incumbent.stores.store import Commit, Partition, Quarantined, Table
+from incumbent.stores.tables import TABLES, conform, empty
+
+
+class _Rows:
+    """One table: its rows by partition, its version, and when each partition changed last."""
+
+    def __init__(self) -> None:
+        self.version = -1
+        self.parts: dict[Partition, list[pa.Table]] = {}
+        self.ids: dict[Partition, set[str]] = {}
+        self.changed: dict[Partition, int] = {}
+        self.marks: dict[str, int] = {}
+
+    def touch(self, partitions: Iterable[Partition]) -> None:
+        self.version += 1
+        self.changed.update(dict.fromkeys(partitions, self.version))
+
+    def put(self, partition: Partition, parts: list[pa.Table]) -> None:
+        """Make `parts` the rows of a partition."""
+        self.parts[partition] = [part for part in parts if part.num_rows]
+        self.ids[partition] = {i for part in self.parts[partition] for i in part["event_id"].to_pylist()}
+        if not self.parts[partition]:
+            del self.parts[partition], self.ids[partition]
+
+
+class MemoryLake:
+    """A `Lake` that forgets everything when the process ends.
+
+    >>> MemoryLake().scan("item", columns=["item_id"]).num_rows
+    0
+    """
+
+    def __init__(self, buckets: int = 16) -> None:
+        self.buckets = buckets
+        self._tables: dict[Table, _Rows] = {table: _Rows() for table in TABLES}
+        self._guard = threading.RLock()
+
+    def commit(self, events: Sequence[Event | Quarantined], writer: str, sequence: int) -> Commit:
+        """Append events exactly once per (writer, sequence) and table, without ids that are there already."""
+        rows = {table: to_arrow(table, group, self.buckets) for table, group in by_table(events).items()}
+        with self._guard:
+            done = [self._append(self._tables[table], part, writer, sequence) for table, part in rows.items()]
+        return Commit(any(commit.applied for commit in done), sum(commit.rows for commit in done),
+                      frozenset().union(*(commit.partitions for commit in done)))
+
+    def _append(self, into: _Rows, rows: pa.Table, writer: str, sequence: int) -> Commit:
+        last = into.marks.get(writer)
+        if last == sequence:
+            return Commit(False, 0, frozenset())
+        into.marks[writer] = sequence if last is None else max(last, sequence)
+        fresh: dict[Partition, pa.Table] = {}
+        for partition, part in split(first_of_each(rows)).items():
+            known = into.ids.setdefault(partition, set())
+            ids = part["event_id"].to_pylist()
+            part = part.filter(pa.array([i not in known for i in ids], pa.bool_()))
+            if part.num_rows:
+                known.update(ids)
+                into.parts.setdefault(partition, []).append(part)
+                fresh[partition] = part
+        into.touch(fresh)
+        return Commit(True, sum(part.num_rows for part in fresh.values()), frozenset(fresh))
+
+    def replace(self, table: Table, partition: Partition, rows: pa.Table, writer: str, sequence: int) -> Commit:
+        """Put `rows` in the place of a partition, exactly once per (partition, writer, sequence)."""
+        rows = within(partition, conform(table, rows))
+        with self._guard:
+            into = self._tables[table]
+            mark = f"{writer}@{partition.day.isoformat()}/{partition.bucket}"
+            last = into.marks.get(mark)
+            if last is not None and sequence <= last:
+                return Commit(False, 0, frozenset())
+            into.marks[mark] = sequence
+            touched = frozenset({partition} if rows.num_rows or partition in into.parts else ())
+            into.put(partition, [rows])
+            into.touch(touched)
+        return Commit(True, rows.num_rows, touched)
+
+    def scan(self, table: Table, period: Window | None = None, buckets: Iterable[int] | None = None,
+             columns: Sequence[str] | None = None, users: Iterable[str] | None = None) -> pa.Table:
+        """The rows whose event time lies in `period`, of the buckets and users asked for."""
+        names = checked_columns(table, columns)
+        wanted = None if buckets is None else set(buckets)
+        with self._guard:
+            parts = [part for partition, held in self._tables[table].parts.items()
+                     if wanted is None or partition.bucket in wanted for part in held]
+        rows = pa.concat_tables([empty(table), *parts])
+        if period is not None:
+            start, end = (pa.scalar(moment, rows["time"].type) for moment in (period.start, period.end))
+            rows = rows.filter(pc.and_(pc.greater_equal(rows["time"], start), pc.less(rows["time"], end)))
+        if users is not None:
+            column = erase.USER_COLUMNS.get(table)
+            chosen = pa.array(sorted(users) if column else [], pa.string())
+            rows = rows.filter(pc.is_in(rows[column or "event_id"], value_set=chosen))
+        return rows if names is None else rows.select(names)
+
+    def changes(self, table: Table, since: int) -> tuple[int, frozenset[Partition]]:
+        """The table's version and the partitions whose rows changed after `since`; -1 asks for all that hold rows."""
+        with self._guard:
+            rows = self._tables[table]
+            if since < 0:
+                return rows.version, frozenset(rows.parts)
+            return rows.version, frozenset(p for p, version in rows.changed.items() if version > since)
+
+    def compact(self, before: datetime) -> dict[str, int]:
+        """Merge the parts of every day that began before `before`; per table, the number of parts merged away."""
+        merged: dict[str, int] = {}
+        with self._guard:
+            for table, rows in self._tables.items():
+                if rows.version < 0:
+                    continue
+                merged[table] = 0
+                for partition, parts in rows.parts.items():
+                    if len(parts) > 1 and Window.of_day(partition.day).start < before:
+                        merged[table] += len(parts)
+                        rows.parts[partition] = [pa.concat_tables(parts)]
+        return merged
+
+    def expire(self, table: Table, before: date) -> int:
+        """Drop the whole days before `before`; returns the rows that went."""
+        with self._guard:
+            rows = self._tables[table]
+            old = [partition for partition in rows.parts if partition.day < before]
+            went = sum(part.num_rows for partition in old for part in rows.parts[partition])
+            for partition in old:
+                rows.put(partition, [])
+            if old:
+                rows.touch(old)
+            return went
+
+    def erase(self, users: Iterable[str]) -> dict[str, int]:
+        """Remove users from every table, and quarantined messages that name them."""
+        chosen = frozenset(users)
+        with self._guard:
+            return {table: self._erase(table, rows, chosen) for table, rows in self._tables.items()
+                    if table in erase.USER_COLUMNS and rows.version >= 0} if chosen else {}
+
+    def _erase(self, table: Table, rows: _Rows, users: frozenset[str]) -> int:
+        went, touched = 0, []
+        for partition, parts in list(rows.parts.items()):
+            whole = pa.concat_tables(parts)
+            keep = erase.kept(table, whole.select(erase.KEYS[table]), users)
+            if keep is not None:
+                left = whole.filter(keep)
+                went += whole.num_rows - left.num_rows
+                rows.put(partition, [left])
+                touched.append(partition)
+        if touched:
+            rows.touch(touched)
+        return went

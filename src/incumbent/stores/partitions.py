@@ -1,0 +1,34 @@
+"""Rows and the partitions (UTC day, user bucket) that they lie in."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from incumbent.errors import DataError
+from incumbent.stores.store import Partition
+from incumbent.stores.tables import PARTITION_COLUMNS
+
+
+def split(rows: pa.Table) -> dict[Partition, pa.Table]:
+    """Rows by their partition, in the order of partitions; the order of rows within one is kept."""
+    order = pc.sort_indices(rows.select(list(PARTITION_COLUMNS)), [(name, "ascending") for name in PARTITION_COLUMNS])
+    rows = rows.take(order).combine_chunks()
+    days, buckets = rows["day"].combine_chunks(), rows["bucket"].combine_chunks()
+    key = pc.add(pc.multiply(days.cast(pa.int32()).cast(pa.int64()), 2**32), buckets.cast(pa.int64()))
+    parts, start = {}, 0
+    for end in pc.run_end_encode(key).run_ends.to_pylist() if rows.num_rows else []:
+        parts[Partition(days[start].as_py(), buckets[start].as_py())] = rows.slice(start, end - start)
+        start = end
+    return parts
+
+
+def within(partition: Partition, rows: pa.Table) -> pa.Table:
+    """Rows that all lie in the partition, its columns filled in; `DataError` where one says otherwise."""
+    for name, value in (("day", partition.day), ("bucket", partition.bucket)):
+        other = set(rows[name].unique().to_pylist()) - {None, value}
+        if other:
+            raise DataError(f"a row lies in another {name}", got=sorted(map(str, other))[0], expected=str(value))
+        at = rows.column_names.index(name)
+        rows = rows.set_column(at, rows.field(at), pa.repeat(pa.scalar(value, rows.field(at).type), rows.num_rows))
+    return rows
