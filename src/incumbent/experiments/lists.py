@@ -22,7 +22,7 @@ class Ranked(list[str]):
 
     __slots__ = ("ranks", "scores")
 
-    def __init__(self, items: Iterable[str] = (), scores: Sequence[float] | None = None) -> None:
+    def __init__(self, items: Iterable[str] = (), scores: list[float] | None = None) -> None:
         super().__init__(items)
         self.ranks = dict(zip(self, range(1, len(self) + 1), strict=True))
         self.scores = scores
@@ -55,7 +55,7 @@ class Cleaned(Struct, frozen=True):
 
 
 def clean(
-    items: Sequence[str], scores: Sequence[float] | None, hidden: Mapping[str, AbstractSet[str]],
+    items: Sequence[str], scores: list[float] | None, hidden: Mapping[str, AbstractSet[str]],
     keys: Mapping[str, str] | None = None,
 ) -> Cleaned:
     """A model's list without duplicates (the first stays) and without what must not be shown, scores still aligned.
