@@ -1,0 +1,117 @@
+"""Control, what matured: seals written once, restatements beside them, and the erasure of users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from incumbent.errors import ConflictError
+from incumbent.events.schema import Conclusion
+from incumbent.stores.control_conclusions import record
+from incumbent.stores.control_engine import Database
+from incumbent.stores.control_tables import exclusions, matured, restated, seals
+from incumbent.stores.store import Matured, Seal, seal_hash
+
+_FIELDS = Matured.__struct_fields__
+_SEAL = [seals.c[name] for name in Seal.__struct_fields__]
+_ERASED = {"matured": matured.c.unit, "restated": restated.c.unit, "exclusions": exclusions.c.user_id}
+_MANY = 500
+
+
+class ControlMaturity:
+    """The seal, restatement and erasure verbs of Control over a `Database`."""
+
+    _db: Database
+
+    def seal(self, experiment: str, day: date, rows: Sequence[Matured], sealed_at: datetime) -> Seal:
+        """Write one maturity day once; see `Control.seal`."""
+        ordered = in_order(rows)
+        digest = seal_hash(ordered)
+        with self._db.write() as connection:
+            known = connection.execute(
+                sa.select(*_SEAL).where(seals.c.experiment == experiment, seals.c.day == day)).one_or_none()
+            if known is not None:
+                first = Seal(*known)
+                if first.hash != digest:
+                    raise sealed_differently(first, digest)
+                return first
+            last = connection.scalar(sa.select(sa.func.max(seals.c.sequence)).where(seals.c.experiment == experiment))
+            seal = Seal(experiment, day, 0 if last is None else last + 1, len(ordered), digest,
+                        sealed_at.astimezone(UTC))
+            connection.execute(sa.insert(seals).values(**msgspec.structs.asdict(seal)))
+            if ordered:
+                connection.execute(sa.insert(matured), [
+                    {**msgspec.structs.asdict(row), "experiment": experiment, "sequence": seal.sequence}
+                    for row in ordered])
+        return seal
+
+    def seals(self, experiment: str) -> list[Seal]:
+        """The seals of an experiment in the order of their sequence."""
+        with self._db.read() as connection:
+            return [Seal(*row) for row in connection.execute(
+                sa.select(*_SEAL).where(seals.c.experiment == experiment).order_by(seals.c.sequence))]
+
+    def matured(self, experiment: str) -> list[Matured]:
+        """All sealed units in sequence order."""
+        table = matured
+        query = sa.select(*(table.c[name] for name in _FIELDS)).where(table.c.experiment == experiment).order_by(
+            table.c.sequence, table.c.matured_at, table.c.unit)
+        with self._db.read() as connection:
+            return [Matured(*row) for row in connection.execute(query)]
+
+    def restate(self, experiment: str, rows: Sequence[Matured], at: datetime) -> None:
+        """Put units as they are now in the place of their earlier restatement; feeds no test."""
+        latest = {row.unit: row for row in rows}
+        with self._db.write() as connection:
+            _delete(connection, restated.c.unit, latest, restated.c.experiment == experiment)
+            if latest:
+                connection.execute(sa.insert(restated), [
+                    {**msgspec.structs.asdict(row), "experiment": experiment, "at": at} for row in latest.values()])
+
+    def restated(self, experiment: str) -> list[Matured]:
+        """The units that were restated, by maturity and unit."""
+        table = restated
+        query = sa.select(*(table.c[name] for name in _FIELDS)).where(table.c.experiment == experiment).order_by(
+            table.c.matured_at, table.c.unit)
+        with self._db.read() as connection:
+            return [Matured(*row) for row in connection.execute(query)]
+
+    def erase(self, users: Iterable[str], audit: Conclusion) -> dict[str, int]:
+        """Remove users from matured, restated and exclusions, with the audit row, in one transaction.
+
+        Seals keep their hash and their count: what was judged stays provable, whom it was judged on is gone.
+        """
+        wanted = set(users)
+        with self._db.write() as connection:
+            gone = {name: _delete(connection, column, wanted) for name, column in _ERASED.items()}
+            record(connection, audit)
+        self._db.forget()
+        return gone
+
+
+def in_order(rows: Sequence[Matured]) -> list[Matured]:
+    """The rows of a seal in the order in which the sequence reads them, their times in UTC; `ConflictError` where a
+    unit stands there twice."""
+    if len({row.unit for row in rows}) < len(rows):
+        raise ConflictError("a unit matures once", got=f"{len(rows)} rows of fewer units")
+    utc = [msgspec.structs.replace(row, exposed_at=row.exposed_at.astimezone(UTC),
+                                   matured_at=row.matured_at.astimezone(UTC)) for row in rows]
+    return sorted(utc, key=lambda row: (row.matured_at, row.unit))
+
+
+def sealed_differently(first: Seal, digest: str) -> ConflictError:
+    """The error of a second, different seal of a day."""
+    return ConflictError("this maturity day is sealed with other rows", got=f"{first.day}, hash {digest}",
+                         expected=f"hash {first.hash}, sealed {first.sealed_at:%Y-%m-%d %H:%M}",
+                         hint="what arrives after a seal goes to restate")
+
+
+def _delete(connection: sa.Connection, column: sa.Column[str], values: Iterable[str],
+            *where: sa.ColumnElement[bool]) -> int:
+    chosen = list(values)
+    return sum(
+        connection.execute(sa.delete(column.table).where(column.in_(chosen[start:start + _MANY]), *where)).rowcount
+        for start in range(0, len(chosen), _MANY))

@@ -1,0 +1,73 @@
+"""Control, what is served: plans with their history, and shoppers' exclusions. What a gateway polls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from incumbent.events.plan import ServingPlan
+from incumbent.stores.control_engine import Database
+from incumbent.stores.control_states import upsert
+from incumbent.stores.control_tables import counters, exclusions, plans
+
+_decode = msgspec.json.Decoder(ServingPlan).decode
+_NEWEST = sa.select(plans.c.body).order_by(plans.c.version.desc()).limit(1)
+_VERSION = sa.select(sa.func.max(plans.c.version))
+_EXCLUSIONS = "exclusions"
+
+
+class ControlPlans:
+    """The plan and exclusion verbs of Control over a `Database`."""
+
+    _db: Database
+
+    def publish(self, plan: ServingPlan) -> ServingPlan:
+        """Store a plan as the current one under the next version, unless it equals the current one."""
+        with self._db.write() as connection:
+            body = connection.scalar(_NEWEST)
+            current = _decode(body) if body is not None else None
+            if current is not None and current.hash == plan.hash:
+                return current
+            plan = msgspec.structs.replace(plan, version=current.version + 1 if current else 1)
+            connection.execute(sa.insert(plans).values(version=plan.version, hash=plan.hash,
+                                                       body=msgspec.json.encode(plan).decode()))
+        return plan
+
+    def plan(self, hash: str | None = None) -> ServingPlan | None:
+        """The current plan, or the newest one of a hash; None where there is none."""
+        query = _NEWEST if hash is None else _NEWEST.where(plans.c.hash == hash)
+        with self._db.read() as connection:
+            body = connection.scalar(query)
+        return _decode(body) if body is not None else None
+
+    def plan_version(self) -> int:
+        """The current plan's version, 0 where there is none."""
+        with self._db.read() as connection:
+            return connection.scalar(_VERSION) or 0
+
+    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None:
+        """Exclude an item for a shopper, or take that back."""
+        with self._db.write() as connection:
+            version = connection.scalar(sa.select(counters.c.value).where(counters.c.name == _EXCLUSIONS)) or 0
+            upsert(connection, counters, {"name": _EXCLUSIONS}, {"value": version + 1})
+            upsert(connection, exclusions, {"user_id": user_id, "item_id": item_id},
+                   {"excluded": excluded, "at": at, "version": version + 1})
+
+    def exclusions(self, since: int = 0) -> tuple[int, Mapping[str, frozenset[str]]]:
+        """The version, and per user that changed after `since` all items excluded now (maybe none)."""
+        changed = sa.select(exclusions.c.user_id).where(exclusions.c.version > since)
+        with self._db.read() as connection:
+            version = connection.scalar(sa.select(counters.c.value).where(counters.c.name == _EXCLUSIONS)) or 0
+            if version <= since:
+                return version, {}
+            found: dict[str, set[str]] = {}
+            for user, item, excluded in connection.execute(sa.select(
+                    exclusions.c.user_id, exclusions.c.item_id, exclusions.c.excluded
+            ).where(exclusions.c.user_id.in_(changed))):
+                items = found.setdefault(user, set())
+                if excluded:
+                    items.add(item)
+        return version, {user: frozenset(items) for user, items in found.items()}
