@@ -43,17 +43,20 @@ def user_of(event: Any) -> str | None:
 def to_arrow(table: Table, events: Sequence[Any], buckets: int) -> pa.Table:
     """The events of one table as its Arrow rows, with their UTC day and user bucket (0 without a user).
 
+    `DataError` where a value does not fit its column (an integer over 64 bits); `refusal` tells which event it was.
+
     >>> from datetime import UTC, datetime
     >>> rows = to_arrow("quarantine", [Quarantined("q1", datetime(2026, 3, 1, tzinfo=UTC), b"{", "no JSON")], 16)
     >>> rows.select(["event_id", "raw", "bucket"]).to_pylist()
     [{'event_id': 'q1', 'raw': b'{', 'bucket': 0}]
     """
     whole = schema(table)
-    if table == "conclusion":
-        columns = _conclusion_columns(events)
-    else:
-        columns = {field.name: _column(field, [getattr(event, field.name) for event in events])
-                   for field in whole if field.name not in PARTITION_COLUMNS}
+    try:
+        columns = _conclusion_columns(events) if table == "conclusion" else {
+            field.name: _column(field, [getattr(event, field.name) for event in events])
+            for field in whole if field.name not in PARTITION_COLUMNS}
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"an event does not fit the columns of {table}", got=str(error)) from error
     columns["day"] = pc.cast(columns["time"], pa.date32())
     known: dict[str | None, int] = {None: 0}
     users = [user_of(event) for event in events]
@@ -62,6 +65,15 @@ def to_arrow(table: Table, events: Sequence[Any], buckets: int) -> pa.Table:
             known[user] = user_bucket(user, buckets)
     columns["bucket"] = pa.array([known[user] for user in users], pa.int32())
     return pa.table([columns[field.name] for field in whole], schema=whole)
+
+
+def refusal(event: Any) -> str | None:
+    """Why this one event cannot be a row, None where it can."""
+    try:
+        to_arrow(table_of(event), [event], 1)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _column(field: pa.Field, values: list[Any]) -> pa.Array:

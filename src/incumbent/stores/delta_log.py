@@ -42,7 +42,7 @@ class DataFile(Struct, frozen=True):
             least["event_id"], most["event_id"] = self.ids
         if self.times is not None:
             least["time"] = _milliseconds(self.times[0])
-            most["time"] = _milliseconds(self.times[1] + timedelta(microseconds=999))
+            most["time"] = _milliseconds(_up(self.times[1]))
         return msgspec.json.encode({"numRecords": self.rows, "minValues": least, "maxValues": most,
                                     "nullCount": dict.fromkeys(least, 0)}).decode()
 
@@ -190,4 +190,12 @@ def _aware(moment: datetime) -> datetime:
 
 
 def _milliseconds(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def _up(moment: datetime) -> datetime:
+    """The moment rounded up to a millisecond; the last moment there is stays itself."""
+    try:
+        return moment + timedelta(microseconds=-moment.microsecond % 1000)
+    except OverflowError:
+        return moment

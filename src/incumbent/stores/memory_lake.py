@@ -144,7 +144,7 @@ class MemoryLake:
                 rows.put(partition, [])
             if old:
                 rows.touch(old)
-            return went
+            return int(went)
 
     def erase(self, users: Iterable[str]) -> dict[str, int]:
         """Remove users from every table, and quarantined messages that name them."""
