@@ -1,0 +1,73 @@
+"""The FastAPI application behind the shim: every route that is not hot, and the one shape of errors for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Route as StarletteRoute
+
+from incumbent import __version__
+from incumbent.errors import DataError, IncumbentError, NotFoundError, UnavailableError
+from incumbent.service import openapi
+from incumbent.service.shim import App
+
+
+class MethodError(DataError):
+    """The path exists, the method does not."""
+
+    code, status = "method", 405
+
+
+def build(routers: Iterable[APIRouter], hot: Mapping[str, App] | None = None, *, docs: bool = True) -> FastAPI:
+    """An application of these routers, with the hot routes declared: `hot` holds those that this process serves."""
+    app = FastAPI(title="incumbent", version=__version__, openapi_url="/openapi.json" if docs else None,
+                  docs_url="/docs" if docs else None, redoc_url=None)
+    for path in ("/v1/recommendations", "/v1/events"):
+        app.router.routes.append(StarletteRoute(path, (hot or {}).get(path) or _Elsewhere(path), methods=["POST"]))
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(IncumbentError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    return app
+
+
+class _Elsewhere:
+    """A hot route in a process that does not serve it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def __call__(self, scope: object, receive: object, send: object) -> None:
+        raise UnavailableError("this process does not serve the route", got=self._path,
+                               hint="ask the gateway or the collector")
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, IncumbentError)
+    return JSONResponse(error.to_dict(), status_code=error.status)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path")) or None
+    what = first["msg"][:1].lower() + first["msg"][1:]
+    found = DataError(what, field=field, **({} if first["type"] == "missing" else {"got": first.get("input")}))
+    return JSONResponse(found.to_dict(), status_code=found.status)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        found: IncumbentError = NotFoundError("no such path", got=request.url.path, hint="GET /docs lists them")
+    elif error.status_code == 405:
+        found = MethodError("the path does not take this method", got=f"{request.method} {request.url.path}")
+    else:
+        found = IncumbentError(str(error.detail))
+    return JSONResponse(found.to_dict(), status_code=error.status_code, headers=dict(error.headers or {}))
