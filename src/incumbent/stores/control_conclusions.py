@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from incumbent.errors import ConflictError
-from incumbent.events.schema import Conclusion, Decision
+from incumbent.events.schema import Conclusion
 from incumbent.stores.control_engine import Database
+from incumbent.stores.control_rules import kind_of, stale, subject_of
 from incumbent.stores.control_states import upsert
 from incumbent.stores.control_tables import conclusions, experiments, memories, outbox, stage_changes
 from incumbent.stores.store import ExperimentRow, OutboxRow, StageChange
@@ -104,16 +104,6 @@ def record(connection: sa.Connection, conclusion: Conclusion) -> bool:
     return True
 
 
-def kind_of(conclusion: Conclusion) -> str:
-    """The tag of a conclusion: finding, decision, alert or audit."""
-    return str(conclusion.__struct_config__.tag)
-
-
-def subject_of(conclusion: Conclusion) -> str:
-    """What a conclusion is about: the experiment of a decision, else its subject."""
-    return conclusion.experiment if isinstance(conclusion, Decision) else conclusion.subject
-
-
 def _update(connection: sa.Connection, row: ExperimentRow) -> None:
     values = msgspec.structs.asdict(row)
     if row.version == 1:
@@ -125,12 +115,6 @@ def _update(connection: sa.Connection, row: ExperimentRow) -> None:
             experiments.c.name == row.name, experiments.c.version == row.version - 1).values(**values)).rowcount:
         return
     raise stale(row)
-
-
-def stale(row: ExperimentRow) -> ConflictError:
-    """The error of a writer who had read an older version."""
-    return ConflictError("the experiment was changed by somebody else", got=f"{row.name}, version {row.version}",
-                         expected="the stored version plus one", hint="read it again and decide again")
 
 
 def _change(connection: sa.Connection, change: StageChange) -> None:

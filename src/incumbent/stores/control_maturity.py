@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime
 import msgspec
 import sqlalchemy as sa
 
-from incumbent.errors import ConflictError
 from incumbent.events.schema import Conclusion
 from incumbent.stores.control_conclusions import record
 from incumbent.stores.control_engine import Database
+from incumbent.stores.control_rules import in_order, sealed_differently
 from incumbent.stores.control_tables import exclusions, matured, restated, seals
 from incumbent.stores.store import Matured, Seal, seal_hash
 
@@ -90,23 +90,6 @@ class ControlMaturity:
             record(connection, audit)
         self._db.forget()
         return gone
-
-
-def in_order(rows: Sequence[Matured]) -> list[Matured]:
-    """The rows of a seal in the order in which the sequence reads them, their times in UTC; `ConflictError` where a
-    unit stands there twice."""
-    if len({row.unit for row in rows}) < len(rows):
-        raise ConflictError("a unit matures once", got=f"{len(rows)} rows of fewer units")
-    utc = [msgspec.structs.replace(row, exposed_at=row.exposed_at.astimezone(UTC),
-                                   matured_at=row.matured_at.astimezone(UTC)) for row in rows]
-    return sorted(utc, key=lambda row: (row.matured_at, row.unit))
-
-
-def sealed_differently(first: Seal, digest: str) -> ConflictError:
-    """The error of a second, different seal of a day."""
-    return ConflictError("this maturity day is sealed with other rows", got=f"{first.day}, hash {digest}",
-                         expected=f"hash {first.hash}, sealed {first.sealed_at:%Y-%m-%d %H:%M}",
-                         hint="what arrives after a seal goes to restate")
 
 
 def _delete(connection: sa.Connection, column: sa.Column[str], values: Iterable[str],

@@ -345,12 +345,21 @@ class Control(Protocol):
     def close(self) -> None: ...
 
 
+#: what a process does with the stores: gateways append and poll, the loop drains and measures, readers look
+Role = Literal["gateway", "loop", "reader"]
+
+
 class Stores(Struct, frozen=True):
-    """The three together, as a configuration opens them."""
+    """The three together, as a configuration opens them (`open_stores(config, clock, role=...)` of a store bundle)."""
 
     log: Any
-    lake: Any
+    lake: Any  # None in a gateway
     control: Any
+
+    def close(self) -> None:
+        """Close the log, which writes what is queued, then control."""
+        self.log.close()
+        self.control.close()
 
 
 def seal_hash(rows: Sequence[Matured]) -> str:

@@ -1,0 +1,40 @@
+"""The embedded stores, as a configuration opens them: SQLite inboxes, a Delta lake and a SQLite control in a folder."""
+
+from __future__ import annotations
+
+from incumbent.clock import Clock, SystemClock
+from incumbent.config import Config
+from incumbent.errors import ConfigError
+from incumbent.stores.control import SqlControl
+from incumbent.stores.inbox import EmbeddedLog
+from incumbent.stores.store import Control, Lake, Log, Role, Stores
+
+
+def open_stores(config: Config, clock: Clock, *, role: Role = "loop") -> Stores:
+    """The stores under ``[stores] directory``, as `role` needs them.
+
+    ``gateway``: a log to append to and control, no lake (neither pyarrow nor deltalake is imported). ``loop``: a log
+    to append to and to drain, the lake, control; one process alone may drain. ``reader``: nothing is written to the
+    log; the lake and control. `StoreError` where the directory cannot be used, `ConfigError` where the lake is not
+    installed.
+    """
+    directory = config.stores.directory
+    control: Control = SqlControl.in_directory(directory)
+    lake: Lake | None = None
+    try:
+        if role != "gateway":
+            lake = _lake(config)
+        log: Log = EmbeddedLog(directory, clock, write=role != "reader")
+    except BaseException:
+        control.close()
+        raise
+    return Stores(log, lake, control)
+
+
+def _lake(config: Config) -> Lake:
+    try:
+        from incumbent.stores.lake import DeltaLake
+    except ImportError as error:
+        raise ConfigError("the lake is not installed", got=str(error), hint="pip install 'incumbent[local]'") from None
+    # files age in real time, also under a replay
+    return DeltaLake(config.stores.directory / "lake", config.stores.buckets, clock=SystemClock())
