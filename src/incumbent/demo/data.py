@@ -10,6 +10,7 @@ import importlib.util
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -112,8 +113,8 @@ def _lines(table: pa.Table) -> Lines:
     return Lines(*(column[order] for column in (*columns, _numpy(seconds), cents)))
 
 
-def _numpy(column: pa.ChunkedArray) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = column.to_numpy()
+def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
+    array: NDArray[Any] = column.to_numpy()
     return array
 
 

@@ -21,7 +21,8 @@ from incumbent.errors import DataError
 PATIENCE = 0.9
 #: how long a product that was looked at may wait to be bought
 WINDOW = timedelta(days=14)
-#: a household asks for its list so long before it stands at the till
+#: a household asks for its list at the start of a half hour, at least ten minutes before it stands at the till
+TICK = timedelta(minutes=30)
 BEFORE_TILL = timedelta(minutes=10)
 
 
@@ -37,8 +38,9 @@ class Trip:
 
     @property
     def asks_at(self) -> datetime:
-        """When the household asks for its list."""
-        return self.paid_at - BEFORE_TILL
+        """When the household asks for its list: ten to forty minutes before it pays."""
+        latest = self.paid_at - BEFORE_TILL
+        return latest - timedelta(seconds=latest.timestamp() % TICK.total_seconds())
 
     @property
     def context(self) -> dict[str, str]:

@@ -1,0 +1,84 @@
+"""What the demo declares before it looks: the experiment, the replayed period, the default size.
+
+Chosen on seeds 1 to 8, and frozen before the seeds of docs/demo.md were run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from incumbent.config import Config, ExperimentConfig, GuardrailConfig, StageConfig, parse
+from incumbent.demo.data import CURRENCY, SPLIT
+from incumbent.demo.lists import Lists
+from incumbent.demo.story import Story
+
+SURFACE = "home"
+#: a trip asks for 20 items
+LIST_ITEMS = 20
+#: no household has more credit than this counted, either way
+CAP = 20.0
+WINDOW_DAYS = 14.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is replayed: `shoppers` households, who join over `enrol_days`, on trips of at most `days`."""
+
+    shoppers: int = 2_000
+    enrol_days: int = 70
+    days: int = 84
+
+    @property
+    def end(self) -> datetime:
+        """When the last trip may be."""
+        return SPLIT + timedelta(days=self.days)
+
+    @property
+    def over(self) -> datetime:
+        """When every household that was exposed has matured."""
+        return self.end + timedelta(days=WINDOW_DAYS)
+
+
+STAGES = (
+    StageConfig(stage="shadow", share=0.0, min_units=0, min_days=1.0),
+    StageConfig(stage="canary", share=0.01, min_units=100, min_days=7.0),
+    StageConfig(stage="ramp_5", share=0.05, min_units=100, min_days=2.0),
+    StageConfig(stage="ramp_10", share=0.10, min_units=100, min_days=2.0),
+    StageConfig(stage="ramp_25", share=0.25, min_units=100, min_days=2.0),
+    StageConfig(stage="ramp_50", share=0.50, min_units=100, min_days=7.0),
+)
+
+GUARDRAILS = (
+    GuardrailConfig(metric="revenue_per_user_day", margin=0.10),
+    GuardrailConfig(metric="error_rate", margin=0.01, hard_limit=0.2),
+    GuardrailConfig(metric="latency_ms", margin=50.0, hard_limit=1000.0),
+)
+
+
+def experiment(story: Story, seed: int, candidate: str, size: Size) -> ExperimentConfig:
+    """The experiment of a story; its salt holds the seed, so that every seed has lanes and coins of its own."""
+    return ExperimentConfig(
+        surface=SURFACE, candidate=candidate, salt=f"{story}-{seed}", holdout=0.2, attribution="last_touch",
+        attribution_window_days=WINDOW_DAYS, maturity_window_days=WINDOW_DAYS, actions={"purchase": 1.0},
+        outcome="count", currency=CURRENCY, cap=CAP, alpha=0.05, tuning_units=1_000, delta_min=0.05,
+        min_units=min(500, max(2, size.shoppers // 4)), min_look_units=100, min_days=14.0,
+        max_days=float(size.days + WINDOW_DAYS), stages=STAGES, guardrails=GUARDRAILS,
+    )
+
+
+def configuration(
+    story: Story, seed: int, champion: Lists, candidate: Lists, size: Size, *, directory: str, port: int,
+) -> Config:
+    """The whole configuration of the service that the demo starts."""
+    models = {name: {"target": f"incumbent.demo.models:{role}", "local": True, "deadline_ms": 500, "concurrency": 256}
+              for role, name in (("champion", champion.name), ("candidate", candidate.name))}
+    return parse({
+        "service": {"port": port, "clock": "replay", "replay_start": SPLIT.isoformat(), "log_level": "warning"},
+        "stores": {"directory": directory},
+        "loop": {"seal_s": 2.0, "attribute_s": 5.0, "decide_s": 5.0},
+        "models": models,
+        "surfaces": {SURFACE: {"champion": champion.name, "k_max": LIST_ITEMS, "depth": LIST_ITEMS,
+                               "deadline_ms": 1_000}},
+        "experiments": {story: experiment(story, seed, candidate.name, size).model_dump(mode="json")},
+    })
