@@ -19,9 +19,11 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import Struct
 
+from incumbent import registry
 from incumbent.clock import Clock, ReplayClock, SystemClock
 from incumbent.config import Config
 from incumbent.errors import ConfigError, ConflictError, StoreError
+from incumbent.stores.store import Role, Stores
 
 Part = Literal["gateway", "collector", "loop", "page"]
 Process = Literal["front", "loop", "page"]
@@ -83,6 +85,15 @@ def clock_of(config: Config) -> Clock:
     if config.service.clock == "replay":
         return ReplayClock(config.stores.directory, start=config.service.replay_start)
     return SystemClock()
+
+
+def open_stores(config: Config, clock: Clock, role: Role) -> Stores:
+    """The stores of a configuration as one role needs them; what keeps everything in one process does not serve."""
+    if config.stores.kind == "memory":
+        raise ConfigError("stores in memory are not shared between processes", got="memory", expected="embedded",
+                          field="stores.kind")
+    stores: Stores = registry.load("stores", config.stores.kind)(config, clock, role=role)
+    return stores
 
 
 def listen(host: str, port: int) -> socket.socket:

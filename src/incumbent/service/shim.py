@@ -78,6 +78,11 @@ class Shim:
         else:
             await self._cold(scope, receive, send)
 
+    def endpoint(self, path: str) -> App:
+        """One hot route as an application of its own, for whoever comes to it another way."""
+        route = self._routes[path]
+        return lambda scope, receive, send: self._hot(route, scope, receive, send)
+
     async def _hot(self, route: Route, scope: Message, receive: Receive, send: Send) -> None:
         started = self._monotonic()
         length = content_type = coding = b""

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,9 +50,10 @@ class Supervisor:
     """
 
     def __init__(self, config: Config, parts: tuple[Part, ...], command: Sequence[str], clock: Clock, *,
-                 say: Callable[[str], None]) -> None:
+                 say: Callable[[str], None], search: Path | None = None) -> None:
         self._config, self._parts, self._command = config, parts, list(command)
         self._monotonic, self._say = clock.monotonic, say
+        self._search = search  # where models are imported from, beside the working directory
         self._children = [Child(*which) for which in processes(parts, config.service.workers)]
         self._signals: list[int] = []
         self._log = get("incumbent.service.supervise")
@@ -66,6 +66,7 @@ class Supervisor:
         try:
             self._socket = listen(self._config.service.host, self._config.service.port) if needs_port else None
             self._scratch = Path(tempfile.mkdtemp(prefix="incumbent-"))
+            (claim.folder / "metrics").mkdir(exist_ok=True)
             for old in (claim.folder / "metrics").glob("*.metrics"):
                 if old.name.startswith(tuple({child.process for child in self._children})):
                     old.unlink(missing_ok=True)
@@ -93,7 +94,7 @@ class Supervisor:
                 code = self._reap(child)
                 if code is None:
                     continue
-                if code in FATAL:
+                if code in FATAL and not child.was_ready:
                     self._say(f"{child.name} cannot run (exit code {code}); stopping.")
                     self._stop(wake)
                     return code
@@ -112,13 +113,19 @@ class Supervisor:
             str(self._scratch / "page.sock") if "page" in self._parts else None, writable)
         keep = [writable] if listening is None else [writable, listening]
         child.popen = subprocess.Popen(
-            [*self._command, child.process, str(child.index)], stdin=subprocess.PIPE, pass_fds=keep)
+            [*self._command, child.process, str(child.index)], stdin=subprocess.PIPE, pass_fds=keep,
+            env=self._environment())
         os.close(writable)
         assert child.popen.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             child.popen.stdin.write(msgspec.json.encode(assignment) + b"\n")
             child.popen.stdin.flush()
         child.ready_fd, child.ready, child.started_s, child.again_s = readable, False, self._monotonic(), 0.0
+
+    def _environment(self) -> dict[str, str]:
+        paths = [str(self._search)] if self._search is not None else []
+        paths += [path for path in [os.environ.get("PYTHONPATH")] if path]
+        return {**os.environ, **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})}
 
     def _reap(self, child: Child) -> int | None:
         """The exit code of a child that died just now; starts one whose time has come."""
@@ -134,7 +141,7 @@ class Supervisor:
         wait = min(30.0, 0.25 * 2 ** (child.deaths - 1))
         child.again_s = self._monotonic() + wait
         self._forget(child)
-        if code not in FATAL:
+        if child.was_ready or code not in FATAL:
             self._log.error("a part died; it is started again", part=child.name, exit_code=code, again_in_s=wait,
                             deaths=child.deaths)
         return code
@@ -248,8 +255,3 @@ class Supervisor:
     def _take_signals(self) -> list[int]:
         taken, self._signals = self._signals, []
         return taken
-
-
-def child_command() -> list[str]:
-    """How this interpreter starts a part."""
-    return [sys.executable, "-m", "incumbent.commands.part"]

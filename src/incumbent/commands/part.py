@@ -1,0 +1,55 @@
+"""``python -m incumbent.commands.part PROCESS INDEX``: one process of `incumbent serve`, started by its supervisor.
+
+The only place that knows service and dashboard both: neither imports the other.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from incumbent.errors import ConfigError, ConflictError, IncumbentError, StoreError
+
+EXIT_CODES: dict[type[IncumbentError], int] = {ConfigError: 2, ConflictError: 3, StoreError: 4}
+
+
+def exit_code(error: IncumbentError) -> int:
+    """2 for a configuration, 3 for a conflict, 4 for a store, 1 for anything else.
+
+    >>> exit_code(ConflictError("the port is taken"))
+    3
+    """
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+
+
+def main() -> int:
+    """Take the assignment from standard input and run until told to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor stops it in order
+    from incumbent import logs
+    from incumbent.service import parts
+
+    assignment = parts.read_assignment()
+    config = parts.config_of(assignment)
+    logs.configure(config.service.log_level, config.service.log_format, part=f"{assignment.process}-{assignment.index}")
+    try:
+        return _run(assignment, config)
+    except IncumbentError as error:
+        print(f"incumbent {assignment.process}: {error}", file=sys.stderr, flush=True)
+        return exit_code(error)
+
+
+def _run(assignment, config) -> int:  # type: ignore[no-untyped-def]
+    from incumbent.service import parts, run
+
+    clock = parts.clock_of(config)
+    if assignment.process == "front":
+        return run.run_front(assignment, config, clock)
+    if assignment.process == "loop":
+        return run.run_loop(assignment, config, clock)
+    from incumbent.service.page import build
+
+    return run.run_page(assignment, config, clock, build)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
