@@ -42,6 +42,17 @@ def test_a_lost_experiment_leaves_the_champion_alone(verdict):
     assert build_plan(Config(**TREE), [row(verdict=verdict)]).surfaces["home"].experiment is None
 
 
+def test_a_promoted_and_ended_candidate_is_the_champion_until_the_configuration_says_so():
+    won = row(stage="ended", verdict="promote", ended_at=T0 + timedelta(days=30))
+    home = build_plan(Config(**TREE), [won]).surfaces["home"]
+    assert (home.champion, home.experiment) == ("new", None)
+    later = row("e2", started_at=T0 + timedelta(days=40))
+    home = build_plan(Config(**TREE), [won, later]).surfaces["home"]
+    assert (home.champion, home.experiment.candidate) == ("new", "newer")
+    settled = Config(**{**TREE, "surfaces": {"home": {"champion": "old"}}, "experiments": {}})
+    assert build_plan(settled, [won]).surfaces["home"].champion == "old"
+
+
 def test_a_held_experiment_keeps_its_share():
     experiment = build_plan(Config(**TREE), [row(held=True)]).surfaces["home"].experiment
     assert experiment is not None and experiment.share == 0.1

@@ -21,7 +21,8 @@ def build_plan(
 
     An experiment is served by its frozen definition, with the share of its stage: 0 in shadow, `back_test_share`
     once promoted. A held experiment keeps its share. Ended, discarded, rolled back and inconclusive ones leave the
-    champion alone. Of several on one surface the one that started first is served; so is none whose candidate or
+    champion alone. One that was promoted and then ended has made its candidate the champion, for as long as its
+    section stands in the configuration: setting `champion` and removing the section settles it. Of several on one surface the one that started first is served; so is none whose candidate or
     surface is no longer configured (`unservable` says why). `delisted` and `groups` add what Control knows to what
     is configured. Equal input gives an equal hash.
 
@@ -30,15 +31,19 @@ def build_plan(
     ('a', True)
     """
     chosen: dict[str, ExperimentPlan] = {}
+    champions: dict[str, str] = {}
     for row in sorted(experiments, key=lambda r: (r.started_at, r.name)):
         definition = _definition(row)
+        if _has_won(config, row, definition):
+            champions[definition.surface] = definition.candidate
         if _reason(config, row, definition) is None and definition.surface not in chosen:
             share = share_of(row)
             if share is not None:
                 chosen[definition.surface] = _experiment(row, definition, share)
     return ServingPlan(
         version=0, time=None,
-        surfaces={name: _surface(name, surface, chosen.get(name)) for name, surface in config.surfaces.items()},
+        surfaces={name: _surface(name, surface, champions.get(name, surface.champion), chosen.get(name))
+                  for name, surface in config.surfaces.items()},
         models={name: _model(name, model) for name, model in config.models.items()},
         delisted=sorted({*config.delisted, *delisted}),
         groups={**config.groups, **(groups or {})},
@@ -76,6 +81,12 @@ def unservable(config: Config, experiments: Iterable[ExperimentRow]) -> dict[str
     return reasons
 
 
+def _has_won(config: Config, row: ExperimentRow, definition: ExperimentConfig) -> bool:
+    """Promoted, back-tested and ended, and not yet settled in the configuration."""
+    return (row.stage == "ended" and row.verdict == "promote" and row.name in config.experiments
+            and definition.surface in config.surfaces and definition.candidate in config.models)
+
+
 def _reason(config: Config, row: ExperimentRow, definition: ExperimentConfig) -> str | None:
     if definition.surface not in config.surfaces:
         return f"surface {definition.surface!r} is no longer configured"
@@ -108,6 +119,9 @@ def _model(name: str, model: ModelConfig) -> ModelPlan:
     return ModelPlan(name=name, **_fields(model, set()))
 
 
-def _surface(name: str, surface: SurfaceConfig, experiment: ExperimentPlan | None) -> SurfacePlan:
+def _surface(name: str, surface: SurfaceConfig, champion: str, experiment: ExperimentPlan | None) -> SurfacePlan:
+    if experiment is not None and experiment.candidate == champion:
+        experiment = None
     pinned = [PinnedSlot(p.position, p.item_id, p.sponsored) for p in surface.pinned]
-    return SurfacePlan(name=name, experiment=experiment, pinned=pinned, **_fields(surface, {"pinned"}))
+    return SurfacePlan(name=name, champion=champion, experiment=experiment, pinned=pinned,
+                       **_fields(surface, {"pinned", "champion"}))
