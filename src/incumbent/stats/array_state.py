@@ -6,6 +6,7 @@ arrays as [name, dtype, shape] in declared order), then the arrays, C order, lit
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from incumbent.errors import StateError
+from incumbent.errors import DataError, StateError, shorten
 from incumbent.stats.estimate import Estimate
 
 _MAGIC = b"IS\x01"
@@ -36,9 +37,10 @@ class ArrayState:
     tags: ClassVar[frozenset[str]] = frozenset()
     arrays: ClassVar[Mapping[str, str]]
     example_configs: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    _config: Mapping[str, Any]
 
     def __init__(self, config: Mapping[str, Any], **arrays: ArrayLike) -> None:
-        object.__setattr__(self, "_config", dict(config))
+        object.__setattr__(self, "_config", config)
         for key, dtype in self.arrays.items():
             array = np.array(arrays.pop(key), dtype=dtype, order="C")
             array.flags.writeable = False
@@ -57,12 +59,12 @@ class ArrayState:
     @property
     def config(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
-        return dict(self._config)  # type: ignore[attr-defined]
+        return copy.deepcopy(dict(self._config))
 
     @property
     def config_hash(self) -> str:
         """16 hex digits over name, version and configuration."""
-        text = _dumps([self.name, self.version, self.config])
+        text = _dumps([self.name, self.version, self._config])
         return hashlib.blake2b(text, digest_size=8).hexdigest()
 
     @property
@@ -81,7 +83,7 @@ class ArrayState:
 
     def _with(self, **arrays: ArrayLike) -> Self:
         """This configuration with other arrays; those not named stay."""
-        return type(self)(self.config, **{key: arrays.get(key, getattr(self, key)) for key in self.arrays})
+        return type(self)(self._config, **{key: arrays.get(key, getattr(self, key)) for key in self.arrays})
 
     def _combine(self, other: Self, sign: int) -> Self:
         """The sum or difference; by default every array is additive."""
@@ -103,14 +105,14 @@ class ArrayState:
         if type(other) is not type(self):
             raise StateError("states of different classes do not add", got=type(other).__name__,
                              expected=type(self).__name__)
-        if other.config_hash != self.config_hash:
+        if other._config is not self._config and other.config_hash != self.config_hash:
             raise StateError("states of different configurations do not add", got=other.config,
-                             expected=repr(self.config), hint="rebuild one of them with the other's configuration")
+                             expected=shorten(self.config), hint="rebuild one of them with the other's configuration")
 
     def to_bytes(self) -> bytes:
         """A stable, versioned, little-endian form; equal states have equal bytes."""
         values = list(self._arrays().values())
-        header = _dumps({"name": self.name, "version": self.version, "config": self.config, "arrays": [
+        header = _dumps({"name": self.name, "version": self.version, "config": self._config, "arrays": [
             [key, dtype, list(value.shape)] for (key, dtype), value in zip(self.arrays.items(), values, strict=True)]})
         return b"".join([_MAGIC, struct.pack("<I", len(header)), header, *(value.tobytes() for value in values)])
 
@@ -131,7 +133,7 @@ class ArrayState:
             config, arrays = cls._upgrade(header["version"], header["config"], arrays)
             shape = cls.zero(**config)
             return shape._with(**arrays)._checked()
-        except (KeyError, TypeError, ValueError, struct.error) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, struct.error, DataError) as error:
             raise StateError("bytes are not a state", got=data[:24], expected=cls.name, hint=str(error)) from None
 
     @classmethod
@@ -143,7 +145,7 @@ class ArrayState:
 
     def _checked(self) -> Self:
         """This state, after a look at what `from_bytes` read: shapes must be those of the configuration."""
-        fresh = type(self).zero(**self.config)
+        fresh = type(self).zero(**self._config)
         for key in self.arrays:
             if getattr(self, key).shape != getattr(fresh, key).shape:
                 raise StateError("array has the wrong shape", got=getattr(self, key).shape,
@@ -157,7 +159,7 @@ class ArrayState:
         return hash(self.to_bytes())
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{key}={value!r}" for key, value in self.config.items())
+        settings = ", ".join(f"{key}={value!r}" for key, value in self._config.items())
         return f"<{type(self).__name__}({settings}){' empty' if self.empty else ''}>"
 
 

@@ -53,7 +53,7 @@ class Buckets(ArrayState):
     @property
     def variables(self) -> list[str]:
         """The names of the columns."""
-        return list(self.config["variables"])
+        return list(self._config["variables"])
 
     @property
     def empty(self) -> bool:

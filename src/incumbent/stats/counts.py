@@ -45,7 +45,7 @@ class Counts(ArrayState):
     ) -> None:
         if table is None:
             table = _unpack(*(np.asarray(arrays.pop(key)) for key in ("text", "lengths", "values")))
-        object.__setattr__(self, "_config", dict(config))
+        object.__setattr__(self, "_config", config)
         object.__setattr__(self, "_table", dict(table))
         for key in ("other", "missing"):
             array = np.array(arrays[key], dtype="<i8")
@@ -95,18 +95,18 @@ class Counts(ArrayState):
         wrong = next((key for key in added if not isinstance(key, str)), None)
         if wrong is not None:
             raise DataError("keys must be text or None", got=wrong, field="keys", hint="str(key)")
-        vocabulary = self.config["keys"]
+        vocabulary = self._config["keys"]
         table: dict[str, int] = {str(key): count for key, count in added.items() if count}
         other = 0
         if vocabulary is not None:
             known = set(vocabulary)
             other = sum(count for key, count in table.items() if key not in known)
             table = {key: count for key, count in table.items() if key in known}
-        return self._combine(type(self)(self.config, table=table, other=other, missing=missing), 1)
+        return self._combine(type(self)(self._config, table=table, other=other, missing=missing), 1)
 
     def _combine(self, other: Self, sign: int) -> Self:
-        if sign < 0 and self.config["budget"] is not None and int(self.other):
-            raise StateError("counts over their budget cannot be subtracted from", got=self.config["budget"],
+        if sign < 0 and self._config["budget"] is not None and int(self.other):
+            raise StateError("counts over their budget cannot be subtracted from", got=self._config["budget"],
                              hint="raise the budget, or freeze the keys")
         table = dict(self._table)
         for key, count in other._table.items():
@@ -115,24 +115,25 @@ class Counts(ArrayState):
         if min(rest, missing, min(table.values(), default=0)) < 0:
             raise StateError("what is subtracted is no part of this", got=other, expected="a state merged before")
         table = {key: count for key, count in table.items() if count}
-        table, evicted = _within(table, self.config["budget"])
-        return type(self)(self.config, table=table, other=rest + evicted, missing=missing)
+        table, evicted = _within(table, self._config["budget"])
+        return type(self)(self._config, table=table, other=rest + evicted, missing=missing)
 
     def _with(self, **arrays: ArrayLike) -> Self:
-        return type(self)(self.config, table=None, **arrays)
+        return type(self)(self._config, table=None, **arrays)
 
     def _checked(self) -> Self:
         return self
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        texts = [key.encode("utf-8", "surrogatepass") for key in self.counts]
+        counts = self.counts
+        texts = [key.encode("utf-8", "surrogatepass") for key in counts]
         return {"text": np.frombuffer(b"".join(texts), "|u1"),
                 "lengths": np.array([len(text) for text in texts], "<i8"),
-                "values": np.array(list(self.counts.values()), "<i8"), "other": self.other, "missing": self.missing}
+                "values": np.array(list(counts.values()), "<i8"), "other": self.other, "missing": self.missing}
 
     def estimates(self) -> dict[str, Estimate]:
         """The share of `other`, and of every kept key (of the vocabulary, where it is frozen)."""
-        shares = {f"key:{key}": self.share(key) for key in self.config["keys"] or self.counts}
+        shares = {f"key:{key}": self.share(key) for key in self._config["keys"] or self.counts}
         return {"other": proportion(int(self.other), self.total), **shares}
 
     @classmethod
@@ -147,7 +148,7 @@ class Counts(ArrayState):
         Missing where nothing was counted, and for a key whose count may stand in `other`.
         """
         count = self._table.get(key)
-        if count is None and int(self.other) and key not in (self.config["keys"] or ()):
+        if count is None and int(self.other) and key not in (self._config["keys"] or ()):
             return Estimate.missing("the key may stand under other", n=self.total, method="Clopper-Pearson", unit=unit)
         return proportion(count or 0, self.total, alpha=alpha, unit=unit)
 

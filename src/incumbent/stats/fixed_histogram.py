@@ -46,7 +46,7 @@ class FixedHistogram(ArrayState):
     @property
     def edges(self) -> NDArray[np.float64]:
         """The frozen edges."""
-        return np.array(self.config["edges"])
+        return np.array(self._config["edges"])
 
     @property
     def total(self) -> int:

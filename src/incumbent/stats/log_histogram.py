@@ -45,11 +45,11 @@ class LogHistogram(ArrayState):
 
     @classmethod
     def zero(cls, *, accuracy: float = 0.01, low: float = 1e-9, high: float = 1e12, **unknown: Any) -> Self:
-        """Nothing seen yet; `accuracy` in [0.0001, 0.5], 0 < low < high."""
+        """Nothing seen yet; `accuracy` in [0.001, 0.5], 0 < low < high."""
         if unknown:
             raise DataError("unknown setting of a state", got=sorted(unknown), expected="accuracy, low, high")
-        if not 1e-4 <= accuracy <= 0.5:
-            raise DataError("accuracy must be in [0.0001, 0.5]", got=accuracy, field="accuracy", hint="1 % is 0.01")
+        if not 1e-3 <= accuracy <= 0.5:
+            raise DataError("accuracy must be in [0.001, 0.5]", got=accuracy, field="accuracy", hint="1 % is 0.01")
         if not 1e-300 <= low < high <= 1e300:
             raise DataError("low and high must be 0 < low < high", got=(low, high), expected="1e-300 to 1e300")
         config = {"accuracy": float(accuracy), "low": float(low), "high": float(high)}
@@ -69,12 +69,11 @@ class LogHistogram(ArrayState):
         """Count values of any shape."""
         flat = np.asarray(values, dtype=np.float64).ravel()
         seen = flat[~np.isnan(flat)]
-        size = np.abs(seen)
-        edges = _edges(**self.config)
-        cells = np.searchsorted(edges, size, side="left")  # edges[i-1] < x <= edges[i] -> i
-        cells = np.where(size < edges[0], 0, np.maximum(cells, 1))
-        found, counts = np.unique(np.where(seen < 0, -cells, cells), return_counts=True)
-        return self._combine(self._with(cells=found, counts=counts, missing=len(flat) - len(seen)), 1)
+        cells = _cells(np.abs(seen), **self._config)
+        most = len(_edges(**self._config))
+        counts = np.bincount(np.where(seen < 0, most - cells, most + cells), minlength=2 * most + 1)
+        found = np.flatnonzero(counts)
+        return self._combine(self._with(cells=found - most, counts=counts[found], missing=len(flat) - len(seen)), 1)
 
     def _combine(self, other: Self, sign: int) -> Self:
         cells, where = np.unique(np.concatenate([self.cells, other.cells]), return_inverse=True)
@@ -109,12 +108,12 @@ class LogHistogram(ArrayState):
         check_alpha(alpha)
         if not 0 <= q <= 1:
             raise DataError("q must be in [0, 1]", got=q, field="q")
-        n, method = self.total, f"order statistics, buckets of {self.config['accuracy']:.3g}"
+        n, method = self.total, f"order statistics, buckets of {self._config['accuracy']:.3g}"
         if n == 0:
             return Estimate.missing("no values", method=method, unit=unit)
         low, value, high = self._bucket(math.floor(q * (n - 1)))
         if not math.isfinite(value):
-            return Estimate.missing(f"the quantile lies beyond {self.config['high']:g}", n=n, method=method, unit=unit)
+            return Estimate.missing(f"the quantile lies beyond {self._config['high']:g}", n=n, method=method, unit=unit)
         if 0 < q < 1:
             first, last = stats.binom.ppf([alpha / 2, 1 - alpha / 2], n, q)
             low = min(low, self._bucket(max(int(first) - 1, 0))[0])
@@ -124,21 +123,36 @@ class LogHistogram(ArrayState):
     def _bucket(self, rank: int) -> tuple[float, float, float]:
         """Lower edge, reading and upper edge of the bucket that holds the value of a rank, from 0."""
         cell = int(self.cells[np.searchsorted(np.cumsum(self.counts), rank, side="right")])
-        edges = _edges(**self.config)
+        edges = _edges(**self._config)
         if cell == 0:
             return -float(edges[0]), 0.0, float(edges[0])
         i = abs(cell)
         inner = float(edges[i - 1])
         outer = float(edges[i]) if i < len(edges) else math.inf
-        middle = math.inf if i == len(edges) else 2 * inner * outer / (inner + outer)
+        middle = math.inf if i == len(edges) else 2 * outer / (1 + outer / inner)
         return (inner, middle, outer) if cell > 0 else (-outer, -middle, -inner)
+
+
+def _cells(sizes: NDArray[np.float64], accuracy: float, low: float, high: float) -> NDArray[np.int64]:
+    """The cell of each magnitude: 0 below `low`, i where ``edges[i - 1] < x <= edges[i]``, len(edges) beyond.
+
+    The logarithm only guesses, as its last bit differs between machines; comparing with the edges decides.
+    """
+    edges = _edges(accuracy, low, high)
+    last = len(edges)
+    with np.errstate(divide="ignore"):
+        guess = (np.log(sizes) - math.log(low)) * (1 / math.log((1 + accuracy) / (1 - accuracy)))
+    cells = np.clip(np.ceil(guess), 1, last - 1).astype(np.int64)
+    cells += sizes > edges[cells]
+    cells -= sizes <= edges[cells - 1]
+    return np.where(sizes < low, 0, np.maximum(cells, 1))
 
 
 @lru_cache(maxsize=64)
 def _edges(accuracy: float, low: float, high: float) -> NDArray[np.float64]:
     """``low, low g, low g^2, ...`` up to the first edge at or above `high`."""
     growth = (1 + accuracy) / (1 - accuracy)
-    steps = math.ceil(math.log(high / low) / math.log(growth) - 1e-9)
+    steps = math.ceil((math.log(high) - math.log(low)) / math.log(growth) - 1e-9)
     edges = np.full(max(steps, 1) + 1, growth)
     edges[0] = low
     edges = np.cumprod(edges)

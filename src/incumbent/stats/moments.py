@@ -51,7 +51,7 @@ class Moments(ArrayState):
     @property
     def variables(self) -> list[str]:
         """The names of the columns."""
-        return list(self.config["variables"])
+        return list(self._config["variables"])
 
     @property
     def empty(self) -> bool:
@@ -78,7 +78,7 @@ class Moments(ArrayState):
         if n < 0 or missing < 0:
             raise StateError("what is subtracted is no part of this", got=f"{nb} of {na} rows")
         if n == 0:
-            return type(self).zero(**self.config)._with(missing=missing)
+            return type(self).zero(**self._config)._with(missing=missing)
         if na == 0 or nb == 0:
             return (other if na == 0 else self)._with(missing=missing)
         means = (na * self.means + sign * nb * other.means) / n
