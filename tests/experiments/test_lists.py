@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from incumbent.experiments.lists import Ranked, clean, look_alikes, ranked, unify, without
+from incumbent.experiments.lists import Ranked, break_ties, clean, look_alikes, ranked, unify, without
 
 ITEMS = st.lists(st.sampled_from("abcdefgh"), max_size=12)
 HIDDEN = st.sets(st.sampled_from("abcdefgh"), max_size=4)
@@ -77,3 +77,17 @@ def test_without_keeps_order_and_ranks(items: list[str], shown: set[str]) -> Non
     rest = without(Ranked(items), shown)
     assert list(rest) == [item for item in items if item not in shown]
     assert all(rest.ranks[item] == items.index(item) + 1 for item in rest)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([0.0, 0.5, 1.0])), max_size=12),
+       st.sampled_from("uv"))
+def test_ties_change_places_among_themselves_only(pairs: list[tuple[str, float]], seed: str) -> None:
+    items, scores = [item for item, _ in pairs], [score for _, score in pairs]
+    ordered = break_ties(items, scores, seed)
+    assert sorted(zip(ordered, scores, strict=True)) == sorted(pairs)
+    assert break_ties(ordered, scores, seed) == ordered
+    same_score = list(dict.fromkeys(items))
+    one, two = (break_ties(order, [1.0] * len(same_score), seed) for order in (same_score, same_score[::-1]))
+    assert one == two, "the order in which they came does not matter"
+    assert break_ties(items, None, seed) == items

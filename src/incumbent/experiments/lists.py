@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -84,6 +85,33 @@ def clean(
     chosen = Ranked([items[index] for index in kept])
     chosen.scores = None if scores is None else [scores[index] for index in kept]
     return Cleaned(chosen, defects)
+
+
+def break_ties(items: list[str], scores: list[float] | None, seed: str) -> list[str]:
+    """A model's list with neighbours of equal score in the order of ``BLAKE2b-64(seed 0x1f item_id)``.
+
+    Where a model says that it is indifferent, neither ids nor the order in which it happened to list them may decide,
+    for the two models would decide alike or unlike for no reason. The seed is the user's id, so that a shopper sees one
+    order. Items of different scores keep the model's own order, whether it follows its scores or not; a list without
+    scores is kept as it is. The scores stay as they are: only equal ones change places.
+
+    >>> break_ties(["a", "b", "c", "d"], [2.0, 1.0, 1.0, 0.5], "u43")
+    ['a', 'c', 'b', 'd']
+    """
+    if scores is None or len(set(scores)) == len(scores):
+        return items
+    ordered: list[str] = []
+    start = 0
+    for end in range(1, len(items) + 1):
+        if end == len(items) or scores[end] != scores[start]:
+            run = items[start:end]
+            ordered += run if len(run) == 1 else sorted(run, key=lambda item: _tie_key(seed, item))
+            start = end
+    return ordered
+
+
+def _tie_key(seed: str, item: str) -> bytes:
+    return hashlib.blake2b(f"{seed}\x1f{item}".encode(), digest_size=8).digest()
 
 
 def look_alikes(groups: Mapping[str, str], presentations: Mapping[str, str]) -> dict[str, str]:

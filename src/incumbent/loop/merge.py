@@ -10,7 +10,7 @@ from msgspec import Struct
 from incumbent.events.plan import PinnedSlot
 from incumbent.events.schema import Mode, Role, Slot, SlotKind
 from incumbent.experiments.assignment import Lane
-from incumbent.experiments.lists import Ranked, clean, unify, without
+from incumbent.experiments.lists import Ranked, break_ties, clean, unify, without
 from incumbent.experiments.paging import Cursor, lists_digest
 from incumbent.experiments.policy import Choice
 from incumbent.loop.surface import Surface
@@ -54,14 +54,17 @@ class Page(Struct, frozen=True):
     champion_only: str | None = None  # why no experiment may be served now
 
 
-def clean_answers(surface: Surface, answers: Sequence[Answer], hidden: Mapping[str, AbstractSet[str]]) -> list[Given]:
+def clean_answers(
+    surface: Surface, answers: Sequence[Answer], hidden: Mapping[str, AbstractSet[str]], unit: str,
+) -> list[Given]:
     """Each model's list without duplicates and hidden items; under `strict` a list with duplicates is invalid."""
     given = []
     for answer in answers:
         if answer.status != "ok":
             given.append(Given(answer, _EMPTY, False, answer.reason))
             continue
-        cleaned = clean(answer.items, answer.scores, hidden, surface.keys)
+        items = break_ties(answer.items, answer.scores, unit)
+        cleaned = clean(items, answer.scores, hidden, surface.keys)
         if surface.plan.strict and "duplicates" in cleaned.defects:
             failed = Answer("invalid", [], None, answer.latency_ms, answer.n_items, cleaned.reason)
             given.append(Given(failed, _EMPTY, False, cleaned.reason))

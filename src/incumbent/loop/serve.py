@@ -107,7 +107,7 @@ class Gateway:
         deadline_s = (request.deadline_ms or surface.plan.deadline_ms) / 1000
         reserve_s = min(0.2 * deadline_s, 0.03 if self._durable else 0.01)  # for the draft, the log and the answer
         answers = await ask_all(surface.guards, ask, surface.plan.depth, deadline_s - reserve_s)
-        given = clean_answers(surface, answers, page.hidden)
+        given = clean_answers(surface, answers, page.hidden, unit)
         merged = merge(surface, given, page)
         impression = self._impression(request, surface, page, given, merged, event_id, now, started)
         record = Record(event_id, "impression", codec.encode(impression))

@@ -83,7 +83,7 @@ def openapi() -> dict[str, Any]:
     """The route's part of an OpenAPI 3.1 document: ``{"paths": ..., "components": {"schemas": ...}}``.
 
     >>> sorted(openapi()["paths"][ROUTE]["post"]["responses"])
-    ['200', '401', '404', '413', '422', '503']
+    ['200', '401', '403', '404', '408', '413', '415', '422', '503']
     """
     (request, answer), schemas = msgspec.json.schema_components(
         (RecommendationRequest, RecommendationAnswer), ref_template="#/components/schemas/{name}")
@@ -92,8 +92,9 @@ def openapi() -> dict[str, Any]:
             name: {"type": ["string", "null"]} for name in ("code", "what", "got", "expected", "hint", "field")}}}}
     problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     responses = {status: {"description": text, "content": problem} for status, text in {
-        "401": "No key, or one that does not open this door.", "404": "No such surface.",
-        "413": "Body, exclusions or context too large.", "422": "The request cannot be used; `field` says where.",
+        "401": "No key, or an unknown one.", "403": "A key of another scope.", "404": "No such surface.",
+        "408": "The body stopped half-way.", "413": "Body, exclusions or context too large.",
+        "415": "Neither JSON nor MessagePack.", "422": "The request cannot be used; `field` says where.",
         "503": "No plan yet."}.items()}
     types = ("application/json", MSGPACK.decode())
     post = {
