@@ -22,9 +22,11 @@ def build_plan(
     An experiment is served by its frozen definition, with the share of its stage: 0 in shadow, `back_test_share`
     once promoted. A held experiment keeps its share. Ended, discarded, rolled back and inconclusive ones leave the
     champion alone. One that was promoted and then ended has made its candidate the champion, for as long as its
-    section stands in the configuration: setting `champion` and removing the section settles it. Of several on one surface the one that started first is served; so is none whose candidate or
-    surface is no longer configured (`unservable` says why). `delisted` and `groups` add what Control knows to what
-    is configured. Equal input gives an equal hash.
+    section stands in the configuration: setting `champion` and removing the section settles it.
+
+    Of several experiments on one surface the one that started first is served; none is whose candidate or surface is
+    no longer configured (`unservable` says why). `delisted` and `groups` add what Control knows to what is configured.
+    Equal input gives an equal hash.
 
     >>> config = Config(models={"a": {"target": "m:a"}}, surfaces={"home": {"champion": "a"}})
     >>> build_plan(config).surfaces["home"].champion, build_plan(config).hash == build_plan(config).hash
