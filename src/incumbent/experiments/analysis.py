@@ -155,9 +155,9 @@ def series(units: Units, look: Look | None = None) -> list[Point]:
     last = np.flatnonzero(np.append(days[1:] != days[:-1], True))
     table = np.cumsum(np.stack([sign, sign**2, d, lane.n, d * d, lane.n**2, d * lane.n]), axis=1)[:, last]
     points = []
-    for at, row in zip(last.tolist(), table.T.tolist(), strict=True):
-        points.append(Point(days[at].astype(object), at + 1, _of_signs(at + 1, row[0], row[1], look)[0],
-                            _of_sums(at + 1, *row[2:], look)[0]))
+    for at, (s, ss, sd, sn, dd, pp, dp) in zip(last.tolist(), table.T.tolist(), strict=True):
+        points.append(Point(days[at].astype(object), at + 1, _of_signs(at + 1, s, ss, look)[0],
+                            _of_sums(at + 1, sd, sn, dd, pp, dp, look)[0]))
     return points
 
 

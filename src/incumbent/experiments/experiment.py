@@ -6,7 +6,7 @@ the ramp, and ``back_test_share`` (0.95) once promoted, when the candidate fills
 champion keeps being compared on the remaining 5 % of contested slots. Champion and candidate keep their *names* in the
 plan until the back-test ends, so that credit, lanes and guardrails read the same on both sides of the promotion.
 
-Source: the ramp of Airbnb's and Netflix's interleaving platforms (arXiv 2508.00751); reference of this project, section 6.
+Source: the ramps of Airbnb's and Netflix's interleaving platforms (arXiv 2508.00751).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def next_stage(config: ExperimentConfig, stage: str) -> Stage | None:
     ('ramp_50', None, None)
     """
     rungs: list[Stage] = [rung.stage for rung in config.stages]
-    at = rungs.index(cast(Stage, stage)) if stage in rungs else len(rungs)
+    at = rungs.index(stage) if stage in rungs else len(rungs)
     return rungs[at + 1] if at + 1 < len(rungs) else None
 
 

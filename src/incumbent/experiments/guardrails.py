@@ -1,8 +1,8 @@
 """Guardrails: what must not get worse, per stage, against the holdout or against the champion on the same requests.
 
-*Of the lane* (revenue, conversion per user-day): ``effect = (R_interleave / R_holdout - 1) / share``. Only the share's
-part of the slots differs, so the lane shows ``loss * share`` of a loss in the candidate's slots; margins apply after the
-division, stages are never pooled (each has its own share), and the unit is the user, by buckets of users.
+*Of the lane* (revenue, conversion per user-day): ``effect = (R_interleave / R_holdout - 1) / share``. Only the
+share's part of the slots differs, so the lane shows ``loss * share`` of a loss in the candidate's slots; margins apply
+after the division, stages are never pooled (each has its own share), and the unit is the user, by buckets of users.
 *Of the model* (error and timeout rate, latency): candidate minus champion on the same requests, no division.
 
 The interval is Fieller's, with the normal-mixture boundary of a confidence sequence in *information* time ``1 / se^2``:
@@ -19,7 +19,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from incumbent.config import GuardrailConfig
 from incumbent.experiments.evidence import GuardrailStatus, Reading
@@ -50,10 +52,10 @@ class Source(Struct, frozen=True):
 
 #: metric -> source. Of the lane: rows are user-days. Of the model: rows are requests, one state per role.
 SOURCES: dict[str, Source] = {
-    "revenue_per_user_day": Source("lane", "value", None, "lower", "minor units / user-day"),
-    "conversion_per_user_day": Source("lane", "converted", None, "lower", "conversions / user-day"),
-    "error_rate": Source("model", "error", None, "higher", "errors / request"),
-    "timeout_rate": Source("model", "timeout", None, "higher", "timeouts / request"),
+    "revenue_per_user_day": Source("lane", "revenue", None, "lower", "minor units / user-day"),
+    "conversion_per_user_day": Source("lane", "conversions", None, "lower", "conversions / user-day"),
+    "error_rate": Source("model", "errors", None, "higher", "errors / request"),
+    "timeout_rate": Source("model", "timeouts", None, "higher", "timeouts / request"),
     "latency_ms": Source("model", "latency_ms", None, "higher", "ms"),
 }
 
@@ -108,17 +110,16 @@ def model_effect(
 ) -> Estimate:
     """Candidate minus champion per request, on the same requests, with two one-sided confidence sequences as its ends.
 
-    Clustered by user: the difference is taken within each bucket of users before its variance. For rates the variance
-    has a floor, so that no error in a few hundred requests is not taken for no errors ever.
+    Clustered by user: ``se^2 = k/(k-1) sum_j (d_j)^2`` with ``d_j`` the difference of both models' residuals in
+    bucket j of users, each over its own number of requests. For rates the variance has a floor, so that no error in a
+    few hundred requests is not taken for no errors ever.
     """
-    one, other = (_column(state, source.numerator) for state in (candidate, champion))
-    n = int(candidate.rows.sum())
-    if n < MIN_REQUESTS or int(champion.rows.sum()) < MIN_REQUESTS:
+    n, k = min(int(state.rows.sum()) for state in (candidate, champion)), len(candidate.rows)
+    if n < MIN_REQUESTS:
         return Estimate.missing(f"{n} of the {MIN_REQUESTS} requests before the first look", n=n, unit=source.unit)
-    rows, k = candidate.rows.astype(float), len(candidate.rows)
-    value = (one.sum() - other.sum()) / n
-    rest = one - other - value * rows
-    se = math.sqrt(k / (k - 1) * float(rest @ rest)) / n
+    (one, mean), (other, base) = (_residuals(state, source.numerator) for state in (candidate, champion))
+    value, rest = mean - base, one - other
+    se = math.sqrt(k / (k - 1) * float(rest @ rest))
     if source.unit.endswith("/ request"):
         se = max(se, math.sqrt(EVENTS_FLOOR) / n)
     plain = Estimate(value, se=se, n=n, method="paired by request, confidence sequence in information time",
@@ -196,5 +197,9 @@ def _boundary(se: float, tuned_se: float, alpha: float) -> float:
     return high
 
 
-def _column(state: Buckets, name: str) -> object:
-    return state.sums[:, state.variables.index(name)]
+def _residuals(state: Buckets, name: str) -> tuple[NDArray[np.float64], float]:
+    """Per bucket ``(sum - mean rows) / all rows``, and the mean."""
+    column: NDArray[np.float64] = state.sums[:, state.variables.index(name)]
+    total = int(state.rows.sum())
+    mean = float(column.sum() / total)
+    return (column - mean * state.rows) / total, mean

@@ -81,7 +81,8 @@ class World:
         active = np.flatnonzero(asked)
         lane, requests = ~self.holdout[active], asked[active]
         new = active[self.first[active] < 0]
-        self.first[new], self._stage[new] = self.today, stage
+        if stage != "shadow":
+            self.first[new], self._stage[new] = self.today, stage
         contested = rng.binomial(requests * shop.rounds, 1 - shop.overlap)
         pairs = np.where(lane, rng.binomial(contested, 2 * min(share, 1 - share)), 0)
         loss = np.where(lane & (share > 0), 1 - shop.lane_loss, 1.0)
@@ -99,8 +100,8 @@ class World:
         self.today += 1
 
     def _credit(self, active: Ints, x: Ints, y: Ints, pairs: Ints) -> None:
-        """Credit counts while the unit's window is open."""
-        fresh = self.today - self.first[active] < self.shop.maturity_days
+        """Credit counts while the unit's window is open; it opens with the first exposure past the shadow."""
+        fresh = (self.first[active] >= 0) & (self.today - self.first[active] < self.shop.maturity_days)
         at = active[fresh]
         self.x[at] += x[fresh]
         self.y[at] += y[fresh]
@@ -112,7 +113,7 @@ class World:
         rows = np.stack([spent, (bought > 0).astype(float)], axis=1)
         for name, mask in (("interleave", lane), ("holdout", ~lane)):
             state = self.states.get((stage, name)) or Buckets.zero(
-                k=self.shop.buckets, variables=["value", "converted"])
+                k=self.shop.buckets, variables=["revenue", "conversions"])
             self.states[stage, name] = state.update(self._bucket[active[mask]], rows[mask])
 
     def matured(self) -> Units:

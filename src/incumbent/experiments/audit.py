@@ -1,0 +1,168 @@
+"""audit: every coin, slot, share and lane recomputed from the log, 100 %, by the registered policy itself.
+
+An impression holds both full lists, the coins and the hash of the plan that made it. What it shows must follow from
+those alone; where it does not, somebody served something else than what the verdict assumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from incumbent import registry
+from incumbent.events.plan import ExperimentPlan, ServingPlan
+from incumbent.events.schema import Impression, Slot
+from incumbent.experiments.assignment import assign
+from incumbent.experiments.policy import Choice, Policy
+
+EXAMPLES = 20
+COMPETITIVE = ("pair", "half")
+
+
+class Tally(Struct, frozen=True):
+    """Totals of audited impressions; they add. S and V of a parity: the sum of ``+-a`` and of ``a^2`` over fair coins,
+    plus where the coin favoured the candidate."""
+
+    impressions: int = 0  # of the experiment, whatever their mode
+    interleaved: int = 0  # of those, drafted from both lists: all of them recomputed
+    mismatches: int = 0
+    examples: tuple[str, ...] = ()  # request ids and what differs, the first so many
+    organic: int = 0  # slots that came out of a draft
+    shared: int = 0
+    uncontested: int = 0
+    contested: int = 0  # pair, half and solo
+    candidate_contested: int = 0  # of those, the candidate's
+    shown: tuple[float, float] = (0.0, 0.0)  # items shown: S, V (half pairs alone can differ)
+    first: tuple[float, float] = (0.0, 0.0)  # shown first in its pair
+    rank: tuple[float, float] = (0.0, 0.0)  # reciprocal rank within its pair
+    drafted: tuple[int, int] = (0, 0)  # items that the draft gave (champion, candidate)
+    found: tuple[int, int] = (0, 0)  # of those, items that the shopper was shown
+
+    def __add__(self, other: Tally) -> Tally:
+        """The totals of both."""
+        sums = {}
+        for name in self.__struct_fields__:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if name == "examples":
+                sums[name] = (mine + theirs)[:EXAMPLES]
+            elif isinstance(mine, tuple):
+                sums[name] = (mine[0] + theirs[0], mine[1] + theirs[1])
+            else:
+                sums[name] = mine + theirs
+        return Tally(**sums)
+
+
+class Auditor:
+    """Recomputes impressions of one experiment.
+
+    `plan_of` gives the plan of a hash, None where it is not known (which is a mismatch: plans are kept for ever).
+    """
+
+    def __init__(self, experiment: str, plan_of: Callable[[str], ServingPlan | None]) -> None:
+        self.experiment = experiment
+        self._plan_of = plan_of
+        self._plans: dict[str, ServingPlan | None] = {}
+        self._policies: dict[tuple[str, str], Policy] = {}
+
+    def audit(self, impressions: Iterable[Impression]) -> Tally:
+        """The totals of these impressions; those of other experiments are left out."""
+        return sum((self.one(each) for each in impressions if each.experiment == self.experiment), Tally())
+
+    def one(self, impression: Impression) -> Tally:
+        """The totals of a single impression."""
+        if impression.plan not in self._plans:
+            self._plans[impression.plan] = self._plan_of(impression.plan)
+        plan = self._plans[impression.plan]
+        surface = plan.surfaces.get(impression.surface) if plan else None
+        experiment = surface.experiment if surface else None
+        if plan is None or experiment is None or experiment.name != self.experiment:
+            return self._mismatch(impression, "its plan is not known, or does not hold the experiment")
+        problem = self._header(impression, experiment)
+        if impression.mode != "interleave":
+            return self._mismatch(impression, problem) if problem else Tally(impressions=1)
+        choice = self._draft(impression, experiment, plan)
+        organic = [slot for slot in impression.slots if slot.kind not in ("pinned", "filler")]
+        problem = problem or _difference(impression, organic, choice)
+        counted = _count(organic, choice.slots[impression.offset:], one_coin=experiment.coin == "list",
+                         coins_seen=impression.page > 1)
+        return counted + (self._mismatch(impression, problem) if problem else Tally(impressions=1))
+
+    def _mismatch(self, impression: Impression, problem: str) -> Tally:
+        return Tally(impressions=1, mismatches=1, examples=(f"{impression.request_id}: {problem}",))
+
+    def _header(self, impression: Impression, experiment: ExperimentPlan) -> str | None:
+        for name in ("stage", "share", "policy", "salt"):
+            got, planned = getattr(impression, name), getattr(experiment, name)
+            if got != planned:
+                return f"{name} is {got!r}, the plan says {planned!r}"
+        if impression.page == 1:
+            lane = assign(experiment, impression.user_id, impression.context)
+            if lane != impression.lane:
+                return f"lane is {impression.lane!r}, the user's hash says {lane!r}"
+        if impression.mode == "interleave" and impression.lane != "interleave":
+            return f"lane {impression.lane!r} was shown the candidate"
+        return None
+
+    def _draft(self, impression: Impression, experiment: ExperimentPlan, plan: ServingPlan) -> Choice:
+        key = (experiment.policy, experiment.coin)
+        if key not in self._policies:
+            self._policies[key] = registry.load("policies", experiment.policy)(coin=experiment.coin)
+        lists = {answer.role: list(answer.items) for answer in impression.models}
+        pinned = sum(slot.kind == "pinned" for slot in impression.slots)
+        return self._policies[key].choose(
+            lists.get("champion", []), lists.get("candidate", []), impression.offset + impression.k - pinned,
+            share=experiment.share, salt=experiment.salt, unit=impression.user_id, ranking_id=impression.ranking_id,
+            groups=plan.groups or None)
+
+
+def _difference(impression: Impression, organic: Sequence[Slot], choice: Choice) -> str | None:
+    """What the log shows and the recomputed draft does not."""
+    drafted = choice.slots[impression.offset:]
+    if list(impression.coins) != list(choice.coins):
+        return "coins are not those of the user, the ranking and the salt"
+    if len(organic) != len(drafted):
+        return f"{len(organic)} drafted slots were shown, the draft gives {len(drafted)}"
+    for shown, drawn in zip(organic, drafted, strict=True):
+        for name in ("item_id", "kind", "owner", "pair_id", "champion_rank", "candidate_rank"):
+            if getattr(shown, name) != getattr(drawn, name):
+                return f"position {shown.position}: {name} is {getattr(shown, name)!r}, the draft gives " \
+                       f"{getattr(drawn, name)!r}"
+    if any(a.position >= b.position for a, b in zip(impression.slots, impression.slots[1:], strict=False)):
+        return "positions do not grow"
+    return None
+
+
+def _count(organic: Sequence[Slot], drafted: Sequence[Slot], *, one_coin: bool, coins_seen: bool) -> Tally:
+    """Totals of one drafted page. Under one coin per list all its pairs fall together: one term, not many, and none
+    for a later page, on which that coin has been seen."""
+    pairs: dict[int, list[Slot]] = {}
+    for slot in organic:
+        if slot.kind in COMPETITIVE and slot.pair_id is not None:
+            pairs.setdefault(slot.pair_id, []).append(slot)
+    shown, first, rank = [], [], []
+    for slots in pairs.values():
+        sign = 1.0 if slots[0].owner == "candidate" else -1.0
+        if len(slots) == 1:
+            shown.append(sign)
+            continue
+        first.append(sign)
+        rank.append(sign * (1 / slots[0].position - 1 / slots[1].position))
+    if one_coin and coins_seen:
+        shown, first, rank = [], [], []
+    kinds = [slot.kind for slot in organic]
+    contested = [slot for slot in organic if slot.kind in (*COMPETITIVE, "solo")]
+    visible = {slot.item_id for slot in organic}
+    owned = {role: [slot.item_id for slot in drafted if slot.owner == role and slot.kind in COMPETITIVE]
+             for role in ("champion", "candidate")}
+    found = {role: sum(item in visible for item in items) for role, items in owned.items()}
+    return Tally(
+        interleaved=1, organic=len(organic), shared=kinds.count("shared"), uncontested=kinds.count("uncontested"),
+        contested=len(contested), candidate_contested=sum(slot.owner == "candidate" for slot in contested),
+        shown=_terms(shown, one_coin), first=_terms(first, one_coin), rank=_terms(rank, one_coin),
+        drafted=(len(owned["champion"]), len(owned["candidate"])), found=(found["champion"], found["candidate"]))
+
+
+def _terms(values: Sequence[float], one_coin: bool) -> tuple[float, float]:
+    total = sum(values)
+    return total, total * total if one_coin else sum(value * value for value in values)
