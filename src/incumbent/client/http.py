@@ -1,0 +1,101 @@
+"""One kept-alive HTTP connection of the standard library, and our errors back from the wire."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from incumbent.errors import (
+    AuthError,
+    ConfigError,
+    ConflictError,
+    DataError,
+    IncumbentError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+)
+
+_ERRORS = {error.code: error for error in (AuthError, ConflictError, DataError, NotFoundError, TooLargeError)}
+
+
+class Http:
+    """Requests to one service over one connection per thread, made anew where it broke.
+
+    Raises what the service said as the error class of its code, `UnavailableError` where it did not answer or said 5xx.
+    """
+
+    def __init__(self, url: str, key: str | None, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError("url is not one of a service", got=url, expected="http://HOST:PORT or https://HOST")
+        self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port, self._base = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._timeout_s = timeout_s
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._local = threading.local()
+
+    def get(self, path: str) -> bytes:
+        """The body of a GET."""
+        return self._call("GET", path, None, "application/json")
+
+    def post(self, path: str, body: bytes, content_type: str = "application/json") -> bytes:
+        """The body of the answer to a POST; events may be sent twice where a connection broke: their ids say so."""
+        return self._call("POST", path, body, content_type)
+
+    def _call(self, method: str, path: str, body: bytes | None, content_type: str) -> bytes:
+        for attempt in (1, 2):
+            kept = getattr(self._local, "connection", None)
+            connection = kept or self._make(self._host, self._port, timeout=self._timeout_s)
+            try:
+                connection.request(method, self._base + path, body, {**self._headers, "content-type": content_type})
+                response = connection.getresponse()
+                data = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                self._local.connection = None
+                if kept is not None and attempt == 1 and not isinstance(error, TimeoutError):
+                    continue  # an idle connection that the service had closed
+                raise UnavailableError("the service did not answer", got=f"{type(error).__name__}: {error}",
+                                       hint="is it running?") from error
+            self._local.connection = connection
+            if response.status >= 400:
+                raise _error(response.status, data)
+            return data
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+
+class RefusedBatch(DataError):
+    """Every event of a batch was refused; `receipt` says why of each."""
+
+    def __init__(self, what: str, receipt: dict[str, Any], **parts: Any) -> None:
+        super().__init__(what, **parts)
+        self.receipt = receipt
+
+
+def _error(status: int, data: bytes) -> IncumbentError:
+    try:
+        body = msgspec.json.decode(data)
+        told = body["error"]
+        parts = {name: told.get(name) for name in ("expected", "hint", "field")}
+        if told.get("got") is not None:
+            parts["got"] = told["got"]
+        what = told["what"]
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        return UnavailableError(f"the service answered {status}", got=data[:80])
+    if "items" in body:
+        return RefusedBatch(what, body, **parts)
+    if status >= 500 or status in (408, 429):
+        return UnavailableError(what, **parts)
+    return _ERRORS.get(told.get("code"), DataError)(what, **parts)
