@@ -31,6 +31,10 @@ def open_stores(config: Config, clock: Clock, *, role: Role = "loop") -> Stores:
     return Stores(log, lake, control)
 
 
+#: of the contract suite: what is written here outlives its process, and several processes may share it
+open_stores.tags = frozenset({"durable"})  # type: ignore[attr-defined]
+
+
 def _lake(config: Config) -> Lake:
     try:
         from incumbent.stores.lake import DeltaLake
