@@ -1,7 +1,7 @@
 """The keys under which rolled-up states stand in Control: stable, documented, and built here alone.
 
-A key is a path: the measure, then what it is of, then ``name=value`` parts in a fixed order. ``range("guardrail/sum26/")``
-therefore finds everything of one experiment. States of one key add over days and user buckets.
+A key is a path: the measure, then what it is of, then ``name=value`` parts in a fixed order, so that
+``range("guardrail/ranker/")`` finds all of one experiment. States of one key add over days and user buckets.
 
 | key | state | what |
 |---|---|---|
@@ -12,7 +12,7 @@ therefore finds everything of one experiment. States of one key add over days an
 | ``latency_ms/SURFACE/model=M/role=R`` | LogHistogram | the model's latency, of every status |
 | ``list_size/SURFACE/model=M/role=R`` | Counts | items per answer that was ok |
 | ``engagement/SURFACE`` | Buckets, `ENGAGEMENT` | what shoppers did to what was shown, by user bucket |
-| ``value/SURFACE/currency=C`` | Buckets, `VALUE` | value of purchases of what was shown, minor units, refunds taken off |
+| ``value/SURFACE/currency=C`` | Buckets, `VALUE` | minor units of what was shown and bought, less refunds |
 | ``outcomes/SURFACE`` | Counts | credited outcomes and the reasons of the others, by ``ACTION/REASON`` |
 | ``guardrail/EXPERIMENT/stage=S/lane=L`` | Buckets, `GUARDRAIL` | the lane's user-days, by user bucket |
 | ``revenue/EXPERIMENT/stage=S/lane=L/currency=C`` | Buckets, `REVENUE` | the same money, per currency |
@@ -26,7 +26,7 @@ BUCKETS = 256  # user buckets of every Buckets state: sixteen in each of the lak
 
 #: one row per request and surface: requests; slots; outcomes of a slot of that surface, each event once
 ENGAGEMENT = ("requests", "slots", "views", "clicks", "carts", "purchases")
-VALUE = ("requests", "value_minor")
+VALUE = ("value_minor",)
 #: one row per user, day, stage and lane. `conversions` is 1 where the user bought that day; `revenue` is in minor units
 #: of the experiment's currency, refunds taken off; `other_currency` counts purchases that are therefore not in it
 GUARDRAIL = ("user_days", "requests", "conversions", "revenue", "other_currency")

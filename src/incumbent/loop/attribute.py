@@ -1,0 +1,195 @@
+"""attribute: the outcomes of every (day, user bucket) that events touched, rebuilt whole.
+
+One run asks the lake what changed since its cursors, derives which outcome partitions that can touch, and replaces
+each. Before the first replacement the plan (partitions, sequences, the versions it stands on) is written to Control;
+after the last one the cursors move to those versions. A crash anywhere is harmless: the same plan is carried out
+again, replacements that were done are recognised by their sequence, and what arrived meanwhile is a later version,
+which the next run finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from incumbent.clock import Clock
+from incumbent.events.window import Window, day_of
+from incumbent.loop import relations
+from incumbent.loop.credited import TermsOf
+from incumbent.loop.definitions import Definitions, reach_days, terms_of
+from incumbent.loop.leases import Held
+from incumbent.loop.outcomes import FEEDBACK_COLUMNS, IMPRESSION_COLUMNS, outcome_rows
+from incumbent.loop.relations import DuckEngine, Engine
+from incumbent.stores.store import Control, Lake, Partition
+
+CURSOR = "attribute"
+RUN_DAYS = 8  # days of one bucket that are rebuilt from one reading
+
+
+class Plan(Struct, frozen=True):
+    """What one run does: partition i is replaced under sequence + i, on the lake's versions named here."""
+
+    partitions: list[Partition]
+    sequence: int
+    impression: int
+    feedback: int
+    at: datetime
+
+
+class AttributeCursor(Struct, frozen=True):
+    """Where attribution stands: all that the lake held at `at` is in the outcomes."""
+
+    impression: int = -1
+    feedback: int = -1
+    sequence: int = 0
+    at: datetime | None = None
+    plan: Plan | None = None
+
+
+class Attributed(Struct, frozen=True):
+    """What a run did; `reasons` counts rows without credit by their reason.
+
+    `stopped` says why it did not do all that there was, None where it did.
+    """
+
+    partitions: int = 0
+    rows: int = 0
+    reasons: dict[str, int] = {}
+    stopped: str | None = None
+
+
+class Attributor:
+    """Keeps the lake's outcomes exact; one at a time, under the lease `attribute`.
+
+    `definitions` is asked at every run, so that an experiment that starts is credited by its own terms. Days older than
+    `retention_days` are left as they are: their impressions may have expired, and erasure removes outcomes itself.
+    """
+
+    def __init__(self, lake: Lake, control: Control, clock: Clock, definitions: Callable[[], Definitions], *,
+                 holder: str = "loop", lease_s: float = 30.0, retention_days: int | None = None,
+                 engine: Engine | None = None) -> None:
+        self._lake, self._control, self._clock, self._definitions = lake, control, clock, definitions
+        self._holder, self._lease_s, self._retention_days, self._engine = holder, lease_s, retention_days, engine
+
+    def run_once(self) -> Attributed:
+        """Bring the outcomes up to what the lake holds now."""
+        with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
+            if not lease.renew():
+                return Attributed(stopped="another process holds the lease")
+            cursor = read_cursor(self._control)
+            known = self._definitions()
+            reach = reach_days(known)
+            plan = cursor.plan or self._plan(cursor, reach)
+            if cursor.plan is None:
+                self._write(msgspec.structs.replace(cursor, plan=plan))
+            done = self._carry_out(plan, terms_of(known), reach, lease)
+            if done.stopped is None:
+                self._write(AttributeCursor(plan.impression, plan.feedback, plan.sequence + len(plan.partitions),
+                                            plan.at))
+            return done
+
+    def _plan(self, cursor: AttributeCursor, reach: int) -> Plan:
+        at = self._clock.now()
+        shown, impressions = self._lake.changes("impression", cursor.impression)
+        told, feedback = self._lake.changes("feedback", cursor.feedback)
+        touched = set(feedback)
+        if impressions or feedback:
+            held = self._lake.changes("feedback", -1)[1]
+            # a purchase looks back `reach` days, and a refund to a purchase of `reach` days before
+            touched |= within(held, impressions, 2 * reach) | within(held, feedback, reach)
+        if self._retention_days is not None:
+            oldest = day_of(at) - timedelta(days=self._retention_days - 2 * reach)
+            touched = {partition for partition in touched if partition.day >= oldest}
+        return Plan(sorted(touched, key=lambda p: (p.bucket, p.day)), cursor.sequence, shown, told, at)
+
+    def _carry_out(self, plan: Plan, terms: TermsOf, reach: int, lease: Held) -> Attributed:
+        rows, done = 0, 0
+        reasons: dict[str, int] = {}
+        for first, part in runs(plan.partitions):
+            made = self._rebuild(part, terms, reach)
+            if not lease.renew():
+                return Attributed(done, rows, reasons, "the lease went to another process")
+            for i, partition in enumerate(part):
+                ours = made.filter(pc.equal(made["time"].cast(pa.date32()), pa.scalar(partition.day)))
+                self._lake.replace("outcome", partition, ours, CURSOR, plan.sequence + first + i)
+            rows, done = rows + made.num_rows, done + len(part)
+            for count in pc.value_counts(made["reason"].drop_null()).to_pylist():
+                reasons[count["values"]] = reasons.get(count["values"], 0) + count["counts"]
+        return Attributed(done, rows, reasons)
+
+    def _rebuild(self, part: list[Partition], terms: TermsOf, reach: int) -> pa.Table:
+        """The outcome rows of consecutive days of one bucket."""
+        bucket, first, last = part[0].bucket, part[0].day, part[-1].day
+        feedback = self._lake.scan("feedback", Window.of_days(first, last), [bucket], FEEDBACK_COLUMNS)
+        if feedback.num_rows == 0:
+            return outcome_rows(feedback, [], terms, self._start(), reach)
+        refunds = feedback.filter(pc.equal(feedback["action"], "refund"))
+        since = first
+        if refunds.num_rows:
+            since = first - timedelta(days=reach)
+            before = self._lake.scan("feedback", Window.of_days(since, first - timedelta(days=1)), [bucket],
+                                     FEEDBACK_COLUMNS, users=refunds["user_id"].unique().to_pylist())
+            before = before.filter(pc.is_in(before["action"], pa.array(relations.MONEY)))
+            feedback = pa.concat_tables([feedback, before])
+            since = min(feedback["time"].cast(pa.date32()).unique().to_pylist())
+        users = feedback["user_id"].unique()
+        pieces = self._impressions(bucket, since - timedelta(days=reach), last, users)
+        made = outcome_rows(feedback, pieces, terms, self._start(), reach)
+        return made.filter(pc.greater_equal(made["time"].cast(pa.date32()), pa.scalar(first)))
+
+    def _impressions(self, bucket: int, first: date, last: date, users: pa.Array) -> Iterator[pa.Table]:
+        """A day at a time, so that memory holds one day of one bucket."""
+        chosen = users.to_pylist() if len(users) <= 1_000 else None
+        for day in Window.of_days(first, last).days():
+            yield self._lake.scan("impression", Window.of_day(day), [bucket], IMPRESSION_COLUMNS, users=chosen)
+
+    def _start(self) -> Engine:
+        self._engine = self._engine or DuckEngine()
+        return self._engine
+
+    def _write(self, cursor: AttributeCursor) -> None:
+        self._control.set_cursor(CURSOR, msgspec.json.encode(cursor).decode())
+
+
+def read_cursor(control: Control) -> AttributeCursor:
+    """Where attribution stands; the beginning where it never ran."""
+    text = control.cursor(CURSOR)
+    return AttributeCursor() if text is None else msgspec.json.decode(text, type=AttributeCursor)
+
+
+def within(held: frozenset[Partition], changed: frozenset[Partition], days: int) -> set[Partition]:
+    """The held partitions of the same bucket that lie 0 to `days` days after a changed one.
+
+    >>> day = date(2026, 3, 1)
+    >>> held = frozenset(Partition(day + timedelta(days=n), 0) for n in range(5))
+    >>> [p.day.day for p in sorted(within(held, frozenset({Partition(day, 0)}), 2))]
+    [1, 2, 3]
+    """
+    by_bucket: dict[int, list[date]] = {}
+    for partition in changed:
+        by_bucket.setdefault(partition.bucket, []).append(partition.day)
+    return {p for p in held
+            if any(0 <= (p.day - day).days <= days for day in by_bucket.get(p.bucket, ()))}
+
+
+def runs(partitions: list[Partition], longest: int = RUN_DAYS) -> Iterator[tuple[int, list[Partition]]]:
+    """Partitions in the order (bucket, day) as runs of consecutive days of one bucket, with the index of their first.
+
+    >>> day = date(2026, 3, 1)
+    >>> [(i, len(run)) for i, run in runs([Partition(day, 0), Partition(day + timedelta(days=1), 0), Partition(day, 1)])]
+    [(0, 2), (2, 1)]
+    """  # noqa: E501
+    run: list[Partition] = []
+    for i, partition in enumerate(partitions):
+        follows = run and partition.bucket == run[-1].bucket and partition.day == run[-1].day + timedelta(days=1)
+        if run and (not follows or len(run) == longest):
+            yield i - len(run), run
+            run = []
+        run.append(partition)
+    if run:
+        yield len(partitions) - len(run), run

@@ -1,0 +1,79 @@
+"""What each experiment was defined as: Control's frozen definition once it has started, the configuration before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from incumbent.config import Config, ExperimentConfig
+from incumbent.events.window import Window
+from incumbent.experiments.credit import BARRED, CreditTerms
+
+if TYPE_CHECKING:
+    from incumbent.loop.credited import TermsOf
+    from incumbent.stores.store import Control, Lake
+
+Definitions = Mapping[str, ExperimentConfig]
+
+
+def definitions(control: Control, config: Config | None = None) -> dict[str, ExperimentConfig]:
+    """Experiment -> its definition, of all that run or ran and all that are configured."""
+    known = dict(config.experiments) if config is not None else {}
+    return known | {row.name: ExperimentConfig.model_validate(row.definition) for row in control.experiments()}
+
+
+def terms_of(known: Definitions) -> TermsOf:
+    """The credit terms of a group: its experiment's, or last touch within 7 days where there is none.
+
+    >>> terms_of({})("home", None).attribution
+    'last_touch'
+    """
+    own = {name: CreditTerms(part.attribution, part.attribution_window_days, part.skip_neutral)
+           for name, part in known.items()}
+    default = CreditTerms()
+    return lambda surface, experiment: default if experiment is None else own.get(experiment, default)
+
+
+def reach_days(known: Definitions) -> int:
+    """How many whole UTC days before its own a feedback may look back: the longest window, and one day more.
+
+    The day more tells ``outside_window`` from ``no_exposure``.
+
+    >>> reach_days({})
+    8
+    """
+    windows = [part.attribution_window_days for part in known.values()]
+    return math.ceil(max([*windows, CreditTerms().window_days])) + 1
+
+
+def currency_of(control: Control, name: str, definition: ExperimentConfig, lake: Lake) -> str:
+    """The one currency in which an experiment's values are summed; empty while none is known.
+
+    The configured one; where there is none, that of the earliest purchase since the experiment began, which is then
+    kept for good under the cursor ``currency/NAME``: values of other currencies are counted and left out.
+    """
+    if definition.currency is not None:
+        return definition.currency
+    kept = control.cursor(f"currency/{name}")
+    if kept is not None:
+        return kept
+    row = control.experiment(name)
+    found = None if row is None else _earliest_currency(lake, row.started_at)
+    if found is not None:
+        control.set_cursor(f"currency/{name}", found)
+    return found or ""
+
+
+def _earliest_currency(lake: Lake, since: datetime) -> str | None:
+    days = sorted({partition.day for partition in lake.changes("outcome", -1)[1]})
+    for day in days:
+        if Window.of_day(day).end <= since:
+            continue
+        rows = lake.scan("outcome", Window.of_day(day), columns=["time", "event_id", "action", "currency", "reason"])
+        bought = [row for row in rows.to_pylist() if row["action"] == "purchase" and row["currency"] is not None
+                  and row["reason"] not in BARRED and row["time"] >= since]
+        if bought:
+            return str(min(bought, key=lambda row: (row["time"], row["event_id"]))["currency"])
+    return None

@@ -1,0 +1,154 @@
+"""mature: seal what units were when they matured, once per day; restate beside it what late events make of them.
+
+A maturity day is sealed when it is over, grace included, and attribution has caught up past it. Sealed rows never
+change: when a later change of the lake touches a sealed unit, its row as it is now goes to `restated`, which is shown
+and never fed to a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from incumbent.clock import EPOCH, Clock
+from incumbent.config import ExperimentConfig
+from incumbent.events.ids import user_bucket
+from incumbent.events.window import Window, day_of
+from incumbent.experiments.maturity import due_days, restatements, seal_days
+from incumbent.loop import units
+from incumbent.loop.attribute import read_cursor
+from incumbent.loop.definitions import currency_of
+from incumbent.loop.leases import Held
+from incumbent.loop.relations import DuckEngine, Engine
+from incumbent.loop.units import Scope
+from incumbent.stores.store import Control, ExperimentRow, Lake, Matured, Partition
+
+LEASE = "mature"
+LATE_DAYS = 30  # after an experiment's last unit matured, units that became known late are still sealed for this long
+
+
+class MatureCursor(Struct, frozen=True):
+    """Where one experiment stands: days up to `day` are dealt with; restatements know these versions."""
+
+    day: date | None = None
+    impression: int = -1
+    outcome: int = -1
+
+
+class MaturedRun(Struct, frozen=True):
+    """What a run did: units sealed and restated per experiment; `stopped` where another process was at it."""
+
+    sealed: dict[str, int] = {}
+    restated: dict[str, int] = {}
+    stopped: str | None = None
+
+
+class Maturer:
+    """Seals and restates the units of every experiment that Control knows; one at a time, under the lease `mature`.
+
+    `grace_s` is how long after a day's end its events may still be on their way without being late: at least the
+    intervals of seal and attribute together. Days older than `retention_days` are not restated.
+    """
+
+    def __init__(self, lake: Lake, control: Control, clock: Clock, *, grace_s: float = 900.0, holder: str = "loop",
+                 lease_s: float = 30.0, retention_days: int | None = None, engine: Engine | None = None) -> None:
+        self._lake, self._control, self._clock, self._engine = lake, control, clock, engine
+        self._grace = timedelta(seconds=grace_s)
+        self._holder, self._lease_s, self._retention_days = holder, lease_s, retention_days
+
+    def run_once(self) -> MaturedRun:
+        """Seal the days that are due, and restate what changed since the last run."""
+        with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
+            sealed: dict[str, int] = {}
+            restated: dict[str, int] = {}
+            for row in self._control.experiments():
+                if not lease.renew():
+                    return MaturedRun(sealed, restated, "another process holds the lease")
+                sealed[row.name], restated[row.name] = self._one(row, lease.renew)
+            return MaturedRun(sealed, restated)
+
+    def _one(self, row: ExperimentRow, still: Callable[[], bool]) -> tuple[int, int]:
+        attributed_at = read_cursor(self._control).at
+        if attributed_at is None:
+            return 0, 0
+        definition = ExperimentConfig.model_validate(row.definition)
+        scope = Scope(row.name, definition, currency_of(self._control, row.name, definition, self._lake),
+                      day_of(row.started_at) - timedelta(days=1))
+        name = f"{LEASE}/{row.name}"
+        text = self._control.cursor(name)
+        cursor = MatureCursor() if text is None else msgspec.json.decode(text, type=MatureCursor)
+        days = due_days(scope.since if cursor.day is None else cursor.day + timedelta(days=1), attributed_at,
+                        self._grace)
+        shown, seen = self._lake.changes("impression", cursor.impression)
+        told, outcomes = self._lake.changes("outcome", cursor.outcome)
+        restated = self._restate(scope, seen, outcomes)  # what is sealed below is as new as these changes
+        sealed = self._seal(scope, row, days, still) if days else 0
+        if sealed is None or not still():
+            return sealed or 0, restated
+        moved = MatureCursor(days[-1] if days else cursor.day, shown, told)
+        self._control.set_cursor(name, msgspec.json.encode(moved).decode())
+        return sealed, restated
+
+    def _seal(self, scope: Scope, row: ExperimentRow, days: list[date], still: Callable[[], bool]) -> int | None:
+        """Seal every unit that matured by the end of the last of these days and was not sealed before.
+
+        Returns their number, None where the lease was lost and nothing is sealed.
+        """
+        before = {seal.day for seal in self._control.seals(scope.name)}
+        known = {unit.unit for unit in self._control.matured(scope.name)}
+        ends = row.ended_at and day_of(row.ended_at) + timedelta(
+            days=scope.definition.maturity_window_days + LATE_DAYS)
+        open_days = [day for day in days if day not in before and (not ends or day <= ends)]
+        if not open_days:
+            return 0
+        deadline = (Window.of_day(open_days[-1]).end - EPOCH) // timedelta(microseconds=1)
+        until = day_of(Window.of_day(open_days[-1]).end - timedelta(microseconds=scope.period_us))
+        found: list[Matured] = []
+        for bucket in range(self._lake.buckets):
+            first = units.first_exposures(self._lake, self._start(), scope, bucket, until)
+            due = first.filter(pc.less(pc.add(first["t0"], scope.period_us), deadline))
+            fresh = due.filter(pc.invert(pc.is_in(due["user_id"], pa.array(sorted(known), pa.string()))))
+            found += units.matured_units(self._lake, self._start(), scope, bucket, fresh)
+            if not still():
+                return None
+        now = self._clock.now()
+        sealed = 0
+        for day, rows in seal_days(found, open_days).items():
+            self._control.seal(scope.name, day, rows, now)
+            sealed += len(rows)
+        return sealed
+
+    def _restate(self, scope: Scope, shown: frozenset[Partition], told: frozenset[Partition]) -> int:
+        """Recompute the sealed units that changed partitions can have touched, and keep those that are different."""
+        judged = {unit.unit: unit for unit in self._control.matured(scope.name)}
+        known = judged | {unit.unit: unit for unit in self._control.restated(scope.name)}
+        oldest = date.min if self._retention_days is None else day_of(self._clock.now()) - timedelta(
+            days=self._retention_days)
+        touched: dict[int, list[Matured]] = {}
+        for unit in judged.values():
+            first, last = day_of(known[unit.unit].exposed_at), day_of(known[unit.unit].matured_at)
+            bucket = user_bucket(unit.unit, self._lake.buckets)
+            # an impression may also come before the first one, and outcomes only matter inside the period
+            if first >= oldest and (any(p.bucket == bucket and p.day <= last for p in shown) or any(
+                    p.bucket == bucket and first <= p.day <= last for p in told)):
+                touched.setdefault(bucket, []).append(unit)
+        changed: list[Matured] = []
+        for bucket, members in touched.items():
+            until = max(day_of(unit.matured_at) for unit in members)
+            first_seen = units.first_exposures(self._lake, self._start(), scope, bucket, until)
+            ours = units.only(first_seen, [unit.unit for unit in members])
+            now = units.matured_units(self._lake, self._start(), scope, bucket, ours)
+            changed += restatements(known, {unit.unit: unit for unit in now})
+        if changed:
+            self._control.restate(scope.name, changed, self._clock.now())
+        return len(changed)
+
+    def _start(self) -> Engine:
+        self._engine = self._engine or DuckEngine()
+        return self._engine
+

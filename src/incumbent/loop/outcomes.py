@@ -1,0 +1,183 @@
+"""From feedback and impressions to outcome rows: who is credited with what, and why not.
+
+Feedback is attributed once per group of exposures (a surface and an experiment, or none), each by its own terms. What
+is not credited has one row that says why, so that nothing is lost without a count:
+
+| reason | it means |
+|---|---|
+| ``no_exposure`` | the item was not shown to this user on the days that were looked at |
+| ``before_exposure`` | it was first shown later that day |
+| ``outside_window`` | it was shown, but longer ago than the attribution window |
+| ``neutral`` | the exposure that took the touch belongs to no team (shared, solo, pinned, holdout, ...) |
+| ``not_named`` | attribution is ``impression`` and the feedback names none |
+| ``unserved``, ``forged``, ``foreign_user`` | the collector marked it: never credited, never counted as money |
+| ``no_purchase`` | a refund whose purchase is not there |
+| ``late_refund`` | a refund longer after the exposure than the attribution window |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from incumbent import registry
+from incumbent.experiments.credit import BARRED, COMPETITIVE, Credit, CreditTerms, Touches
+from incumbent.loop import refunds, relations
+from incumbent.loop.credited import CREDIT_SCHEMA, EXPOSURE, TermsOf, without_exposure
+from incumbent.loop.relations import DAY_US, Engine
+
+IMPRESSION_COLUMNS = ["request_id", "time", "user_id", "surface", "experiment", "stage", "lane", "slots"]
+FEEDBACK_COLUMNS = ["event_id", "time", "user_id", "item_id", "action", "request_id", "order_id", "line_id", "quantity",
+                    "value_minor", "currency", "refers_to", "marks"]
+_WHERE = ("request_id", "exposed_us", "stage", "lane", "kind", "owner", "pair_id", "position")
+
+
+def outcome_rows(
+    feedback: pa.Table, impressions: Iterable[pa.Table], terms: TermsOf, engine: Engine, reach_days: int,
+) -> pa.Table:
+    """The outcome rows of feedback, in a fixed order (time, event id, group, exposure).
+
+    `feedback` has `FEEDBACK_COLUMNS` and must hold, beside what is asked for, the purchases of its refunds;
+    `impressions` are tables of `IMPRESSION_COLUMNS`, in pieces of any size. `reach_days` UTC days before the day of a
+    feedback are looked at, and that day, so that a row depends on nothing else that happens to be at hand.
+    """
+    events = relations.plain(feedback.select(FEEDBACK_COLUMNS)).append_column(
+        "row", pa.array(np.arange(feedback.num_rows)))
+    marks = barred(events["marks"])
+    refund = pc.equal(events["action"], "refund").to_numpy(zero_copy_only=False)
+    usual = np.flatnonzero(pc.is_null(marks).to_numpy(zero_copy_only=False) & ~refund)
+    asked = events.take(pa.array(usual)).select(["row", "time", "user_id", "item_id", "request_id"])
+    asked = asked.rename_columns(["row", "time", "user_id", "item_id", "named_request"])
+    found = [engine.collect(relations.touches(engine.frame(asked), engine.frame(relations.plain(piece)), reach_days))
+             for piece in impressions if piece.num_rows and asked.num_rows]
+    credited = credit_rows(relations.concat(found, _TOUCHED), terms)
+    missed = np.setdiff1d(usual, credited["row"].to_numpy())
+    banned = np.flatnonzero(pc.is_valid(marks).to_numpy(zero_copy_only=False))
+    parts = [credited, without_exposure(missed, "no_exposure"),
+             without_exposure(banned, marks.take(pa.array(banned)))]
+    settled = pa.concat_tables(parts)
+    given_back, takes = refunds.credit(events, settled, terms, reach_days)
+    return _assemble(events, pa.concat_tables([settled, given_back]), takes)
+
+
+_TOUCHED = pa.schema([
+    ("row", pa.int64()), ("time", pa.int64()), ("named_request", pa.string()), ("request_id", pa.string()),
+    ("exposed_us", pa.int64()), ("surface", pa.string()), ("experiment", pa.string()), ("stage", pa.string()),
+    ("lane", pa.string()), ("item_id", pa.string()), ("position", pa.int64()), ("kind", pa.string()),
+    ("owner", pa.string()), ("pair_id", pa.int64()),
+])
+
+
+def barred(marks: pa.ChunkedArray) -> pa.Array:
+    """Per feedback the first of its marks that bars it from credit, null where there is none."""
+    if not pc.any(pc.greater(pc.fill_null(pc.list_value_length(marks), 0), 0)).as_py():
+        return pa.nulls(len(marks), pa.string())
+    return pa.array([next((mark for mark in given or () if mark in BARRED), None)
+                     for given in marks.to_pylist()], pa.string())
+
+
+def credit_rows(touched: pa.Table, terms: TermsOf) -> pa.Table:
+    """The credited exposures of each feedback and group, or one row with the reason where none is."""
+    order = [(name, "ascending") for name in ("row", "surface", "experiment", "exposed_us", "request_id", "position")]
+    touched = touched.sort_by(order)
+    group, rules = _groups(touched, terms)
+    row = touched["row"].to_numpy()
+    segment = np.cumsum(np.concatenate([[False], (np.diff(row) != 0) | (np.diff(group) != 0)])[:len(row)])
+    exposed, time = touched["exposed_us"].to_numpy(), touched["time"].to_numpy()
+    window = np.array([round(rule.window_days * DAY_US) for rule in rules], np.int64)[group]
+    inside = (exposed <= time) & (exposed >= time - window)
+    competitive = pc.is_in(touched["kind"], pa.array(COMPETITIVE)).to_numpy(zero_copy_only=False)
+    named = pc.fill_null(pc.equal(touched["request_id"], touched["named_request"]), False).to_numpy(
+        zero_copy_only=False) & inside
+    weight = _weights(segment, group, rules, inside, competitive, named)
+    chosen, reason, place = _choose(segment, group, rules, inside, exposed > time, named, weight)
+    own = np.isin(segment[chosen], segment[named])
+    rule = np.where(own, "impression", np.array([rule.attribution for rule in rules], object)[group[chosen]])
+    return _take(touched, chosen, place, weight[chosen], rule, reason)
+
+
+def _groups(touched: pa.Table, terms: TermsOf) -> tuple[NDArray[np.int64], list[CreditTerms]]:
+    """The group of each touch as a code, and the terms of each code."""
+    surface = touched["surface"].combine_chunks().dictionary_encode()
+    experiment = touched["experiment"].combine_chunks().dictionary_encode()
+    inner = pc.fill_null(experiment.indices, len(experiment.dictionary)).to_numpy().astype(np.int64)
+    pairs = surface.indices.to_numpy().astype(np.int64) * (len(experiment.dictionary) + 1) + inner
+    codes, group = np.unique(pairs, return_inverse=True)
+    surfaces, experiments = surface.dictionary.to_pylist(), [*experiment.dictionary.to_pylist(), None]
+    return group.astype(np.int64), [terms(surfaces[code // len(experiments)], experiments[code % len(experiments)])
+                                    for code in codes.tolist()]
+
+
+def _weights(
+    segment: NDArray[np.int64], group: NDArray[np.int64], rules: list[CreditTerms], inside: NDArray[np.bool_],
+    competitive: NDArray[np.bool_], named: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Each group's kernel over its own touches."""
+    weight = np.zeros(len(segment))
+    for kind in {(rule.attribution, rule.skip_neutral) for rule in rules}:
+        ours = np.array([(rule.attribution, rule.skip_neutral) == kind for rule in rules])[group] & inside
+        kernel: Credit = registry.load("credits", kind[0])
+        weight[ours] = kernel(Touches.of(segment[ours], competitive[ours], named[ours]), skip_neutral=kind[1])
+    return weight
+
+
+def _choose(
+    segment: NDArray[np.int64], group: NDArray[np.int64], rules: list[CreditTerms], inside: NDArray[np.bool_],
+    ahead: NDArray[np.bool_], named: NDArray[np.bool_], weight: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.object_], NDArray[np.bool_]]:
+    """Which touches make rows, with their reasons, and whether the row names the exposure itself.
+
+    All credited ones; of a segment without credit the last that lies inside its window (a named one before others),
+    else any one, which then stands for its group alone.
+    """
+    size = int(segment[-1]) + 1 if len(segment) else 0
+    empty = ~np.isin(np.arange(size), segment[weight > 0])
+    best = np.full(size, -1, np.intp)
+    for mask in (ahead, ~ahead & ~inside, inside, named):  # the later overwrite the earlier
+        best[segment[mask]] = np.flatnonzero(mask)
+    stand = best[empty]
+    not_named = np.array([rule.attribution == "impression" for rule in rules], bool)[group[stand]] & ~named[stand]
+    why = np.where(ahead[stand], "before_exposure", np.where(~inside[stand], "outside_window", np.where(
+        not_named, "not_named", "neutral"))).astype(object)
+    credited = np.flatnonzero(weight > 0)
+    reason = np.concatenate([np.full(len(credited), None, object), why])
+    place = np.concatenate([np.ones(len(credited), bool), inside[stand]])
+    return np.concatenate([credited, stand]), reason, place
+
+
+def _take(
+    touched: pa.Table, chosen: NDArray[np.intp], place: NDArray[np.bool_], share: NDArray[np.float64],
+    rule: NDArray[np.object_], reason: NDArray[np.object_],
+) -> pa.Table:
+    rows = touched.select(["row", *EXPOSURE]).take(pa.array(chosen))
+    mask = pa.array(place)
+    columns = {name: pc.if_else(mask, rows[name], None) if name in _WHERE else rows[name] for name in rows.column_names}
+    columns |= {"share": pa.array(share), "rule": pa.array(rule, pa.string()), "reason": pa.array(reason, pa.string())}
+    return pa.table([columns[name] for name in CREDIT_SCHEMA.names], schema=CREDIT_SCHEMA)
+
+
+def _assemble(events: pa.Table, credited: pa.Table, takes: refunds.Takes) -> pa.Table:
+    """Outcome rows without their partition, in a fixed order."""
+    own = events.take(credited["row"])
+    weight, quantity, value, currency = takes.columns(own, credited["row"].to_numpy())
+    share = credited["share"].to_numpy()
+    candidate = pc.fill_null(pc.equal(credited["owner"], "candidate"), False).to_numpy(zero_copy_only=False)
+    champion = pc.fill_null(pc.equal(credited["owner"], "champion"), False).to_numpy(zero_copy_only=False)
+    columns = {
+        **{name: own[name] for name in ("event_id", "user_id", "item_id", "action")},
+        **{name: credited[name] for name in (*EXPOSURE[2:], "request_id", "rule", "reason")},
+        "time": _time(own["time"]), "exposed_at": _time(credited["exposed_us"]),
+        "quantity": quantity, "value_minor": value, "currency": currency, "weight": weight,
+        "credit_champion": pa.array(np.where(champion, share, 0.0)),
+        "credit_candidate": pa.array(np.where(candidate, share, 0.0)),
+    }
+    order = ("time", "event_id", "surface", "experiment", "exposed_at", "request_id", "position")
+    return pa.table(columns).sort_by([(name, "ascending") for name in order])
+
+
+def _time(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.timestamp("us", tz="UTC"))

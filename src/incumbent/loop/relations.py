@@ -1,0 +1,186 @@
+"""The relational work of attribution and maturity, once: narwhals lazy expressions over an engine.
+
+Embedded, the engine is DuckDB; the same expressions run on any frame that narwhals reads lazily. Times are integers
+(microseconds since 1970), so that no engine needs a calendar. Interval joins are an equi-join and a filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import narwhals as nw
+import pyarrow as pa
+
+from incumbent.experiments.credit import BARRED, COMPETITIVE
+from incumbent.experiments.maturity import EXPOSING, LANES
+
+DAY_US = 86_400_000_000
+MONEY = ("purchase", "refund")
+
+SLOT_FIELDS = {"item_id": pa.string(), "position": pa.int64(), "kind": pa.string(), "owner": pa.string(),
+               "pair_id": pa.int64()}
+PAIR_FIELDS = ("kind", "pair_id")
+
+
+class Engine(Protocol):
+    """Where lazy frames are computed."""
+
+    def frame(self, table: pa.Table) -> nw.LazyFrame[Any]:
+        """A lazy frame over Arrow rows."""
+        ...
+
+    def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
+        """The rows of a lazy frame, in its order."""
+        ...
+
+
+class DuckEngine:
+    """DuckDB in this process: no extensions, no disk but a spill directory of its own choosing.
+
+    >>> engine = DuckEngine(threads=1)
+    >>> engine.collect(engine.frame(pa.table({"a": [1, 2]})).filter(nw.col("a") > 1)).to_pylist()
+    [{'a': 2}]
+    """
+
+    def __init__(self, threads: int = 2, memory_mb: int = 1024) -> None:
+        import duckdb
+
+        self._connection = duckdb.connect(config={
+            "autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": str(threads),
+            "memory_limit": f"{memory_mb}MB", "preserve_insertion_order": "false",
+        })
+
+    def frame(self, table: pa.Table) -> nw.LazyFrame[Any]:
+        return nw.from_native(self._connection.from_arrow(table))
+
+    def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
+        return nw.to_native(frame).to_arrow_table()
+
+
+def plain(rows: pa.Table, slot_fields: Sequence[str] = tuple(SLOT_FIELDS)) -> pa.Table:
+    """Rows as the expressions take them: times as integers, of the slots only some fields; nothing is copied."""
+    columns = {}
+    for name in rows.column_names:
+        column = rows.column(name)
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.int64())
+        elif name == "slots":
+            kind = pa.list_(pa.struct([(field, SLOT_FIELDS[field]) for field in slot_fields]))
+            column = pa.chunked_array([_slim(chunk, slot_fields) for chunk in column.chunks], kind)
+        columns[name] = column
+    return pa.table(columns)
+
+
+def _slim(slots: pa.ListArray, names: Sequence[str]) -> pa.ListArray:
+    values = slots.values  # whole children with whole offsets: a slice of a table keeps its meaning
+    fields = [values.field(values.type.get_field_index(name)).cast(SLOT_FIELDS[name]) for name in names]
+    return pa.ListArray.from_arrays(slots.offsets, pa.StructArray.from_arrays(fields, names=list(names)))
+
+
+def exposures(impressions: nw.LazyFrame[Any], fields: Sequence[str] = tuple(SLOT_FIELDS)) -> nw.LazyFrame[Any]:
+    """One row per slot of an impression; the impression's own time becomes `exposed_us`."""
+    slot = nw.col("slots").struct
+    return (impressions.explode("slots").with_columns(*[slot.field(name).alias(name) for name in fields])
+            .drop("slots").rename({"time": "exposed_us"}).filter(~nw.col("kind").is_null()))
+
+
+def touches(feedback: nw.LazyFrame[Any], impressions: nw.LazyFrame[Any], reach_days: int) -> nw.LazyFrame[Any]:
+    """Every pair of a feedback row (`row`, `time`, `user_id`, `item_id`, `named`) and an exposure of that user and item.
+
+    The exposure lies in the `reach_days` UTC days before that of the feedback, or on that day: what a rebuild of the
+    feedback's day reads, whatever else was read with it.
+    """  # noqa: E501
+    day = (nw.col("time") // DAY_US) * DAY_US
+    shown = exposures(impressions.join(feedback.select("user_id").unique(), on="user_id", how="semi"))
+    return (feedback.join(shown, on=["user_id", "item_id"], how="inner")
+            .filter(nw.col("exposed_us") >= day - reach_days * DAY_US, nw.col("exposed_us") < day + DAY_US)
+            .drop("user_id", "item_id"))
+
+
+def first_exposures(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
+    """Per unit of the experiment its first request (`user_id`, `t0`, `stage`, `lane`): earliest time, then request id.
+
+    Only requests in the lanes that are compared, in stages past the shadow.
+    """
+    ours = impressions.filter(nw.col("experiment") == experiment, nw.col("lane").is_in(LANES),
+                              nw.col("stage").is_in(EXPOSING))
+    earliest = ours.group_by("user_id").agg(nw.col("time").min().alias("t0"))
+    at = ours.join(earliest, on="user_id", how="inner").filter(nw.col("time") == nw.col("t0"))
+    chosen = at.group_by("user_id").agg(nw.col("request_id").min().alias("request_id"))
+    return (at.join(chosen, on=["user_id", "request_id"], how="inner")
+            .group_by("user_id", "t0").agg(nw.col("stage").min(), nw.col("lane").min()))
+
+
+def requests_made(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
+    """Per unit its `requests` in the experiment's lanes within [t0, t1]; units have `user_id`, `t0`, `t1`."""
+    ours = impressions.filter(nw.col("experiment") == experiment, nw.col("lane").is_in(LANES),
+                              nw.col("stage").is_in(EXPOSING))
+    return _within(ours.select("user_id", "time"), units).group_by("user_id").agg(nw.len().alias("requests"))
+
+
+def pairs_shown(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
+    """Per unit `n`, the competitive pairs shown within [t0, t1]: distinct (ranking, pair), a half counting as one.
+
+    A pair has two slots on one page, or a half; only where a ranking has further pages can it appear on two of them,
+    so only there are pairs told apart one by one.
+    """
+    seen = _within(impressions.filter(nw.col("experiment") == experiment), units)
+    paged = seen.filter(nw.col("page") > 1).select("ranking_id").unique()
+    single = _pair_slots(seen.join(paged, on="ranking_id", how="anti"))
+    several = _pair_slots(seen.join(paged, on="ranking_id", how="semi"))
+    weight = nw.when(nw.col("kind") == "pair").then(nw.lit(0.5)).otherwise(nw.lit(1.0))
+    counted = single.select("user_id", weight.alias("pairs"))
+    told = several.select("user_id", "ranking_id", "pair_id").unique().select("user_id", nw.lit(1.0).alias("pairs"))
+    return nw.concat([counted, told]).group_by("user_id").agg(nw.col("pairs").sum().alias("n"))
+
+
+def _pair_slots(impressions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    return exposures(impressions.select("user_id", "ranking_id", "time", "slots"), PAIR_FIELDS).filter(
+        nw.col("kind").is_in(COMPETITIVE))
+
+
+def credits(
+    outcomes: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str, actions: Mapping[str, float],
+    currency: str | None, value: bool,
+) -> nw.LazyFrame[Any]:
+    """Per unit `x` and `y`, the weighted credit of candidate and champion, exposure and outcome both in [t0, t1].
+
+    An outcome weighs its action's weight times 1, or (`value`) times its value in minor units of `currency`; a refund
+    weighs what its purchase does, negative.
+    """
+    ours = _within(outcomes.filter(nw.col("experiment") == experiment, nw.col("reason").is_null()), units)
+    ours = ours.filter(nw.col("exposed_at") >= nw.col("t0"))
+    if value:
+        ours = ours.filter(nw.col("currency") == nw.lit(currency or ""))
+    measure = nw.col("value_minor").cast(nw.Float64()) if value else nw.col("weight")
+    amount = nw.lit(0.0)
+    for action, weight in {**actions, "refund": actions.get("purchase", 0.0)}.items():
+        amount = nw.when(nw.col("action") == action).then(measure * float(weight)).otherwise(amount)
+    return (ours.with_columns(x=nw.col("credit_candidate") * amount, y=nw.col("credit_champion") * amount)
+            .group_by("user_id").agg(nw.col("x").sum(), nw.col("y").sum()))
+
+
+def values(outcomes: nw.LazyFrame[Any], units: nw.LazyFrame[Any], currency: str) -> nw.LazyFrame[Any]:
+    """Per unit `value`: purchases less refunds in [t0, t1], whatever showed the item, in `currency`."""
+    bought = money(outcomes).filter(nw.col("currency") == currency)
+    return _within(bought, units).group_by("user_id").agg(nw.col("value_minor").sum().alias("value"))
+
+
+def money(outcomes: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """Each purchase and refund once (`event_id`, `user_id`, `time`, `action`, `value_minor`, `currency`), no barred ones."""  # noqa: E501
+    kept = outcomes.filter(nw.col("action").is_in(MONEY),
+                           nw.col("reason").is_null() | ~nw.col("reason").is_in(BARRED))
+    return kept.select("event_id", "user_id", "time", "action", "value_minor", "currency").unique()
+
+
+def _within(rows: nw.LazyFrame[Any], units: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    periods = units.select("user_id", "t0", "t1")
+    return (rows.join(periods, on="user_id", how="inner")
+            .filter(nw.col("time") >= nw.col("t0"), nw.col("time") <= nw.col("t1")))
+
+
+def concat(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    """The tables behind one another; an empty table of `schema` where there are none."""
+    found = [table for table in tables if table.num_rows]
+    return pa.concat_tables(found, promote_options="permissive") if found else schema.empty_table()

@@ -1,0 +1,129 @@
+"""What the units of an experiment are, recomputed from the lake: first exposures, and everything in their periods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from incumbent.clock import EPOCH
+from incumbent.config import ExperimentConfig
+from incumbent.events.window import Window, day_of
+from incumbent.experiments.maturity import rounded
+from incumbent.loop import relations
+from incumbent.loop.relations import DAY_US, Engine
+from incumbent.stores.store import Lake, Matured
+
+FIRST = ["user_id", "time", "request_id", "experiment", "lane", "stage"]
+SHOWN = [*FIRST, "ranking_id", "page", "slots"]
+CREDITED = ["event_id", "time", "user_id", "action", "value_minor", "currency", "exposed_at", "experiment",
+            "credit_champion", "credit_candidate", "weight", "reason"]
+_UNITS = pa.schema([("user_id", pa.string()), ("t0", pa.int64()), ("stage", pa.string()), ("lane", pa.string())])
+
+
+class Scope(Struct, frozen=True):
+    """The experiment whose units are asked for: its definition, the currency of its values, and where it began."""
+
+    name: str
+    definition: ExperimentConfig
+    currency: str
+    since: date
+
+    @property
+    def period_us(self) -> int:
+        """The maturity window in microseconds."""
+        return round(self.definition.maturity_window_days * DAY_US)
+
+
+def first_exposures(lake: Lake, engine: Engine, scope: Scope, bucket: int, until: date) -> pa.Table:
+    """The units of one user bucket whose first exposure is not after the day `until`: `user_id`, `t0`, `stage`, `lane`.
+
+    Day after day, keeping each user's first only, so that memory holds the users and one day.
+    """
+    found = []
+    for day in Window.of_days(scope.since, max(until, scope.since)).days():
+        rows = lake.scan("impression", Window.of_day(day), [bucket], FIRST)
+        if rows.num_rows:
+            first = relations.first_exposures(engine.frame(relations.plain(rows)), scope.name)
+            found.append(engine.collect(first).select(_UNITS.names).cast(_UNITS))
+    whole = relations.concat(found, _UNITS)
+    if len(found) < 2:
+        return whole
+    whole = whole.sort_by([("t0", "ascending")])
+    return whole.take(_first_rows(whole["user_id"]))
+
+
+def _first_rows(users: pa.ChunkedArray) -> pa.Array:
+    """The index of the first row of each user."""
+    numbered = pa.table({"user": users, "row": pa.array(range(len(users)), pa.int64())})
+    return numbered.group_by("user").aggregate([("row", "min")])["row_min"].combine_chunks()
+
+
+def matured_units(lake: Lake, engine: Engine, scope: Scope, bucket: int, units: pa.Table) -> list[Matured]:
+    """The rows of units of one bucket over their periods [t0, t0 + M], both ends included."""
+    if units.num_rows == 0:
+        return []
+    units = units.append_column("t1", pc.add(units["t0"], scope.period_us))
+    window = Window.of_days(_day(pc.min(units["t0"]).as_py()), _day(pc.max(units["t1"]).as_py()))
+    periods = engine.frame(units)
+    shown = engine.frame(_shown(lake, engine, scope, bucket, units, window))
+    credited = engine.frame(relations.plain(lake.scan("outcome", window, [bucket], CREDITED)))
+    terms = scope.definition
+    numbers: dict[str, dict[str, Any]] = {user: {} for user in units["user_id"].to_pylist()}
+    for frame in (
+        relations.requests_made(shown, periods, scope.name),
+        relations.pairs_shown(shown, periods, scope.name),
+        relations.credits(credited, periods, scope.name, {**terms.actions}, scope.currency,
+                          terms.outcome == "value"),
+        relations.values(credited, periods, scope.currency),
+    ):
+        _gather(engine, frame, numbers)
+    return sorted((_row(scope, unit, numbers[unit["user_id"]]) for unit in units.to_pylist()),
+                  key=lambda row: (row.matured_at, row.unit))
+
+
+def _shown(lake: Lake, engine: Engine, scope: Scope, bucket: int, units: pa.Table, window: Window) -> pa.Table:
+    """The impressions of these units, of their slots only what tells pairs: a day at a time, the rest falls away."""
+    users = units["user_id"].to_pylist() if units.num_rows <= 1_000 else None
+    wanted = engine.frame(units.select(["user_id"]))
+    found, schema = [], pa.schema([])
+    for day in window.days():
+        rows = relations.plain(lake.scan("impression", Window.of_day(day), [bucket], SHOWN, users=users),
+                               relations.PAIR_FIELDS)
+        schema = rows.schema
+        if rows.num_rows:
+            ours = engine.frame(rows).filter(nw.col("experiment") == scope.name)
+            found.append(engine.collect(ours.join(wanted, on="user_id", how="semi")).select(rows.column_names))
+    return relations.concat(found, schema)
+
+
+def _gather(engine: Engine, frame: nw.LazyFrame[Any], into: dict[str, dict[str, Any]]) -> None:
+    for row in engine.collect(frame).to_pylist():
+        into[row.pop("user_id")].update(row)
+
+
+def _row(scope: Scope, unit: dict[str, Any], numbers: dict[str, Any]) -> Matured:
+    return Matured(
+        experiment=scope.name, unit=unit["user_id"], lane=unit["lane"], stage=unit["stage"],
+        exposed_at=_time(unit["t0"]), matured_at=_time(unit["t1"]),
+        x=rounded(numbers.get("x") or 0.0), y=rounded(numbers.get("y") or 0.0), n=float(numbers.get("n") or 0.0),
+        value=float(numbers.get("value") or 0.0), requests=int(numbers.get("requests") or 0),
+    )
+
+
+def only(units: pa.Table, users: Iterable[str]) -> pa.Table:
+    """The units of these users."""
+    return units.filter(pc.is_in(units["user_id"], pa.array(sorted(users), pa.string())))
+
+
+def _time(us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=us)
+
+
+def _day(us: int) -> date:
+    return day_of(_time(us))
