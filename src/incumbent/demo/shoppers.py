@@ -67,9 +67,11 @@ class Act:
 
 def trips(lines: Lines) -> list[Trip]:
     """The baskets of `lines`, in order of their time."""
+    if not len(lines):
+        return []
     order = np.lexsort((lines.product, lines.basket))
     basket = lines.basket[order]
-    starts = np.flatnonzero(np.r_[True, basket[1:] != basket[:-1]]) if len(order) else order
+    starts = np.flatnonzero(np.r_[True, basket[1:] != basket[:-1]])
     ends = np.r_[starts[1:], len(order)]
     out = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):

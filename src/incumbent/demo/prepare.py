@@ -1,0 +1,102 @@
+"""Prepare a directory for a run: trained models, configuration, and the trips to come."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from incumbent.config import Config
+from incumbent.demo import data, toml
+from incumbent.demo.settings import Size, configuration
+from incumbent.demo.shoppers import Trip, enrol
+from incumbent.demo.story import Story, cast
+from incumbent.errors import ConflictError
+from incumbent.service.parts import PARTS, Claim
+
+#: what a run leaves behind, and the next one may remove
+OURS = ("data", "models", "incumbent.toml", "acks.txt", "serve.log")
+MARK = ".incumbent-demo"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One prepared run."""
+
+    story: Story
+    seed: int
+    size: Size
+    directory: Path
+    port: int
+    config: Config
+    trips: list[Trip]
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration that the service is started with."""
+        return self.directory / "incumbent.toml"
+
+    @property
+    def acks_file(self) -> Path:
+        """The replayer's own record."""
+        return self.directory / "acks.txt"
+
+    @property
+    def log_file(self) -> Path:
+        """What the service prints."""
+        return self.directory / "serve.log"
+
+    @property
+    def url(self) -> str:
+        """Where the service listens."""
+        return f"http://{self.config.service.host}:{self.port}"
+
+
+def prepare(
+    story: Story, *, seed: int, size: Size, directory: Path, port: int, say: Callable[[str], None],
+) -> Run:
+    """Read the year, train both models, write everything that the service needs.
+
+    An earlier run in the directory is removed; anything else in it raises `ConflictError`, as does a demo that still
+    runs there.
+    """
+    clear(directory)
+    say("reading the year")
+    journey = data.load()
+    for reason, count in journey.dropped.items():
+        say(f"left out {count:,} of {journey.read:,} lines: {reason}")
+    past = journey.lines.before(data.SPLIT)
+    say(f"training on {len(past):,} lines before {data.SPLIT:%Y-%m-%d}")
+    champion, candidate = cast(story, past, seed)
+    champion.save(directory / "models" / "champion.msgpack")
+    candidate.save(directory / "models" / "candidate.msgpack")
+    config = configuration(story, seed, champion, candidate, size, directory=str(directory / "data"), port=port)
+    trips = enrol(past, journey.lines.between(data.SPLIT, size.end), shoppers=size.shoppers, seed=seed,
+                  start=data.SPLIT, days=size.enrol_days)
+    tree = config.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    (directory / "incumbent.toml").write_text(HEAD + toml.dumps(tree), encoding="utf-8")
+    say(f"{champion.name} is champion, {candidate.name} the candidate; {len(trips):,} trips of {size.shoppers:,} "
+        f"households, {data.SPLIT:%Y-%m-%d} to {size.end:%Y-%m-%d}")
+    return Run(story, seed, size, directory, port, config, trips)
+
+
+HEAD = "# Written by `incumbent demo`. What is not here stands at its default.\n"
+
+
+def clear(directory: Path) -> None:
+    """Make the directory ready for a run: there, ours, and empty."""
+    mark = directory / MARK
+    if directory.exists() and any(directory.iterdir()) and not mark.exists():
+        raise ConflictError("the directory holds something else", got=str(directory),
+                            expected="an empty directory, or one of an earlier demo", hint="choose another --dir")
+    directory.mkdir(parents=True, exist_ok=True)
+    if (directory / "data").exists():
+        Claim(directory / "data", PARTS).give_up()  # raises where a service still runs there
+    mark.touch()
+    for name in OURS:
+        path = directory / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
