@@ -1,8 +1,187 @@
-"""The command line."""
+"""The command line: `incumbent COMMAND`. Each command imports what it needs when it is called."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
-def main() -> None:
-    """Run the command line."""
-    raise SystemExit("incumbent: no commands yet")
+import click
+import typer
+
+from incumbent.errors import ConfigError, ConflictError, DataError, IncumbentError, NotFoundError, StoreError
+
+app = typer.Typer(name="incumbent", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Keeps a production recommender honest: serve, interleave, log, measure, judge, act.")
+experiment = typer.Typer(no_args_is_help=True, help="List, start, hold and settle experiments.")
+trace = typer.Typer(no_args_is_help=True, help="What happened to one request, or to one shopper.")
+config = typer.Typer(no_args_is_help=True, help="The configuration.")
+app.add_typer(experiment, name="experiment")
+app.add_typer(trace, name="trace")
+app.add_typer(config, name="config")
+
+ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.",
+                                                 show_default="incumbent.toml")]
+Directory = Annotated[Path | None, typer.Option("--dir", help="The data directory, instead of the configured one.")]
+Url = Annotated[str | None, typer.Option("--url", help="A running service, instead of its directory.")]
+Key = Annotated[str | None, typer.Option("--key", help="API key for --url; else INCUMBENT_KEY.", show_envvar=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept for ever.", prompt=False)]
+Name = Annotated[str, typer.Argument(help="The experiment's name.")]
+
+
+@app.command()
+def init(directory: Annotated[Path, typer.Argument(help="Where to.")] = Path()) -> None:
+    """Write a commented configuration and a small shop that runs as it is."""
+    from incumbent.commands.init import init as write
+
+    for path in write(directory):
+        typer.echo(f"wrote {path}")
+    where = "" if directory == Path() else f"cd {directory} && "
+    typer.echo(f"next: {where}incumbent serve")
+
+
+@app.command()
+def serve(
+    path: ConfigPath = None,
+    only: Annotated[list[str] | None, typer.Option(help="gateway, collector, loop or page; repeatable.")] = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    directory: Directory = None,
+) -> None:
+    """Run the service until Ctrl-C: gateway, collector, loop and page, or only some of them."""
+    from incumbent.commands.common import FILE, configured
+    from incumbent.commands.serve import parts_of
+    from incumbent.commands.serve import serve as run
+
+    loaded = configured(path, port=port, directory=directory, host=host)
+    raise typer.Exit(run(loaded, parts_of(only or []), search=(path or FILE).absolute().parent))
+
+
+@app.command()
+def demo(
+    candidate: Annotated[str, typer.Option(help="worse, twin, identical or cf.")] = "cf",
+    shoppers: Annotated[int | None, typer.Option(help="How many shoppers are replayed.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 1,
+    port: Annotated[int, typer.Option(help="Where to listen.")] = 8000,
+    directory: Annotated[Path, typer.Option("--dir", help="Where the demo keeps its data.")] = Path("incumbent-demo"),
+    leave: Annotated[bool, typer.Option("--exit", help="End after the verdict; else the page stays open.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replay real shopping trips against two real models, and reach a verdict."""
+    from incumbent.commands.demo import demo as run
+
+    raise typer.Exit(run(candidate=candidate, shoppers=shoppers, seed=seed, port=port, directory=directory,
+                         leave=leave, as_json=as_json))
+
+
+@experiment.command("list")
+def experiment_list(path: ConfigPath = None, directory: Directory = None, url: Url = None, key: Key = None,
+                    as_json: Json = False) -> None:
+    """All experiments: configured, running and ended."""
+    from incumbent.commands import experiment as commands
+
+    commands.show_list(_desk(path, directory, url, key), as_json)
+
+
+@experiment.command("show")
+def experiment_show(name: Name, path: ConfigPath = None, directory: Directory = None, url: Url = None, key: Key = None,
+                    as_json: Json = False) -> None:
+    """One experiment: stage, evidence, what was decided and why."""
+    from incumbent.commands import experiment as commands
+
+    commands.show_one(_desk(path, directory, url, key), name, as_json)
+
+
+def _step(step: str, text: str) -> None:
+    """Add one step by hand as a command."""
+
+    def command(name: Name, reason: Reason, path: ConfigPath = None, directory: Directory = None, url: Url = None,
+                key: Key = None, as_json: Json = False) -> None:
+        from incumbent.commands import experiment as commands
+
+        commands.take_step(_desk(path, directory, url, key), name, step, reason, as_json)
+
+    command.__doc__ = text
+    experiment.command(step)(command)
+
+
+_step("start", "Start a configured experiment; its definition is frozen from here on.")
+_step("hold", "Keep the experiment at its stage; the rule does not move it.")
+_step("resume", "Let the rule move a held experiment again.")
+_step("promote", "Promote the candidate by hand, into the back-test or out of it.")
+_step("discard", "End the experiment; the champion stays.")
+_step("rollback", "Take the candidate away from shoppers at once.")
+
+
+@trace.command("request")
+def trace_request(request_id: Annotated[str, typer.Argument(help="As the answer gave it.")], path: ConfigPath = None,
+                  directory: Directory = None, url: Url = None, key: Key = None) -> None:
+    """Both lists, the coins, the page that was shown, and what came of it. JSON."""
+    _print(_desk(path, directory, url, key).trace_request(request_id))
+
+
+@trace.command("user")
+def trace_user(user_id: Annotated[str, typer.Argument(help="As the shop knows them.")], path: ConfigPath = None,
+               directory: Directory = None, url: Url = None, key: Key = None) -> None:
+    """A shopper's requests, events and credited outcomes. JSON."""
+    _print(_desk(path, directory, url, key).trace_user(user_id))
+
+
+@app.command()
+def report(path: ConfigPath = None, directory: Directory = None, url: Url = None, key: Key = None,
+           as_json: Json = False) -> None:
+    """The latest numbers of every surface and experiment, each with its n and interval."""
+    from incumbent.commands.report import show
+
+    show(_desk(path, directory, url, key).report(), as_json)
+
+
+@app.command()
+def check(names: Annotated[list[str] | None, typer.Argument(help="Suites; all where none is named.")] = None,
+          as_json: Json = False) -> None:
+    """Run the contract suites over every registered implementation, yours included."""
+    from incumbent.commands.check import check as run
+
+    raise typer.Exit(run(names or [], as_json))
+
+
+@config.command("check")
+def config_check(path: ConfigPath = None) -> None:
+    """Read the configuration and name every mistake at once."""
+    from incumbent.commands.common import configured
+    from incumbent.commands.config import summary
+
+    typer.echo(summary(configured(path)))
+
+
+def _desk(path: Path | None, directory: Path | None, url: str | None, key: str | None) -> Any:
+    from incumbent.commands.desk import desk
+
+    return desk(path, directory, url, key)
+
+
+def _print(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+#: exit codes: 1 unexpected, 2 bad input or configuration, 3 a conflict, 4 a store
+_CODES: tuple[tuple[type[IncumbentError], int], ...] = (
+    (ConflictError, 3), (StoreError, 4), (ConfigError, 2), (DataError, 2), (NotFoundError, 2))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; ends the process with its exit code, and errors are one message on standard error."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except IncumbentError as error:
+        print(f"incumbent: {error}", file=sys.stderr)
+        sys.exit(next((code for kind, code in _CODES if isinstance(error, kind)), 1))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from pathlib import Path
 
 from incumbent import logs
 from incumbent.clock import SystemClock
 from incumbent.config import Config
-from incumbent.errors import ConfigError
+from incumbent.errors import ConfigError, DataError
 from incumbent.service.parts import PARTS, Part, clock_of
 from incumbent.service.supervise import Supervisor
 
@@ -29,3 +30,17 @@ def serve(config: Config, only: tuple[Part, ...] = (), *, search: Path | None = 
     supervisor = Supervisor(config, parts, command, SystemClock(), search=search,
                             say=lambda line: print(line, flush=True))
     return supervisor.run()
+
+
+def parts_of(names: list[str]) -> tuple[Part, ...]:
+    """The parts of that name; `DataError` for an unknown one.
+
+    >>> parts_of(["loop", "gateway"])
+    ('gateway', 'loop')
+    """
+    for name in names:
+        if name not in PARTS:
+            near = difflib.get_close_matches(name, PARTS, n=1)
+            raise DataError("no such part", got=name, expected="one of " + ", ".join(PARTS), field="--only",
+                            hint=f"did you mean {near[0]!r}?" if near else None)
+    return tuple(part for part in PARTS if part in names)
