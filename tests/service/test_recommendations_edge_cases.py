@@ -340,7 +340,8 @@ ROWS: list[Callable[[Front], None]] = [
     same_group_same_look_is_shared, unequal_lengths, fewer_than_k, fewer_than_k_filled_and_marked, one_model_fails,
     one_model_hangs, one_model_answers_garbage, both_fail, both_fail_and_nothing_is_configured, pinned,
     pinned_past_the_end_is_not_moved, hidden_items_are_never_shown, paging_on_any_gateway, paging_splits_a_pair_fairly,
-    paging_to_the_end, paging_after_the_lists_changed, paging_after_the_plan_changed, ties_in_score, candidate_equals_champion, shadow_shows_the_champion, holdout_shows_the_champion, outside_the_segment_the_champion,
+    paging_to_the_end, paging_after_the_lists_changed, paging_after_the_plan_changed, ties_in_score,
+    candidate_equals_champion, shadow_shows_the_champion, holdout_shows_the_champion, outside_the_segment_the_champion,
     an_untested_candidate_never_stands_in, promoted_back_test, log_refuses, a_thread_that_blocks,
 ]
 

@@ -71,9 +71,9 @@ class Gateway:
         delisted = frozenset(plan.delisted)
         surfaces = make_ready(plan, guards, delisted)
         plan_hash = plan.hash
-        known = {**{old.hash: old for old in history}, **self._plans}
-        known.pop(plan_hash, None)
-        kept = dict(list(known.items())[-PLANS_KEPT + 1:]) | {plan_hash: plan}
+        self._plans.pop(plan_hash, None)
+        recent = dict(list(self._plans.items())[-PLANS_KEPT + 1:])
+        kept = {old.hash: old for old in history} | recent | {plan_hash: plan}
         self._ready = {old_hash: make_ready(old, guards, delisted) for old_hash, old in kept.items()
                        if old_hash != plan_hash and all(plan.models.get(n) == m for n, m in old.models.items())}
         self._ready[plan_hash] = surfaces
