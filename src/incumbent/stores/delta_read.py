@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
 from incumbent.errors import DataError, StoreError
@@ -43,7 +44,7 @@ def read(root: Path, table: str, files: Iterable[DataFile], columns: Sequence[st
 
     A column that a file of an older version lacks reads as null. `FileNotFoundError` where a vacuum was faster.
     """
-    whole = schema(table)
+    whole, files = schema(table), list(files)
     names = list(whole.names if columns is None else columns)
     marked = not set(PARTITION_COLUMNS).isdisjoint(names)  # costs a quarter of the time, where files are small
     fragments = [_FORMAT.make_fragment(f"{root}/{file.path}", filesystem=_FILES,
@@ -52,7 +53,19 @@ def read(root: Path, table: str, files: Iterable[DataFile], columns: Sequence[st
         return ds.FileSystemDataset(fragments, whole, _FORMAT, _FILES).to_table(columns=names, filter=where)
     except pa.ArrowInvalid as error:
         raise StoreError(f"a data file of lake table {table} cannot be read", got=str(error),
-                         hint="a disk error: restore the file named, or take it out with deltalake's repair") from error
+                         hint=f"restore {', '.join(_damaged(root, files)) or root}, or remove it and run deltalake's "
+                              "repair") from error
+
+
+def _damaged(root: Path, files: Iterable[DataFile]) -> list[str]:
+    """The files that are no Parquet."""
+    broken = []
+    for file in files:
+        try:
+            pq.read_metadata(root / file.path)
+        except (pa.ArrowException, OSError):
+            broken.append(str(root / file.path))
+    return broken
 
 
 def _expression(file: DataFile) -> Any:
@@ -87,10 +100,10 @@ def with_retries(attempt: Callable[[], Result], table: str, attempts: int = 5) -
 
 
 def checked_columns(table: str, columns: Sequence[str] | None) -> list[str] | None:
-    """The columns asked for; `DataError` where the table has no such column."""
+    """The columns asked for; `DataError` where the table has no such column, `NotFoundError` for no such table."""
+    names = schema(table).names
     if columns is None:
         return None
-    names = schema(table).names
     for name in columns:
         if name not in names:
             raise DataError(f"no such column of {table}", got=name, expected="one of " + ", ".join(names))

@@ -80,7 +80,7 @@ class DeltaLake:
         A sequence that is not above the last one of this writer for this partition changes nothing: a late repeat
         never brings old rows back. Columns `day` and `bucket` may be absent; others than the partition's are refused.
         """
-        rows = within(partition, conform(table, rows))
+        rows = within(partition, conform(table, rows), self.buckets)
         folder = self._folders[table]
         application = f"{writer}@{partition.day.isoformat()}/{partition.bucket}"
         with folder.lock():

@@ -81,7 +81,7 @@ class MemoryLake:
 
     def replace(self, table: Table, partition: Partition, rows: pa.Table, writer: str, sequence: int) -> Commit:
         """Put `rows` in the place of a partition, exactly once per (partition, writer, sequence)."""
-        rows = within(partition, conform(table, rows))
+        rows = within(partition, conform(table, rows), self.buckets)
         with self._guard:
             into = self._tables[table]
             mark = f"{writer}@{partition.day.isoformat()}/{partition.bucket}"

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from incumbent.errors import DataError
+from incumbent.events.ids import user_bucket
 from incumbent.stores.store import Partition
 from incumbent.stores.tables import PARTITION_COLUMNS
 
@@ -23,8 +24,13 @@ def split(rows: pa.Table) -> dict[Partition, pa.Table]:
     return parts
 
 
-def within(partition: Partition, rows: pa.Table) -> pa.Table:
-    """Rows that all lie in the partition, its columns filled in; `DataError` where one says otherwise."""
+def within(partition: Partition, rows: pa.Table, buckets: int) -> pa.Table:
+    """Rows that all lie in the partition, its columns filled in; `DataError` where a column or user says otherwise."""
+    users = rows["user_id"].unique().to_pylist() if "user_id" in rows.column_names else []
+    for user in users:
+        if user is not None and user_bucket(user, buckets) != partition.bucket:
+            raise DataError("a row lies in another bucket than its user", got=user_bucket(user, buckets),
+                            expected=str(partition.bucket))
     for name, value in (("day", partition.day), ("bucket", partition.bucket)):
         other = set(rows[name].unique().to_pylist()) - {None, value}
         if other:

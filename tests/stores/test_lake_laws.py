@@ -1,0 +1,79 @@
+"""The laws of a lake over ours, and over lakes that break them."""
+
+import pytest
+
+import incumbent.testing.checks.lakes_durable  # noqa: F401  registers its laws
+from incumbent.stores.memory_lake import MemoryLake
+from incumbent.testing.checks.lakes import LAKES, MAKERS
+
+CASES = [case for name, make in MAKERS.items() for case in LAKES.cases_of(name, make)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_law(case):
+    case.check()
+
+
+class ForgetsSequences(MemoryLake):
+    """Counts a segment that is sent again as applied, and keeps the rows of a late repeat of `replace`."""
+
+    def _append(self, into, rows, writer, sequence):
+        into.marks.pop(writer, None)
+        return super()._append(into, rows, writer, sequence)
+
+    def replace(self, table, partition, rows, writer, sequence):
+        self._tables[table].marks.clear()
+        return super().replace(table, partition, rows, writer, sequence)
+
+
+class KeepsDuplicates(MemoryLake):
+    def _append(self, into, rows, writer, sequence):
+        into.ids.clear()
+        return super()._append(into, rows, writer, sequence)
+
+
+class DropsLateSegments(MemoryLake):
+    """Takes a lower sequence for one that it has seen."""
+
+    def _append(self, into, rows, writer, sequence):
+        return super()._append(into, rows, writer, max(sequence, into.marks.get(writer, sequence)))
+
+
+class CompactionIsChange(MemoryLake):
+    def compact(self, before):
+        for rows in self._tables.values():
+            if rows.parts:
+                rows.touch(rows.parts)
+        return super().compact(before)
+
+
+class ClosedPeriods(MemoryLake):
+    def scan(self, table, period=None, buckets=None, columns=None, users=None):
+        if period is not None and period.start < period.end:
+            period = type(period)(period.start, period.end.replace(microsecond=1))
+        return super().scan(table, period, buckets, columns, users)
+
+
+class KeepsQuarantine(MemoryLake):
+    def _erase(self, table, rows, users):
+        return 0 if table == "quarantine" else super()._erase(table, rows, users)
+
+
+class ExpiresADayTooMany(MemoryLake):
+    def expire(self, table, before):
+        return super().expire(table, before.replace(day=before.day + 1))
+
+
+@pytest.mark.parametrize(("broken", "laws"), [
+    (ForgetsSequences, {"a_segment_enters_once", "an_event_enters_once", "a_partition_is_replaced_once"}),
+    (KeepsDuplicates, {"an_event_enters_once"}),
+    (DropsLateSegments, {"order_does_not_matter"}),
+    (CompactionIsChange, {"changes_are_exact"}),
+    (ClosedPeriods, {"a_scan_filters"}),
+    (KeepsQuarantine, {"an_erased_user_is_gone"}),
+    (ExpiresADayTooMany, {"whole_days_expire"}),
+])
+def test_a_broken_lake_is_caught(broken, laws):
+    failed = {case.law.name for case in LAKES.cases_of("broken", lambda directory, buckets: broken(buckets))
+              if not case.run().ok}
+    assert laws <= failed
