@@ -5,18 +5,28 @@ Everything is validated at once: every mistake with its key path, an unknown key
 
 from __future__ import annotations
 
-import difflib
+import os
 import tomllib
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 from pydantic_settings.sources import InitSettingsSource
 
-from incumbent.errors import ConfigError, shorten
+from incumbent import mistakes
+from incumbent.errors import ConfigError
 
+PREFIX = "INCUMBENT_"  # of the variables that override a key
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
@@ -25,7 +35,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
 class Part(BaseModel):
     """Base of every section: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ServiceConfig(Part):
@@ -193,7 +203,7 @@ class Config(BaseSettings):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="INCUMBENT_", env_nested_delimiter="__", validate_default=True,
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__", validate_default=True,
     )
 
     service: ServiceConfig = ServiceConfig()
@@ -216,24 +226,36 @@ class Config(BaseSettings):
         assert isinstance(init_settings, InitSettingsSource)
         return env_settings, init_settings  # the environment wins over the file, which arrives as init values
 
-    @model_validator(mode="after")
-    def _references(self) -> Config:
-        problems = [*self._name_problems(), *self._experiment_problems()]
-        if self.service.clock == "replay" and self.service.replay_start is None:
-            problems.append("service.replay_start: needed under clock = \"replay\". Expected a time with a zone.")
-        if problems:
-            raise ValueError("\x1e".join(problems))
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole(cls, tree: Any, validate: ModelWrapValidatorHandler[Config]) -> Config:
+        """All mistakes together: those of single values, and those that only show across sections."""
+        if not isinstance(tree, dict):
+            return validate(tree)
+        config, found = mistakes.collect(tree, validate, cls)
+        if config is not None:
+            across = (line for line in [*config._name_problems(tree), *config._experiment_problems()]
+                      if not mistakes.under(line.partition(":")[0], found))
+            found = {**found, **{line: line for line in across}}
+        if found:
+            raise ValueError("\x1e".join(found.values()))
+        assert isinstance(config, Config)
+        return config
 
-    def _name_problems(self) -> list[str]:
-        wanted: list[tuple[str, str, Any]] = [
-            (f"surfaces.{n}.champion", s.champion, self.models) for n, s in self.surfaces.items()
+    def _name_problems(self, tree: dict[str, Any]) -> list[str]:
+        """Names that refer to nothing; one whose own section is wrong is known all the same."""
+        models, surfaces = ({*known, *(tree.get(key) or ())} for key, known in (
+            ("models", self.models), ("surfaces", self.surfaces)))
+        wanted: list[tuple[str, str, set[str]]] = [
+            (f"surfaces.{n}.champion", s.champion, models) for n, s in self.surfaces.items()
         ]
         for name, experiment in self.experiments.items():
-            wanted.append((f"experiments.{name}.surface", experiment.surface, self.surfaces))
-            wanted.append((f"experiments.{name}.candidate", experiment.candidate, self.models))
-        return [f"{path}: not configured. Got {shorten(got)}. Expected {_choices(got, known)}"
-                for path, got, known in wanted if got not in known]
+            wanted.append((f"experiments.{name}.surface", experiment.surface, surfaces))
+            wanted.append((f"experiments.{name}.candidate", experiment.candidate, models))
+        problems = [mistakes.not_configured(path, got, known) for path, got, known in wanted if got not in known]
+        if self.service.clock == "replay" and self.service.replay_start is None:
+            problems.append("service.replay_start: needed under clock = \"replay\". Expected a time with a zone.")
+        return problems
 
     def _experiment_problems(self) -> list[str]:
         problems = []
@@ -254,12 +276,6 @@ class Config(BaseSettings):
                 problems.append(f"{path}.holdout: 0 leaves guardrails against the holdout without a comparison. "
                                 "Hint: set holdout = 0.1, or required = false on them.")
         return problems
-
-
-def _choices(got: str, known: Any) -> str:
-    near = difflib.get_close_matches(got, list(known), n=1)
-    listed = ", ".join(sorted(map(str, known))) or "none is"
-    return f"one of {listed}." + (f" Hint: did you mean {near[0]!r}?" if near else "")
 
 
 def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None) -> Config:
@@ -285,45 +301,18 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
 
 def parse(data: dict[str, Any]) -> Config:
     """The configuration of a plain tree, the environment on top."""
+    problems = mistakes.stray_variables(os.environ, PREFIX, Config.model_fields)
+    config = None
     try:
-        return Config(**data)
+        config = Config(**data)
     except ValidationError as error:
-        problems = tuple(dict.fromkeys(line for item in error.errors() for line in _problem(item)))
+        problems += [line for item in error.errors() for line in str(item["ctx"]["error"]).split("\x1e")]
+    except SettingsError as error:
+        problems.append(f"environment: {error}. Hint: a section in one variable is JSON; SECTION__KEY sets one key.")
+    if config is None or problems:
         many = "mistakes" if len(problems) > 1 else "mistake"
-        raise ConfigError(f"the configuration has {len(problems)} {many}", problems=problems) from None
-
-
-def _problem(item: Any) -> list[str]:
-    path = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "value_error" and not item["loc"]:
-        return str(item["ctx"]["error"]).split("\x1e")
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), _known(item["loc"][:-1]), n=1)
-        return [f"{path}: unknown key." + (f" Hint: did you mean {near[0]!r}?" if near else "")]
-    message = item["msg"][0].lower() + item["msg"][1:]
-    got = "" if item["type"] == "missing" else f" Got {shorten(item['input'])}."
-    return [f"{path}: {message}.{got}"]
-
-
-def _known(location: tuple[Any, ...]) -> list[str]:
-    """The keys known at a path, found by walking the model classes."""
-    model: Any = Config
-    for part in location:
-        if isinstance(part, int):
-            continue
-        fields = getattr(model, "model_fields", None)
-        if fields is None or part not in fields:
-            continue  # a free name, as of a surface
-        model = _inner(fields[part].annotation)
-    return list(getattr(model, "model_fields", ()))
-
-
-def _inner(annotation: Any) -> Any:
-    """The section class inside ``dict[str, X]`` and ``tuple[X, ...]``, or the annotation itself."""
-    for argument in getattr(annotation, "__args__", ()):
-        if isinstance(argument, type) and issubclass(argument, BaseModel):
-            return argument
-    return annotation
+        raise ConfigError(f"the configuration has {len(problems)} {many}", problems=tuple(problems))
+    return config
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
