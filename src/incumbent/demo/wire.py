@@ -47,6 +47,13 @@ class Wire:
         """The answer to a GET."""
         return await self._try("GET", path, None, JSON)
 
+    async def answers(self, path: str) -> bool:
+        """Whether a GET is answered with 2xx right now."""
+        try:
+            return (await self._once("GET", path, None, JSON))[0] < 300
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
     async def _try(self, method: str, path: str, content: bytes | None, kind: str) -> Any:
         trouble = ""
         for wait_s in (*WAITS_S, None):

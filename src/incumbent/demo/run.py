@@ -1,0 +1,154 @@
+"""`incumbent demo`: data, models, service, shoppers, verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from incumbent.clock import SystemClock
+from incumbent.config import Config
+from incumbent.demo import acks, books, child
+from incumbent.demo.books import Books
+from incumbent.demo.data import SPLIT
+from incumbent.demo.prepare import Run, prepare
+from incumbent.demo.replay import Replay
+from incumbent.demo.settings import Size
+from incumbent.demo.shoppers import Shoppers
+from incumbent.demo.story import STORIES, Story
+from incumbent.demo.wire import Wire
+from incumbent.errors import DataError
+from incumbent.service.parts import open_stores
+from incumbent.stores.store import Control, Stores
+
+#: gateways look for a new plan at least once a second: a model day that follows a change of stage waits for them
+PLAN_S = 1.2
+
+
+def main(
+    candidate: str = "cf", shoppers: int | None = None, seed: int = 1, port: int = 8000,
+    directory: str | Path = "incumbent-demo", exit_: bool = False, json_: bool = False, *, size: Size | None = None,
+) -> int:
+    """Run the demo; the exit code: 0 where the books balance, 1 where something was lost or counted twice.
+
+    `exit_` ends after the verdict; otherwise the page stays open until Ctrl-C. `json_` prints one JSON object
+    (`Books`) to standard output and nothing else. Progress goes to standard error where that is a terminal.
+    """
+    story = _story(candidate)
+    size = size or (Size() if shoppers is None else replace(Size(), shoppers=shoppers))
+    console = Console(stderr=True, quiet=json_ and not sys.stderr.isatty())
+    run = prepare(story, seed=seed, size=size, directory=Path(directory), port=port,
+                  say=lambda line: console.print(line, highlight=False))
+    try:
+        with child.serving(run) as process:
+            console.print(f"serving on {run.url}, log in {run.log_file}", highlight=False)
+            with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                          console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+                task = progress.add_task("starting", total=len(run.trips))
+                asyncio.run(drive(run, process, lambda done, text: progress.update(
+                    task, completed=done, description=text)))
+            if not exit_ and not json_:
+                print(render(read_back(run)), flush=True)
+                print(f"\nThe page: {run.url}  (Ctrl-C ends)", flush=True)
+                _until_interrupted(process)
+    except KeyboardInterrupt:
+        console.print("stopped")
+    found = read_back(run)
+    if json_:
+        print(json.dumps(found.to_dict()), flush=True)
+    elif exit_:
+        print(render(found), flush=True)
+    return 0 if found.balanced else 1
+
+
+async def drive(run: Run, process: subprocess.Popen[bytes], tell: Callable[[int, str], None]) -> None:
+    """Replay against the service, day by day, until the verdict; then let it put everything on record."""
+    stores = stores_of(run.config)
+    try:
+        with acks.Acks(run.acks_file) as book:
+            async with Wire(run.url) as wire:
+                await child.until_ready(run, process, wire)
+                replay = Replay(wire, run.trips, Shoppers(run.trips, run.seed), book, seed=run.seed, start=SPLIT)
+                day = _Day(run, wire, stores.control, lambda text: tell(replay.requests, text))
+                await replay.run(run.size.over, day)
+                await wire.post("/v1/loop/run", {}, packed=False)
+    finally:
+        stores.log.close()
+        stores.control.close()
+
+
+class _Day:
+    """What happens at every midnight: the loop catches up, and is asked what it concluded."""
+
+    def __init__(self, run: Run, wire: Wire, control: Control, tell: Callable[[str], None]) -> None:
+        self._run, self._wire, self._control, self._tell = run, wire, control, tell
+        self._stage: str | None = None
+
+    async def __call__(self, midnight: datetime) -> bool:
+        await self._wire.post("/v1/loop/run", {}, packed=False)
+        row = self._control.experiment(self._run.story)
+        stage = row.stage if row is not None else "not started"
+        self._tell(f"{midnight:%Y-%m-%d} {stage}")
+        decision = books.verdict(self._control, self._run.story)
+        if decision is not None and decision.verdict in books.CONCLUSIVE:
+            return True
+        if stage != self._stage:
+            self._stage = stage
+            await asyncio.sleep(PLAN_S)
+        return False
+
+
+def read_back(run: Run) -> Books:
+    """Everything that is printed, from the lake and from Control."""
+    stores = stores_of(run.config)
+    try:
+        return books.audit(stores.lake, stores.control, acks.read(run.acks_file), experiment=run.story,
+                           candidate=run.story, seed=run.seed, shoppers=run.size.shoppers)
+    finally:
+        stores.log.close()
+        stores.control.close()
+
+
+def stores_of(config: Config) -> Stores:
+    """The stores of the service, for reading."""
+    return open_stores(config, SystemClock(), "reader")
+
+
+def render(found: Books) -> str:
+    """The verdict in words."""
+    interval = "missing"
+    if found.estimate is not None:
+        low, high = (f"{end:+.1%}" if end is not None else "?" for end in (found.low, found.high))
+        interval = f"{found.estimate:+.1%} [{low}, {high}] over {found.users:,} households"
+    return "\n".join([
+        f"{found.verdict.replace('_', ' ').upper()}  candidate {found.candidate}, on {found.day}",
+        f"  {found.reason}",
+        f"  net preference {interval}",
+        f"  {found.requests:,} requests and {found.events:,} events on record; {found.acknowledged:,} acknowledged, "
+        f"{found.lost} lost, {found.duplicates} twice",
+        f"  answered in {found.p50_ms:.2f} ms (median), {found.p99_ms:.2f} ms (99 %)",
+    ])
+
+
+def _story(name: str) -> Story:
+    for story in STORIES:
+        if story == name:
+            return story
+    raise DataError("no such candidate", got=name, expected="one of " + ", ".join(STORIES), field="--candidate")
+
+
+def _until_interrupted(process: subprocess.Popen[bytes]) -> None:
+    """Wait for Ctrl-C, or for the end of the service."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+            return
