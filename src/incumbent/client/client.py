@@ -40,8 +40,9 @@ class Client:
     """
 
     def __init__(self, url: str, *, key: str | None = None, secret: str | bytes | None = None,
-                 hash_users: bool = False, timeout_s: float = 5.0, capacity: int = 10_000, batch: int = 500, every_s: float = 0.5, plan_s: float = 1.0,
-                 clock: Clock | None = None, on_rejected: Callable[[Rejected], None] | None = None) -> None:
+                 hash_users: bool = False, timeout_s: float = 5.0, capacity: int = 10_000, batch: int = 500,
+                 every_s: float = 0.5, plan_s: float = 1.0, clock: Clock | None = None,
+                 on_rejected: Callable[[Rejected], None] | None = None) -> None:
         self._http = Http(url, key, timeout_s)
         self._clock = clock or SystemClock()
         self._ids = EventIds(self._clock)
