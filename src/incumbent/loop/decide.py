@@ -1,0 +1,172 @@
+"""decide: look at every running experiment, let its rule judge, and make facts of what changed.
+
+A look always replaces the *evaluation* (cursor ``evaluation/NAME``, for the page). A Decision is stored only where
+something changed: the verdict, the stage, or the status of a check or guardrail. A steady HOLD is one Decision.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from incumbent import logs, registry
+from incumbent.clock import Clock
+from incumbent.errors import ConflictError
+from incumbent.events.ids import EventIds
+from incumbent.events.schema import Alert, Decision, Finding
+from incumbent.experiments.evidence import Evidence, Judgement
+from incumbent.experiments.rules import Rule
+from incumbent.loop.enact import enact, told
+from incumbent.loop.gather import Gathered, gather
+from incumbent.loop.leases import Held
+from incumbent.stores.store import Control, ExperimentRow, Lake
+
+LEASE = "decide"
+_GUARDRAIL = {"ok": "ok", "harm": "breach", "unclear": "no_data", "missing": "no_data"}
+_log = logs.get(__name__)
+
+
+class Evaluation(Struct, frozen=True):
+    """The latest look at an experiment: what the page shows."""
+
+    time: datetime
+    verdict: str
+    cause: str
+    reason: str
+    rule: str
+    rule_hash: str
+    evidence: dict[str, Any]  # `Evidence.to_dict`
+    series: list[dict[str, Any]]  # day, units, preference, delta: after each maturity day
+    as_now: dict[str, Any] | None  # the comparison with late events let in
+
+
+class Decided(Struct, frozen=True):
+    """What a run did: the judgement per experiment, and the Decisions that were stored."""
+
+    judged: dict[str, Judgement] = {}
+    stored: tuple[Decision, ...] = ()
+    failed: dict[str, str] = {}
+    stopped: str | None = None
+
+
+class Decider:
+    """Judges every running experiment; one process at a time, under the lease `decide`.
+
+    An experiment that cannot be judged (its rule is gone, its data do not read) is reported in `failed` and does not
+    keep the others from being judged.
+    """
+
+    def __init__(self, lake: Lake, control: Control, clock: Clock, ids: EventIds, *, holder: str = "loop",
+                 lease_s: float = 30.0) -> None:
+        self._lake, self._control, self._clock, self._ids = lake, control, clock, ids
+        self._holder, self._lease_s = holder, lease_s
+
+    def run_once(self) -> Decided:
+        """One look at everything that runs."""
+        judged: dict[str, Judgement] = {}
+        stored: list[Decision] = []
+        failed: dict[str, str] = {}
+        with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
+            for row in self._control.experiments():
+                if row.stage == "ended":
+                    continue
+                if not lease.renew():
+                    return Decided(judged, tuple(stored), failed, "another process holds the lease")
+                try:
+                    judged[row.name], decision = self._one(row)
+                except ConflictError as error:  # a person was faster: the next look sees what they did
+                    failed[row.name] = str(error)
+                except Exception as error:
+                    failed[row.name] = f"{type(error).__name__}: {error}"
+                    _log.error("an experiment could not be judged", experiment=row.name, exc_info=error)
+                else:
+                    stored += [decision] if decision else []
+        return Decided(judged, tuple(stored), failed)
+
+    def _one(self, row: ExperimentRow) -> tuple[Judgement, Decision | None]:
+        now = self._clock.now()
+        gathered = gather(self._lake, self._control, row, now)
+        rule: Rule = registry.load("rules", str(row.definition.get("rule", "sequential")))()
+        judgement = rule.decide(gathered.evidence, now)
+        self._control.set_cursor(evaluation_key(row.name), _evaluation(gathered, judgement, rule, now))
+        news = self._find(row, gathered.evidence, now)
+        last = last_decision(self._control, row.name)
+        if not news and last is not None and last.verdict == judgement.verdict and last.stage_to == row.stage \
+                and judgement.verdict == "hold":
+            return judgement, None
+        return judgement, enact(
+            self._control, self._ids, row, judgement, now, by="rule", rule=(rule.name, rule.hash),
+            evidence=gathered.evidence, extra={"evidence_hash": gathered.evidence.hash})
+
+    def _find(self, row: ExperimentRow, evidence: Evidence, now: datetime) -> list[Finding]:
+        """Store a Finding for every check and guardrail whose status changed; unknown counts as no_data."""
+        name = f"findings/{row.name}"
+        kept = self._control.memory(name)
+        known: dict[str, str] = {} if kept is None else msgspec.json.decode(kept)
+        changed = []
+        for finding in self._findings(row, evidence, now):
+            status = f"{finding.status}/{finding.severity}"
+            if known.get(finding.check, "no_data/info") == status:
+                continue
+            known[finding.check] = status
+            changed.append(finding)
+            told(self._control, finding, alert=_alert(self._ids, finding), memory=(name, msgspec.json.encode(known)))
+        return changed
+
+    def _findings(self, row: ExperimentRow, evidence: Evidence, now: datetime) -> list[Finding]:
+        subject = f"experiment:{row.name}"
+        out = []
+        for check in evidence.checks:
+            severity = "page" if check.status == "void" else "ticket" if check.warning else "info"
+            out.append(Finding(event_id=self._ids.new(), time=now, subject=subject, check=check.name,
+                               status=check.status, severity=severity,  # type: ignore[arg-type]
+                               reason=check.reason, evidence=_finite(check)))
+        for reading in evidence.guardrails:
+            breach = reading.status == "harm" or reading.over_limit
+            status = "breach" if breach else _GUARDRAIL[reading.status]
+            out.append(Finding(event_id=self._ids.new(), time=now, subject=subject,
+                               check=f"guardrail:{reading.metric}", status=status,  # type: ignore[arg-type]
+                               severity="page" if breach else "info", reason=reading.reason,
+                               evidence=_finite(reading)))
+        return out
+
+
+def evaluation_key(experiment: str) -> str:
+    """The cursor under which the latest evaluation stands."""
+    return f"evaluation/{experiment}"
+
+
+def latest(control: Control, experiment: str) -> Evaluation | None:
+    """The latest look at an experiment, None before the first."""
+    kept = control.cursor(evaluation_key(experiment))
+    return None if kept is None else msgspec.json.decode(kept, type=Evaluation)
+
+
+def last_decision(control: Control, experiment: str) -> Decision | None:
+    """The newest Decision on an experiment, by whomever."""
+    found = control.conclusions("decision", experiment, 1)
+    return found[0] if found and isinstance(found[0], Decision) else None
+
+
+def _evaluation(gathered: Gathered, judgement: Judgement, rule: Rule, now: datetime) -> str:
+    return msgspec.json.encode(Evaluation(
+        now, judgement.verdict, judgement.cause, judgement.reason, rule.name, rule.hash, gathered.evidence.to_dict(),
+        [_finite(point) for point in gathered.series],
+        _finite(gathered.as_now) if gathered.as_now else None)).decode()
+
+
+def _alert(ids: EventIds, finding: Finding) -> Alert | None:
+    if finding.severity == "info":
+        return None
+    return Alert(event_id=ids.new(), time=finding.time, subject=finding.subject, severity=finding.severity,
+                 title=f"{finding.subject}: {finding.check} is {finding.status}", body=finding.reason,
+                 refers_to=finding.event_id)
+
+
+def _finite(value: Struct) -> dict[str, Any]:
+    """Plain JSON values: JSON has no infinity, so an infinite end becomes None on the way through it."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
+    return plain
