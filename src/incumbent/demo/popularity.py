@@ -28,14 +28,14 @@ def train(lines: Lines, *, name: str = "popular", depth: int = 20, prior: float 
     names = [str(product) for product in products.tolist()]
     out = {"": _top(np.bincount(item, minlength=len(products)).astype(float), names, depth)}
     for index in np.unique(season).tolist():
-        rows = season == index
+        rows = np.flatnonzero(season == index)
+        rows = rows[np.argsort(lines.store[rows], kind="stable")]
         chain = np.bincount(item[rows], minlength=len(products)).astype(float)
         out[SEASONS[index]] = _top(chain, names, depth)
-        stores, store = np.unique(lines.store[rows], return_inverse=True)
-        for number, store_id in enumerate(stores.tolist()):
-            counts = np.bincount(item[rows][store == number], minlength=len(products))
-            score = counts + prior * chain / chain.sum()
-            out[f"{store_id}|{SEASONS[index]}"] = _top(score, names, depth)
+        stores, starts = np.unique(lines.store[rows], return_index=True)
+        for store, own in zip(stores.tolist(), np.split(item[rows], starts[1:]), strict=True):
+            score = np.bincount(own, minlength=len(products)) + prior * chain / chain.sum()
+            out[f"{store}|{SEASONS[index]}"] = _top(score, names, depth)
     return Lists(name, [["store", "season"], ["season"], []], out)
 
 
@@ -52,5 +52,8 @@ def train_inverted(lines: Lines, *, name: str = "worse", depth: int = 20, min_ho
 
 
 def _top(score: NDArray[np.float64], names: list[str], depth: int) -> list[Pair]:
-    best = np.argsort(-score, kind="stable")[:depth]
+    """The `depth` largest scores, best first, ties by position: only what can be among them is sorted."""
+    depth = min(depth, len(score))
+    some = np.flatnonzero(score >= np.partition(score, -depth)[-depth])
+    best = some[np.argsort(-score[some], kind="stable")][:depth]
     return [(names[i], round(float(score[i]), 4)) for i in best.tolist()]
