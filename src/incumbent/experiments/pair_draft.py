@@ -41,7 +41,7 @@ class PairDraft:
     """
 
     name = "pair_draft"
-    tags = frozenset({"pairs"})
+    tags = frozenset({"pairs", "share"})
 
     def __init__(self, coin: Literal["round", "list"] = "round") -> None:
         if coin not in ("round", "list"):
