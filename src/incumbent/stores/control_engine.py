@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 BUSY_S = 15.0
-_SQLITE = ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON")
+_SQLITE = ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON")
 
 
 class Database:
@@ -50,12 +50,12 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the schema to `HEAD`; on SQLite under a lock beside the file, so that services do not race."""
-        if self.revision() == HEAD:
-            return
         with self._upgrade_lock():
             found = self.revision()
             if found == HEAD:
                 return
+            if self.is_sqlite:
+                self._autocommit("PRAGMA journal_mode = WAL")  # kept in the file; needs it for itself alone
             if found is not None and found > HEAD:
                 raise StoreError("the control database is newer than this program", got=f"schema {found}",
                                  expected=f"schema {HEAD} or older", hint="upgrade incumbent")
@@ -77,13 +77,20 @@ class Database:
     def forget(self) -> None:
         """Fold SQLite's write-ahead log into the file, so that erased rows stand nowhere any more."""
         if self.is_sqlite:
-            with self._explained(), self.engine.connect().execution_options(
-                    isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._autocommit("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    def _autocommit(self, pragma: str) -> None:
+        """Run what SQLite refuses inside a transaction."""
+        with self._explained():
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute(pragma).fetchall()
+            finally:
+                connection.close()
 
     @contextmanager
     def _upgrade_lock(self) -> Iterator[None]:

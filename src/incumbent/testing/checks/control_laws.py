@@ -120,11 +120,11 @@ def one_holds_a_lease(b: Bench) -> None:
 
 def a_race_has_one_winner(b: Bench) -> None:
     """Of eight who want a lease at once exactly one gets it, each time that it is free."""
-    tokens = []
+    tokens, control = [], b.control
     with ThreadPoolExecutor(8) as pool:
         for turn in range(5):
             now = at(turn * 10)
-            won = [lease for lease in pool.map(lambda i, now=now: b.control.acquire("seal", f"h{i}", 10.0, now),
+            won = [lease for lease in pool.map(lambda i, now=now: control.acquire("seal", f"h{i}", 10.0, now),
                                                range(8)) if lease is not None]
             assert len(won) == 1, f"{len(won)} winners"
             tokens.append(won[0].token)

@@ -154,12 +154,12 @@ def a_cancelled_waiter_harms_nobody(b: Bench) -> None:
 
 def threads_may_append(b: Bench) -> None:
     """Eight threads append at once: each record is acknowledged and comes out once."""
-    records = b.records(400)
+    log, records = b.log, b.records(400)
     with ThreadPoolExecutor(8) as pool:
-        futures = list(pool.map(lambda at: b.log.append(records[at:at + 5]), range(0, 400, 5)))
+        futures = list(pool.map(lambda at: log.append(records[at:at + 5]), range(0, 400, 5)))
     wait(futures, WAIT_S)
     assert all(future.result() == [True] * 5 for future in futures)
-    assert sorted(ids_of(drained(b.log, 37))) == sorted(record.event_id for record in records)
+    assert sorted(ids_of(drained(log, 37))) == sorted(record.event_id for record in records)
 
 
 def users_are_erased(b: Bench) -> None:
