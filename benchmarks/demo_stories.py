@@ -23,7 +23,7 @@ from msgspec import Struct
 from incumbent.config import ExperimentConfig
 from incumbent.demo.data import SPLIT, Journey, load
 from incumbent.demo.lists import Lists
-from incumbent.demo.settings import LIST_ITEMS, WINDOW_DAYS, Size, experiment
+from incumbent.demo.settings import LIST_ITEMS, WINDOW_DAYS, Size, experiment, refused
 from incumbent.demo.shoppers import Shoppers, Trip, enrol
 from incumbent.demo.story import STORIES, Story, cast
 from incumbent.events.plan import ExperimentPlan
@@ -105,7 +105,7 @@ class World:
         self.agreed = self.slots = 0
 
     def run(self) -> Result:
-        """Replay until the rule concludes, or until everybody has matured."""
+        """Replay until the rule concludes or refuses for good, or until everybody has matured."""
         moments = sorted([(trip.asks_at, 1, trip.basket, trip) for trip in self.trips]
                          + [(trip.paid_at, 0, trip.basket, trip) for trip in self.trips])
         at, midnight = 0, SPLIT
@@ -115,7 +115,9 @@ class World:
                 (self._ask if moments[at][1] else self._pay)(moments[at][3])
                 at += 1
             judgement, evidence = self._judge(midnight)
-            over = judgement.verdict not in ("advance", "hold")
+            over = judgement.verdict not in ("advance", "hold") or refused(
+                self.config, cause=judgement.cause, stage=self.stage, matured=evidence.matured, since=self.since,
+                now=midnight)
             if over or midnight >= self.size.over:
                 return Result(self.story, self.seed, judgement, self.stage, (midnight - SPLIT).days,
                               evidence.preference.preference, sum(t.asks_at < midnight for t in self.trips))

@@ -56,7 +56,8 @@ def test_identical_lists_stay_in_the_canary(study, journey):
     world = study.World("identical", 11, SIZE, journey)
     result = world.run()
     assert result.stage == "canary"
-    assert result.judgement.verdict == "inconclusive"
+    assert (result.judgement.verdict, result.judgement.cause) == ("hold", "identical")
+    assert "overlap = 1.0" in result.judgement.reason
     assert world.agreed == world.slots > 0
     assert all(unit.x == unit.y == unit.n == 0 for unit in world.units.values())
 

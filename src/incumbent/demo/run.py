@@ -22,13 +22,14 @@ from incumbent.demo.books import Books
 from incumbent.demo.data import SPLIT
 from incumbent.demo.prepare import Run, prepare
 from incumbent.demo.replay import Replay
-from incumbent.demo.settings import Size
+from incumbent.demo.settings import Size, refused
 from incumbent.demo.shoppers import Shoppers
 from incumbent.demo.story import STORIES, Story
 from incumbent.demo.wire import Wire
 from incumbent.errors import DataError
+from incumbent.loop.decide import latest
 from incumbent.service.parts import open_stores
-from incumbent.stores.store import Control, Stores
+from incumbent.stores.store import Control, ExperimentRow, Stores
 
 #: gateways look for a new plan at least once a second: a model day that follows a change of stage waits for them
 PLAN_S = 1.2
@@ -98,13 +99,22 @@ class _Day:
         row = self._control.experiment(self._run.story)
         stage = row.stage if row is not None else "not started"
         self._tell(f"{midnight:%Y-%m-%d} {stage}")
-        decision = books.verdict(self._control, self._run.story)
-        if decision is not None and decision.verdict in books.CONCLUSIVE:
+        if row is not None and self._over(row, midnight):
             return True
         if stage != self._stage:
             self._stage = stage
             await asyncio.sleep(PLAN_S)
         return False
+
+
+    def _over(self, row: ExperimentRow, now: datetime) -> bool:
+        decision = books.verdict(self._control, row.name)
+        if decision is not None and decision.verdict in books.CONCLUSIVE:
+            return True
+        seen = latest(self._control, row.name)
+        return seen is not None and refused(
+            self._run.config.experiments[row.name], cause=seen.cause, stage=row.stage,
+            matured=int(seen.evidence["matured"]), since=row.since, now=now)
 
 
 def read_back(run: Run) -> Books:

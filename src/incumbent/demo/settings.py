@@ -67,6 +67,16 @@ def experiment(story: Story, seed: int, candidate: str, size: Size) -> Experimen
     )
 
 
+def refused(config: ExperimentConfig, *, cause: str, stage: str, matured: int, since: datetime, now: datetime) -> bool:
+    """Whether only the identity of the two lists keeps an experiment from its next stage: nothing more will come.
+
+    `cause`, `matured` and the rest are those of the rule's last look.
+    """
+    rung = next((rung for rung in config.stages if rung.stage == stage), None)
+    return (cause == "identical" and rung is not None and matured >= rung.min_units
+            and now >= since + timedelta(days=rung.min_days))
+
+
 def configuration(
     story: Story, seed: int, champion: Lists, candidate: Lists, size: Size, *, directory: str, port: int,
 ) -> Config:
