@@ -38,12 +38,12 @@ async def app(scope, receive, send):
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    answer = msgspec.json.encode({"accepted": len(decode(body))})
+    answer = msgspec.json.encode({"accepted": len(decode(body)) if body else 0})
     await send({"type": "http.response.start", "status": 200, "headers": [
         (b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]})
     await send({"type": "http.response.body", "body": answer})
 uvicorn.run(app, port=int(sys.argv[1]), loop="uvloop", http="httptools", ws="none", lifespan="off",
-            access_log=False, log_level="error")
+            access_log=False, log_level="error", proxy_headers=False, server_header=False)
 """
 
 

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
 from incumbent.errors import ConfigError, ConflictError, IncumbentError, StoreError
+
+if TYPE_CHECKING:
+    from incumbent.config import Config
+    from incumbent.service.parts import Assignment
 
 EXIT_CODES: dict[type[IncumbentError], int] = {ConfigError: 2, ConflictError: 3, StoreError: 4}
 
@@ -38,17 +44,21 @@ def main() -> int:
         return exit_code(error)
 
 
-def _run(assignment, config) -> int:  # type: ignore[no-untyped-def]
+def _run(assignment: Assignment, config: Config) -> int:
     from incumbent.service import parts, run
 
     clock = parts.clock_of(config)
     if assignment.process == "front":
         return run.run_front(assignment, config, clock)
     if assignment.process == "loop":
-        return run.run_loop(assignment, config, clock)
+        from incumbent.service.looper import run_loop
+
+        return run_loop(assignment, config, clock)
+    from incumbent import dashboard
     from incumbent.service.page import build
 
-    return run.run_page(assignment, config, clock, build)
+    mount = getattr(dashboard, "mount", None)
+    return run.run_page(assignment, config, clock, partial(build, mount=mount))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def server_of(asgi: App, config: Config) -> Server:
     """A server for the shim: no access log, no lifespan, no websockets; stops within `drain_s`."""
     return Server(uvicorn.Config(
         asgi, loop="uvloop", http="httptools", ws="none", lifespan="off", interface="asgi3", access_log=False,
-        log_config=None, server_header=False, timeout_keep_alive=75,
+        log_config=None, server_header=False, proxy_headers=False, timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(config.service.drain_s))))
 
 

@@ -1,0 +1,85 @@
+"""Where a command asks: the stores of a directory, or a running service. Both answer the same."""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import urllib.parse
+from pathlib import Path
+from typing import Any, Protocol
+
+from incumbent.commands.common import Remote, configured, stores
+
+
+class AnyDesk(Protocol):
+    """What commands need of `incumbent.service.desk.Desk`."""
+
+    def experiments(self) -> list[dict[str, Any]]: ...
+    def experiment(self, name: str) -> dict[str, Any]: ...
+    def step(self, name: str, step: str, *, actor: str, reason: str) -> dict[str, Any]: ...
+    def report(self, days: int = 7) -> dict[str, Any]: ...
+    def trace_request(self, request_id: str) -> dict[str, Any]: ...
+    def trace_user(self, user_id: str) -> dict[str, Any]: ...
+
+
+class RemoteDesk:
+    """The desk of a running service."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    def experiments(self) -> list[dict[str, Any]]:
+        """All experiments."""
+        found: list[dict[str, Any]] = self._remote.get("/v1/experiments")
+        return found
+
+    def experiment(self, name: str) -> dict[str, Any]:
+        """One experiment."""
+        return self._object(f"/v1/experiments/{_quote(name)}")
+
+    def step(self, name: str, step: str, *, actor: str, reason: str) -> dict[str, Any]:
+        """One step by hand."""
+        taken: dict[str, Any] = self._remote.post(
+            f"/v1/experiments/{_quote(name)}/{_quote(step)}", {"reason": reason, "actor": actor})
+        return taken
+
+    def report(self, days: int = 7) -> dict[str, Any]:
+        """The latest numbers."""
+        return self._object(f"/v1/report?days={days}")
+
+    def trace_request(self, request_id: str) -> dict[str, Any]:
+        """One request."""
+        return self._object(f"/v1/trace/request/{_quote(request_id)}")
+
+    def trace_user(self, user_id: str) -> dict[str, Any]:
+        """One shopper."""
+        return self._object(f"/v1/trace/user/{_quote(user_id)}")
+
+    def _object(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._remote.get(path)
+        return found
+
+
+def desk(path: Path | None, directory: Path | None, url: str | None, key: str | None) -> AnyDesk:
+    """The desk of a service where a URL is given, else that of the configured directory, open until the end."""
+    if url is not None:
+        return RemoteDesk(Remote(url, key))
+    from incumbent.service.desk import Desk
+    from incumbent.service.parts import clock_of
+
+    config = configured(path, directory=directory)
+    opened = stores(config)
+    atexit.register(opened.__exit__, None, None, None)
+    return Desk(config, opened.__enter__(), clock_of(config))
+
+
+def actor() -> str:
+    """Who sits at the command line."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "command line"
+
+
+def _quote(text: str) -> str:
+    return urllib.parse.quote(text, safe="")

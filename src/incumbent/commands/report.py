@@ -1,0 +1,42 @@
+"""`incumbent report`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(report: dict[str, Any], as_json: bool) -> None:
+    """The report as tables, a section each; missing numbers with their reason."""
+    if as_json:
+        print(json.dumps(report, indent=2, default=str))
+        return
+    console = Console()
+    console.print(f"{report['since']} to {report['until']}, 95 % intervals", highlight=False)
+    for section in report["sections"]:
+        console.print(f"\n[bold]{section['title']}[/bold]", highlight=False)
+        table = Table("", "value", "interval", "n", "unit", "method", box=None)
+        for line in section["lines"]:
+            if line["value"] is None:
+                table.add_row(line["name"], "missing", "", str(line["n"]), line["unit"], line["reason"] or "")
+            else:
+                table.add_row(line["name"], f"{line['value']:.5g}", interval(line["low"], line["high"]),
+                              f"{line['n']:,}", line["unit"], line["method"])
+        if section["lines"]:
+            console.print(table)
+        for note in section["notes"]:
+            console.print(f"  {note}", highlight=False, markup=False)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval as people read it.
+
+    >>> interval(0.1, 0.25), interval(None, 2), interval(None, None)
+    ('[0.1, 0.25]', '[-inf, 2]', '')
+    """
+    if low is None and high is None:
+        return ""
+    return f"[{'-inf' if low is None else f'{low:.5g}'}, {'inf' if high is None else f'{high:.5g}'}]"

@@ -1,0 +1,146 @@
+"""report: the latest numbers of every surface and experiment, from the states in Control; nothing is computed twice.
+
+Every line carries its unit, its n and its interval, or the reason why it is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from incumbent import registry
+from incumbent.config import Config
+from incumbent.events.window import Window
+from incumbent.loop import keys
+from incumbent.loop.decide import latest
+from incumbent.stats.buckets import Buckets
+from incumbent.stats.counts import Counts
+from incumbent.stats.estimate import Estimate
+from incumbent.stats.log_histogram import LogHistogram
+from incumbent.stores.store import Control, ExperimentRow
+
+DAYS = 7
+
+
+class Line(Struct, frozen=True):
+    """One number: `name` is what it is of, within its section."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    unit: str
+    method: str
+    reason: str | None = None
+
+
+class Section(Struct, frozen=True):
+    """A surface or an experiment with its lines."""
+
+    subject: str  # surface:NAME, experiment:NAME
+    title: str
+    lines: list[Line]
+    notes: list[str] = []
+
+
+class Report(Struct, frozen=True):
+    """The whole report, over the half-open period [since, until)."""
+
+    since: datetime
+    until: datetime
+    sections: list[Section]
+
+
+def report(control: Control, config: Config, now: datetime, *, days: int = DAYS) -> Report:
+    """The report over the last `days` UTC days, today included."""
+    period = Window(now - timedelta(days=days - 1), now + timedelta(microseconds=1))
+    surfaces = [_surface(control, name, period) for name in sorted(config.surfaces)]
+    rows = {row.name: row for row in control.experiments()}
+    experiments = [_experiment(control, name, rows.get(name)) for name in sorted({*config.experiments, *rows})]
+    return Report(Window.of_day(period.start.date()).start, now, [*surfaces, *experiments])
+
+
+def states(control: Control, prefix: str, period: Window | None = None) -> dict[str, Any]:
+    """Key -> the sum of its shards, for every key under a prefix."""
+    out: dict[str, Any] = {}
+    for row in control.range(prefix, period):
+        state = registry.load("states", row.state).from_bytes(row.data)
+        out[row.key] = out[row.key].merge(state) if row.key in out else state
+    return out
+
+
+def _surface(control: Control, name: str, period: Window) -> Section:
+    def one(measure: str) -> Any:
+        return states(control, keys.of_surface(measure, name), period).get(keys.of_surface(measure, name))
+
+    lines: list[Line] = []
+    requests, latency, engagement = one("requests"), one("answer_ms"), one("engagement")
+    if isinstance(requests, Counts):
+        total = requests.total
+        lines.append(Line("requests", float(total), None, None, total, "requests", "count"))
+        by_mode: dict[str, int] = {}
+        for key, count in requests.counts.items():
+            mode = key.partition("/")[0]
+            by_mode[mode] = by_mode.get(mode, 0) + count
+        whole = Counts.zero().update(by_mode, by_mode.values())
+        lines += [_line(f"served as {mode}", whole.share(mode, unit="of requests")) for mode in sorted(by_mode)]
+    if isinstance(latency, LogHistogram):
+        lines += [_line(f"answer p{q * 100:g}", latency.quantile(q, unit="ms")) for q in (0.5, 0.99)]
+    if isinstance(engagement, Buckets):
+        lines += [_line(f"{what} per request", engagement.ratio(what, "requests", unit=f"{what}/request"))
+                  for what in ("clicks", "carts", "purchases")]
+    for key, state in states(control, f"value/{name}/", period).items():
+        currency = keys.parts(key)["currency"]
+        lines.append(_line("value per request", state.ratio("value_minor", "requests",
+                                                            unit=f"{currency} minor units/request")))
+    lines += _models(control, name, period)
+    notes = [] if lines else ["nothing was rolled up yet"]
+    return Section(f"surface:{name}", f"surface {name}", lines, notes)
+
+
+def _models(control: Control, surface: str, period: Window) -> Iterator[Line]:
+    for key, state in states(control, f"status/{surface}/", period).items():
+        parts = keys.parts(key)
+        yield _line(f"{parts['model']} ({parts['role']}) answered", state.share("ok", unit="of requests"))
+    for key, state in states(control, f"latency_ms/{surface}/", period).items():
+        parts = keys.parts(key)
+        for q in (0.5, 0.99):
+            yield _line(f"{parts['model']} ({parts['role']}) p{q * 100:g}", state.quantile(q, unit="ms"))
+
+
+def _experiment(control: Control, name: str, row: ExperimentRow | None) -> Section:
+    if row is None:
+        return Section(f"experiment:{name}", f"experiment {name}: not started", [],
+                       [f"incumbent experiment start {name} --reason ..."])
+    title = f"experiment {name}: {row.stage}" + (", held" if row.held else "")
+    looked = latest(control, name)
+    if looked is None:
+        return Section(f"experiment:{name}", title, [], ["not judged yet"])
+    evidence = looked.evidence
+    lines = [_plain("net preference", evidence["preference"]["preference"]),
+             _plain("credit per pair", evidence["preference"]["delta"])]
+    lines += [_plain(f"guardrail {reading['metric']} ({reading['status']})", reading["effect"])
+              for reading in evidence["guardrails"]]
+    notes = [f"{looked.verdict}: {looked.reason}", f"matured users: {evidence['matured']}"]
+    notes += [f"check {check['name']} is {check['status']}: {check['reason']}" for check in evidence["checks"]]
+    return Section(f"experiment:{name}", title, lines, notes)
+
+
+def _line(name: str, estimate: Estimate) -> Line:
+    return Line(name, estimate.value, _finite(estimate.low), _finite(estimate.high), estimate.n, estimate.unit,
+                estimate.method, estimate.reason)
+
+
+def _plain(name: str, estimate: dict[str, Any]) -> Line:
+    """An estimate as a Decision's evidence holds it."""
+    return Line(name, estimate["value"], estimate["low"], estimate["high"], estimate["n"], estimate["unit"],
+                estimate["method"], estimate["reason"])
+
+
+def _finite(number: float | None) -> float | None:
+    return None if number is None or not math.isfinite(number) else number

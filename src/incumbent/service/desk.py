@@ -1,0 +1,126 @@
+"""The desk: everything that a person or a program asks of a deployment and tells it, over its stores.
+
+The control routes, the page and the command line all go through here, so that they say the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from incumbent.clock import Clock
+from incumbent.config import Config, frozen_definition
+from incumbent.errors import DataError, NotFoundError
+from incumbent.events.ids import EventIds, hash_user
+from incumbent.experiments.experiment import steps
+from incumbent.loop.decide import latest
+from incumbent.loop.operate import Operator
+from incumbent.loop.plan import share_of
+from incumbent.service.auth import signing_secret
+from incumbent.stores.store import ExperimentRow, Stores
+
+#: what a path or a command calls a step -> the operator's verb
+STEPS = {"start": "start", "hold": "hold", "resume": "resume", "promote": "promote", "discard": "discard",
+         "rollback": "roll_back"}
+
+
+class Desk:
+    """Answers in plain JSON values. Errors are those of `incumbent.errors`, with what is allowed in their place."""
+
+    def __init__(self, config: Config, stores: Stores, clock: Clock) -> None:
+        self.config, self.stores, self.clock = config, stores, clock
+        self._operator = Operator(stores.control, config, clock, EventIds(clock))
+
+    # ------------------------------------------------------------------------------------------------ experiments
+    def experiments(self) -> list[dict[str, Any]]:
+        """All experiments: running, ended, and configured but not started."""
+        rows = {row.name: row for row in self.stores.control.experiments()}
+        return [self._summary(name, rows.get(name)) for name in sorted({*self.config.experiments, *rows})]
+
+    def experiment(self, name: str) -> dict[str, Any]:
+        """One experiment: definition, stages, the latest evaluation, decisions and findings."""
+        row = self.stores.control.experiment(name)
+        if row is None and name not in self.config.experiments:
+            raise NotFoundError("no such experiment", got=name, field="experiment", expected="one of " + (
+                ", ".join(e["name"] for e in self.experiments()) or "none configured"))
+        looked = latest(self.stores.control, name)
+        control = self.stores.control
+        return {
+            **self._summary(name, row),
+            "definition": row.definition if row else frozen_definition(self.config, name),
+            "stages": msgspec.to_builtins(control.stages(name)),
+            "evaluation": msgspec.to_builtins(looked) if looked else None,
+            "seals": msgspec.to_builtins(control.seals(name)),
+            "decisions": msgspec.to_builtins(control.conclusions("decision", name, 50)),
+            "findings": msgspec.to_builtins(control.conclusions("finding", f"experiment:{name}", 50)),
+        }
+
+    def _summary(self, name: str, row: ExperimentRow | None) -> dict[str, Any]:
+        if row is None:
+            definition = self.config.experiments[name]
+            return {"name": name, "surface": definition.surface, "candidate": definition.candidate, "stage": None,
+                    "share": None, "held": False, "verdict": None, "started_at": None, "ended_at": None,
+                    "steps": list(steps(None))}
+        return {"name": name, "surface": row.definition["surface"], "candidate": row.definition["candidate"],
+                "stage": row.stage, "share": share_of(row), "held": row.held, "verdict": row.verdict,
+                "started_at": row.started_at.isoformat(), "ended_at": row.ended_at and row.ended_at.isoformat(),
+                "steps": list(steps(row.stage, held=row.held))}
+
+    def step(self, name: str, step: str, *, actor: str, reason: str) -> dict[str, Any]:
+        """Take one step by hand (start, hold, resume, promote, discard, rollback); the Decision."""
+        if step not in STEPS:
+            raise DataError("no such step", got=step, expected="one of " + ", ".join(STEPS), field="step")
+        decision = getattr(self._operator, STEPS[step])(name, actor=actor, reason=reason)
+        taken: dict[str, Any] = msgspec.to_builtins(decision)
+        return taken
+
+    # ---------------------------------------------------------------------------------------------------- reading
+    def report(self, days: int = 7) -> dict[str, Any]:
+        """The latest numbers, each with n and interval."""
+        from incumbent.loop.report import report
+
+        made: dict[str, Any] = msgspec.to_builtins(
+            report(self.stores.control, self.config, self.clock.now(), days=days))
+        return made
+
+    def conclusions(self, kind: str, subject: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Decisions, findings, alerts or audits, newest first."""
+        found: list[dict[str, Any]] = msgspec.to_builtins(self.stores.control.conclusions(kind, subject, limit))
+        return found
+
+    def trace_request(self, request_id: str) -> dict[str, Any]:
+        """One request with all that came of it."""
+        from incumbent.loop.trace import trace_request
+
+        return trace_request(self.stores.lake, self.stores.control, request_id)
+
+    def trace_user(self, user_id: str) -> dict[str, Any]:
+        """One shopper, by the id that the shop knows."""
+        from incumbent.loop.trace import trace_user
+
+        return trace_user(self.stores.lake, self._logged(user_id), self.clock)
+
+    def exclusions(self, user_id: str) -> list[str]:
+        """The items that a shopper wants to see no more."""
+        _, everyone = self.stores.control.exclusions()
+        return sorted(everyone.get(self._logged(user_id), ()))
+
+    def exclude(self, user_id: str, item_id: str, *, excluded: bool) -> list[str]:
+        """Exclude an item for a shopper, or take that back; what is excluded then."""
+        self.stores.control.exclude(self._logged(user_id), item_id, self.clock.now(), excluded=excluded)
+        return self.exclusions(user_id)
+
+    def plan(self, hash: str | None = None) -> dict[str, Any]:
+        """The plan in force, or the one of a hash."""
+        plan = self.stores.control.plan(hash)
+        if plan is None:
+            raise NotFoundError("no such plan", got=hash, hint="a gateway publishes one when it starts")
+        return {"hash": plan.hash, **msgspec.to_builtins(plan)}
+
+    def _logged(self, user_id: str) -> str:
+        """The id under which a user is logged."""
+        if not 1 <= len(user_id) <= 256:
+            raise DataError("user id is not usable", got=user_id, expected="1 to 256 letters", field="user_id")
+        hashed = self.config.stores.user_ids == "hashed"
+        return hash_user(user_id, signing_secret(self.config)) if hashed else user_id

@@ -1,0 +1,142 @@
+"""The loop process: seal, measure, decide, act and keep house, each on its own schedule, until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from incumbent.clock import Clock
+from incumbent.config import Config
+from incumbent.events.ids import EventIds
+from incumbent.events.window import day_of
+from incumbent.logs import get
+from incumbent.loop.act import Actor
+from incumbent.loop.attribute import Attributor
+from incumbent.loop.decide import Decider
+from incumbent.loop.definitions import definitions
+from incumbent.loop.mature import Maturer
+from incumbent.loop.plan import build_plan
+from incumbent.loop.rollup import Rollup
+from incumbent.loop.schedule import Job, Scheduler
+from incumbent.loop.seal import Sealer
+from incumbent.service.metrics import Meter
+from incumbent.service.parts import Assignment, open_stores
+from incumbent.service.run import tell, watch_parent
+from incumbent.stores.store import Stores
+
+FOREVER_S = 3650 * 86_400.0  # a lease under a replay clock, whose days pass in seconds
+
+
+class Looper:
+    """The jobs of one loop process over one set of stores.
+
+    `holder` is the same after a restart, so that leases of a process that was killed do not keep the next one waiting:
+    one loop runs on a directory, and its claim says so.
+    """
+
+    def __init__(self, config: Config, stores: Stores, clock: Clock, meter: Meter) -> None:
+        self._config, self._stores, self._clock, self._meter = config, stores, clock, meter
+        replay = config.service.clock == "replay"
+        directory = Path(config.stores.directory).absolute()
+        common: dict[str, Any] = {"holder": f"loop@{socket.gethostname()}:{directory}",
+                                  "lease_s": FOREVER_S if replay else config.loop.lease_s}
+        log, lake, control = stores.log, stores.lake, stores.control
+        known = lambda: definitions(control, config)  # noqa: E731
+        days = config.stores.retention_days
+        self.sealer = Sealer(log, lake, control, clock, **common)
+        self.attributor = Attributor(lake, control, clock, known, retention_days=days, **common)
+        self.maturer = Maturer(lake, control, clock, retention_days=days, **common, grace_s=(
+            config.loop.seal_s + config.loop.attribute_s))
+        self.rollup = Rollup(lake, control, clock, known, **common)
+        self.decider = Decider(lake, control, clock, EventIds(clock), **common)
+        self.actor = Actor(control, log, clock, lambda: build_plan(config, control.experiments()), **common)
+        self._sealed_s = clock.monotonic()
+        loop = config.loop
+        self.scheduler = Scheduler([
+            Job("seal", self._timed("seal", self._seal), loop.seal_s),
+            Job("measure", self._timed("measure", self.measure), loop.attribute_s, first_s=min(loop.seal_s, 5.0)),
+            Job("decide", self._timed("decide", self.decider.run_once), loop.decide_s,
+                first_s=min(loop.attribute_s, 10.0)),
+            Job("act", self._timed("act", self.actor.run_once), loop.act_s),
+            Job("house", self._timed("house", self.keep_house), loop.compact_s, first_s=loop.compact_s),
+        ], clock)
+
+    def _timed(self, name: str, work: Callable[[], Any]) -> Callable[[], Any]:
+        def run() -> Any:
+            started, outcome = self._clock.monotonic(), "error"
+            try:
+                done = work()
+                outcome = "skipped" if getattr(done, "stopped", None) else "ok"
+                return done
+            finally:
+                self._meter.add("incumbent_job_runs", (name, outcome))
+                self._meter.observe("incumbent_job_seconds", self._clock.monotonic() - started, (name,))
+
+        return run
+
+    def _seal(self) -> Any:
+        done = self.sealer.run_once()
+        if done.reason is None:
+            self._sealed_s = self._clock.monotonic()
+        return done
+
+    def measure(self) -> Any:
+        """Outcomes, then matured units, then states: each stands on the one before."""
+        self.attributor.run_once()
+        self.maturer.run_once()
+        return self.rollup.run_once()
+
+    def keep_house(self) -> None:
+        """Merge yesterday's small files, and drop the days that retention has passed."""
+        now = self._clock.now()
+        lake, stores = self._stores.lake, self._config.stores
+        lake.compact(now - timedelta(days=1))
+        kept = day_of(now - timedelta(days=stores.retention_days))
+        for table in ("impression", "feedback", "outcome", "embedding", "measurement"):
+            lake.expire(table, kept)
+        lake.expire("quarantine", day_of(now - timedelta(days=stores.quarantine_days)))
+
+    def observe(self) -> None:
+        """Set the gauges, and write this process's metrics."""
+        self._meter.set("incumbent_inbox_records", float(self._stores.log.backlog))
+        self._meter.set("incumbent_seal_lag_seconds", self._clock.monotonic() - self._sealed_s)
+        self._meter.flush()
+
+    def finish(self, timeout_s: float) -> None:
+        """Let running jobs end, work off the outbox, and seal what the fronts left behind."""
+        still = self.scheduler.stop(timeout_s)
+        if still:
+            get("incumbent.service.looper").warning("jobs did not end in time", jobs=still)
+        self.actor.run_once()
+        self.sealer.run_once()
+        self.sealer.stop()
+
+
+def run_loop(assignment: Assignment, config: Config, clock: Clock) -> int:
+    """Run the jobs until SIGTERM, or until the supervisor is gone; everything that arrived is in the lake after."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    watch_parent(stopping.set)
+    stores = open_stores(config, clock, "loop")
+    meter = Meter(Path(config.stores.directory) / "run" / "metrics", "loop", clock)
+    looper = Looper(config, stores, clock, meter)
+    log = get("incumbent.service.looper")
+    for problem in getattr(stores.log, "problems", ()):
+        log.error("an inbox was damaged; what could be read went on", error=str(problem))
+    looper.scheduler.start()
+    tell(assignment.ready_fd)
+    try:
+        while not stopping.wait(1.0):
+            looper.observe()
+    finally:
+        looper.finish(config.service.drain_s)
+        looper.observe()
+        stores.log.close()
+        stores.control.close()
+    return 0
