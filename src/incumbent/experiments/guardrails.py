@@ -33,6 +33,8 @@ from incumbent.stats.estimate import Estimate
 MAX_RELATIVE_SE = 0.1
 #: the relative standard error of the lane effect at which its confidence sequence is tightest
 TUNED_RELATIVE_SE = 0.033
+#: buckets of users with anybody in them, per lane, before a look: the sample size of every variance here
+MIN_BUCKETS = 100
 #: requests before a rate or a latency is looked at
 MIN_REQUESTS = 100
 #: a rate is never taken for more certain than if this many requests had gone wrong
@@ -63,14 +65,18 @@ SOURCES: dict[str, Source] = {
 def lane_effect(lane: Buckets, holdout: Buckets, source: Source, *, alpha: float) -> Estimate:
     """``R_lane / R_holdout - 1`` with two one-sided confidence sequences, each at `alpha`, as its ends.
 
-    Missing, with the reason, without user-days in either lane, where the holdout's rate is not above 0, or while
-    either rate is known to less than a tenth of itself.
+    Missing, with the reason, without user-days in either lane, with users in fewer than 100 buckets, where a rate is
+    not above 0, or while either rate is known to less than a tenth of itself.
     """
     sides = {}
     for name, state in (("interleave lane", lane), ("holdout", holdout)):
         rate = state.ratio(source.numerator, source.denominator)
         if rate.value is None:
             return Estimate.missing(f"{name}: {rate.reason}", n=rate.n)
+        used = int((state.rows > 0).sum())
+        if used < MIN_BUCKETS:
+            return Estimate.missing(f"{name}: its users fill {used} of the {MIN_BUCKETS} buckets before the first look",
+                                    n=rate.n)
         if rate.value <= 0 or rate.se is None:
             return Estimate.missing(f"{name}: nothing to compare, its rate is {rate.value:g}", n=rate.n)
         if rate.se > MAX_RELATIVE_SE * rate.value:

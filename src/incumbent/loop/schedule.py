@@ -109,7 +109,7 @@ class Scheduler:
         self._wake[name].set()
 
     def stop(self, timeout_s: float = 10.0) -> list[str]:
-        """Start nothing more, let running jobs finish, and wait at most so long for them; names of those still at it."""
+        """Start nothing more, let running jobs finish, and wait so long for them; names of those still at it."""
         self._stop.set()
         for event in self._wake.values():
             event.set()

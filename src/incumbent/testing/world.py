@@ -40,7 +40,7 @@ class Shop:
     lane_loss: float = 0.0  # relative loss of the whole interleave lane once the candidate is in it
     price_sd: float = 0.5  # sd of the log of a line's value
     maturity_days: int = 7
-    buckets: int = 128
+    buckets: int = 256
 
 
 class World:
