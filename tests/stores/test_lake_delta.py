@@ -114,6 +114,29 @@ def test_a_torn_checkpoint_is_put_aside(lake):
     assert len(ids_in(again)) == 24
 
 
+def test_a_reader_that_slept_while_the_log_was_cleaned_wakes_up(lake):
+    """Old log entries go once a checkpoint holds them; cursors from before see everything as changed."""
+    lake.commit(clicks(range(3)), "w", 0)
+    sleeper = DeltaLake(lake.directory, 4)
+    version, _ = sleeper.changes("feedback", -1)
+    for sequence in range(1, 12):
+        lake.commit(clicks(range(sequence * 3, sequence * 3 + 3)), "w", sequence)
+    lake._folders["feedback"].checkpoint()
+    log = lake.directory / "feedback" / "_delta_log"
+    for number in range(12):
+        (log / delta_log.entry_name(number)).unlink()
+    assert len(ids_in(sleeper)) == 36 == len(ids_in(DeltaLake(lake.directory, 4)))
+    now, changed = sleeper.changes("feedback", version)
+    assert now == 12 and changed == {file.partition for file in lake._folders["feedback"].snapshot().files.values()}
+    assert sleeper.commit(clicks(range(36, 39)), "v", 0).rows == 3
+    assert not lake.commit(clicks(range(33, 36)), "w", 11).applied
+
+
+def test_a_cursor_of_another_lake_sees_everything_as_changed(lake):
+    done = lake.commit(clicks(range(3)), "w", 0)
+    assert lake.changes("feedback", 1000) == (1, done.partitions)
+
+
 def test_a_table_of_an_older_version_is_read_and_appended_to(lake):
     """Fewer columns, and fewer fields inside a slot."""
     rows = to_arrow("impression", [impression(1), impression(2)], 4)

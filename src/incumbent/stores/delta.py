@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,9 @@ class DeltaFolder:
     def snapshot(self) -> Snapshot:
         """The newest version, read from the log entries that came since the last call."""
         with self._guard:
-            if self._snapshot.version < 0 and self._exists():
+            if self._snapshot.version < 0 and not self._exists():
+                return self._snapshot
+            if self._snapshot.version < delta_log.first_entry_after(self._snapshot.version, self.log_path):
                 self._snapshot = delta_log.load(self._open())
             self._snapshot = delta_log.advance(self._snapshot, self.log_path)
             return self._snapshot
@@ -69,15 +71,14 @@ class DeltaFolder:
     def changed(self, since: int) -> tuple[int, frozenset[Partition]]:
         """The version, and the partitions that gained or lost rows after version `since`."""
         snapshot = self.snapshot()
-        if since < 0:
-            return snapshot.version, frozenset(file.partition for file in snapshot.files.values())
-        changed = delta_log.changed(self.log_path, since, snapshot.version)
-        if changed is None:  # the entries are gone: everything may have changed
-            return snapshot.version, frozenset(file.partition for file in snapshot.files.values())
+        known = 0 <= since <= snapshot.version
+        changed = delta_log.changed(self.log_path, since, snapshot.version) if known else None
+        if changed is None:  # from the start, or the entries are gone: everything may have changed
+            changed = frozenset(file.partition for file in snapshot.files.values())
         return snapshot.version, changed
 
     def _exists(self) -> bool:
-        return self.log_path.is_dir() and any(self.log_path.glob("*.json"))
+        return any(self.log_path.glob("*.json"))
 
     def _open(self) -> DeltaTable:
         try:
@@ -224,7 +225,8 @@ class DeltaFolder:
             return
         first = max(self._synced + 1, version - self._checkpoint_every if self._synced < 0 else 0)
         for number in range(first, version + 1):
-            sync.sync_file(self.log_path / delta_log.entry_name(number))
+            with suppress(FileNotFoundError):  # old entries are cleaned away once a checkpoint holds them
+                sync.sync_file(self.log_path / delta_log.entry_name(number))
         sync.sync_directory(self.log_path)
         self._synced = version
 

@@ -84,6 +84,11 @@ class _Action(Struct):
     remove: _Remove | None = None
 
 
+class _Checkpoint(Struct):
+    version: int
+
+
+_checkpoint = msgspec.json.Decoder(_Checkpoint)
 _action = msgspec.json.Decoder(_Action)
 _stats = msgspec.json.Decoder(_Stats)
 
@@ -127,6 +132,17 @@ def advance(snapshot: Snapshot, log: Path) -> Snapshot:
             if action.add is not None:
                 files[action.add.path] = _file(action.add)
     return snapshot if version == snapshot.version else Snapshot(version, files)
+
+
+def first_entry_after(version: int, log: Path) -> int:
+    """The version to start from: `version`, or that of the newest checkpoint where the entries in between are gone."""
+    if version >= 0 and ((log / entry_name(version + 1)).exists() or not (log / "_last_checkpoint").exists()):
+        return version
+    try:
+        newest = _checkpoint.decode((log / "_last_checkpoint").read_bytes()).version
+    except (FileNotFoundError, msgspec.DecodeError):
+        return max(version, 0)
+    return max(newest, version, 0)
 
 
 def changed(log: Path, since: int, until: int) -> frozenset[Partition] | None:

@@ -40,7 +40,7 @@ class DeltaLake:
     """
 
     def __init__(self, directory: str | Path, buckets: int = 16, *, clock: Clock | None = None,
-                 file_bytes: int = 64 * 2**20, keep_hours: int = 1, checkpoint_every: int = 50) -> None:
+                 file_bytes: int = 32 * 2**20, keep_hours: int = 1, checkpoint_every: int = 50) -> None:
         self.directory = Path(directory)
         self.buckets = buckets
         self._file_bytes = file_bytes

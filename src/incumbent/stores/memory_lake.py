@@ -116,7 +116,7 @@ class MemoryLake:
         """The table's version and the partitions whose rows changed after `since`; -1 asks for all that hold rows."""
         with self._guard:
             rows = self._tables[table]
-            if since < 0:
+            if not 0 <= since <= rows.version:
                 return rows.version, frozenset(rows.parts)
             return rows.version, frozenset(p for p, version in rows.changed.items() if version > since)
 

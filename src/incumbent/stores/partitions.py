@@ -13,6 +13,8 @@ from incumbent.stores.tables import PARTITION_COLUMNS
 
 def split(rows: pa.Table) -> dict[Partition, pa.Table]:
     """Rows by their partition, in the order of partitions; the order of rows within one is kept."""
+    if (one := _only(rows)) is not None:
+        return {one: rows}
     order = pc.sort_indices(rows.select(list(PARTITION_COLUMNS)), [(name, "ascending") for name in PARTITION_COLUMNS])
     rows = rows.take(order).combine_chunks()
     days, buckets = rows["day"].combine_chunks(), rows["bucket"].combine_chunks()
@@ -22,6 +24,15 @@ def split(rows: pa.Table) -> dict[Partition, pa.Table]:
         parts[Partition(days[start].as_py(), buckets[start].as_py())] = rows.slice(start, end - start)
         start = end
     return parts
+
+
+def _only(rows: pa.Table) -> Partition | None:
+    """The partition of all rows, where there is only one."""
+    if not rows.num_rows:
+        return None
+    days, buckets = pc.min_max(rows["day"]).as_py(), pc.min_max(rows["bucket"]).as_py()
+    same = days["min"] == days["max"] and buckets["min"] == buckets["max"]
+    return Partition(days["min"], buckets["min"]) if same else None
 
 
 def within(partition: Partition, rows: pa.Table, buckets: int) -> pa.Table:
