@@ -41,13 +41,7 @@ def made(done: list[str], failing: str | None = None):
 
 def ask(control, stepper):
     stop = threading.Event()
-
-    def loop():
-        while not stop.is_set():
-            stepper.poll()
-
-    thread = threading.Thread(target=loop)
-    thread.start()
+    thread = stepper.start(stop)
     try:
         return asyncio.run(step(control, SystemClock(), wait_s=10))
     finally:

@@ -27,6 +27,7 @@ from incumbent.loop.seal import Sealer
 from incumbent.service.metrics import Meter
 from incumbent.service.parts import Assignment, open_stores
 from incumbent.service.run import tell, watch_parent
+from incumbent.service.step import Stepper
 from incumbent.stores.store import Stores
 
 FOREVER_S = 3650 * 86_400.0  # a lease under a replay clock, whose days pass in seconds
@@ -130,11 +131,14 @@ def run_loop(assignment: Assignment, config: Config, clock: Clock) -> int:
     for problem in getattr(stores.log, "problems", ()):
         log.error("an inbox was damaged; what could be read went on", error=str(problem))
     looper.scheduler.start()
+    stepping = Stepper(stores.control, looper.scheduler).start(stopping) if config.service.clock == "replay" else None
     tell(assignment.ready_fd)
     try:
         while not stopping.wait(1.0):
             looper.observe()
     finally:
+        if stepping is not None:
+            stepping.join(config.service.drain_s)
         looper.finish(config.service.drain_s)
         looper.observe()
         stores.log.close()

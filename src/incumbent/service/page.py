@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from incumbent.clock import Clock
 from incumbent.config import Config
-from incumbent.service import app, control, health
+from incumbent.service import app, control, health, step
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
 from incumbent.service.metrics import Meter
@@ -29,6 +29,8 @@ def build(config: Config, clock: Clock, mount: Mount | None = None) -> tuple[App
     desk = Desk(config, stores, clock)
     checks: dict[str, health.Check] = {"control": lambda: None if stores.control.plan_version() >= 0 else "no plan"}
     routers = [health.routes(checks, meter), control.routes(desk, keys)]
+    if config.service.clock == "replay":
+        routers.append(step.routes(stores.control, clock))
     made = app.build(routers)
     if mount is not None:
         mount(made, desk)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter
 from msgspec import Struct
 
+from incumbent import logs
 from incumbent.clock import Clock
 from incumbent.errors import UnavailableError
 from incumbent.loop.schedule import Scheduler
@@ -42,11 +44,25 @@ class Step(Struct, frozen=True):
 
 
 class Stepper:
-    """The loop's side. `poll` is called every `POLL_S`."""
+    """The loop's side, in a thread of its own from `start` until `stopping` is set."""
 
     def __init__(self, control: Control, scheduler: Scheduler) -> None:
         self._control, self._scheduler = control, scheduler
         self._done = _read(control)
+
+    def start(self, stopping: threading.Event) -> threading.Thread:
+        """Take steps every `POLL_S`; join the thread before the stores are closed."""
+
+        def turn() -> None:
+            while not stopping.wait(POLL_S):
+                try:
+                    self.poll()
+                except Exception as error:  # Control is busy: the step is asked for still
+                    logs.get(__name__).error("a step could not be taken and will be tried again", exc_info=error)
+
+        thread = threading.Thread(target=turn, name="step", daemon=True)
+        thread.start()
+        return thread
 
     def poll(self) -> bool:
         """Run all jobs where a step was asked for that is not done; True where it was.
