@@ -91,6 +91,9 @@ class ReplayClock:
         if not self.path.exists():
             raise ConflictError("replay clock has no start", got=str(self.path), hint="set [service] replay_start")
         with self.path.open("r+b") as file:
+            if os.fstat(file.fileno()).st_size != 8:
+                raise ConflictError("replay clock is damaged", got=str(self.path), expected="a file of 8 bytes",
+                                    hint="delete it to start at [service] replay_start again")
             self._map = mmap.mmap(file.fileno(), 8)
 
     def now(self) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, ClassVar
 
 _MISSING: Any = object()
@@ -45,9 +46,21 @@ class IncumbentError(Exception):
 
 
 def shorten(value: Any, limit: int = 120) -> str:
-    """The repr of a value, cut to `limit` characters so that an error never carries a megabyte back."""
-    text = repr(value[: limit * 2]) if isinstance(value, str | bytes) else repr(value)
+    """The repr of a value, cut to `limit` characters so that an error never carries a megabyte back, nor makes one.
+
+    What has no repr (nested too deep, a number of 5,000 digits) is named by its type.
+    """
+    try:
+        text = repr(value[: limit * 2]) if isinstance(value, str | bytes) else _brief.repr(value)
+    except Exception:  # an error about a value must not fail on that value
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+_brief = reprlib.Repr()
+_brief.maxlevel = 6
+_brief.maxlist = _brief.maxtuple = _brief.maxdict = _brief.maxset = _brief.maxfrozenset = _brief.maxdeque = 40
+_brief.maxstring = _brief.maxlong = _brief.maxother = 240
 
 
 class ConfigError(IncumbentError):

@@ -21,7 +21,7 @@ def collect(
 
     What was wrong falls back to its default, so that the checks that go across sections find their mistakes too.
     """
-    tree, found = copy.deepcopy(tree), dict[str, str]()
+    tree, found, seen = copy.deepcopy(tree), dict[str, str](), set[tuple[Any, ...]]()
     for _ in range(_ROUNDS):
         try:
             return validate(tree), found
@@ -31,9 +31,15 @@ def collect(
                 wrong.setdefault(_place(tree, item), []).append(item)
             for place, items in wrong.items():
                 found.setdefault(".".join(map(str, place)), _line(place, items, root))
-            for place, items in wrong.items():
-                _prune(tree, place, missing=items[0]["type"] == "missing")
+            for place in sorted(wrong, key=_order, reverse=True):  # of a list the last first
+                again = place in seen  # neither a default nor a name helped: take out the section that it lies in
+                _prune(tree, place[:-1] if again else place, missing=not again and wrong[place][0]["type"] == "missing")
+            seen |= wrong.keys()
     return None, found
+
+
+def _order(place: tuple[Any, ...]) -> list[tuple[int, str]]:
+    return [(part, "") if isinstance(part, int) else (-1, str(part)) for part in place]
 
 
 def under(path: str, paths: Iterable[str]) -> bool:
@@ -104,7 +110,7 @@ def _prune(tree: Any, place: tuple[Any, ...], *, missing: bool) -> None:
         else:
             tree.pop(place[-1], None)
     elif isinstance(tree, list) and place[-1] < len(tree):
-        tree[place[-1]] = {}
+        del tree[place[-1]]
 
 
 def _known(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:

@@ -54,14 +54,20 @@ def _decode(data: Any, decoder: Any, plain: Any) -> Any:
     except msgspec.ValidationError as error:
         raw = _plain(data, plain)
         if isinstance(raw, dict) and raw.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
-            return msgspec.convert(upgrade(raw), decoder.type)
+            return _upgraded(raw, decoder.type)
         raise _explain(error) from None
     except msgspec.DecodeError as error:
         raise DataError("event does not parse", got=str(error), expected="JSON or MessagePack") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise DataError("event does not parse", got=str(error)) from None
-    return event if event.schema == SCHEMA_VERSION else msgspec.convert(
-        upgrade(msgspec.to_builtins(event)), decoder.type)
+    return event if event.schema == SCHEMA_VERSION else _upgraded(msgspec.to_builtins(event), decoder.type)
+
+
+def _upgraded(raw: dict[str, Any], kind: Any) -> Any:
+    try:
+        return msgspec.convert(upgrade(raw), kind)
+    except msgspec.ValidationError as error:
+        raise _explain(error) from None
 
 
 def _plain(data: Any, plain: Any) -> Any:

@@ -86,7 +86,12 @@ class Signer:
     def verify(self, signed: str) -> str | None:
         """The text that was signed, or None where the signature is not ours."""
         text, dot, mac = signed.rpartition(".")
-        return text if dot and mac.isascii() and hmac.compare_digest(mac, self._mac(text)) else None
+        if not dot or not mac.isascii():
+            return None
+        try:
+            return text if hmac.compare_digest(mac, self._mac(text)) else None
+        except UnicodeEncodeError:  # half of a surrogate pair: never signed by us
+            return None
 
 
 def user_bucket(user_id: str, buckets: int = 16) -> int:

@@ -18,8 +18,9 @@ EventId: TypeAlias = Annotated[str, Meta(min_length=36, max_length=36, descripti
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 OptionalId: TypeAlias = Annotated[str, Meta(max_length=512)] | None
 Currency: TypeAlias = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217")]
-Position: TypeAlias = Annotated[int, Meta(ge=1)]
-Context: TypeAlias = dict[str, str | int | float | bool | None]
+Position: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Int64: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what MessagePack and the lake can hold
+Context: TypeAlias = dict[str, str | Int64 | float | bool | None]
 
 Role: TypeAlias = Literal["champion", "candidate"]
 Mode: TypeAlias = Literal["interleave", "split", "shadow", "champion", "fallback", "degraded"]
@@ -139,7 +140,7 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fi
     title: Annotated[str, Meta(max_length=4096)] | None = None
     category: OptionalId = None
     brand: OptionalId = None
-    price_minor: Annotated[int, Meta(ge=0)] | None = None
+    price_minor: Annotated[int, Meta(ge=0, le=10**13)] | None = None
     currency: Currency | None = None
     group_id: OptionalId = None
     schema: int = SCHEMA_VERSION
