@@ -58,7 +58,6 @@ class EmbeddedLog:
             _make(folder)
             self._file, self._lock = self._take_over(folder) or new_inbox(folder, clock.now(), random)
             self._salvage_all(folder)
-            self._file.mark(clean=False)
             self.writer = self._file.writer
             self._commit = GroupCommit(self._write, clock, f"log-{self.writer}")
         self._inboxes = Inboxes(directory, clock, self._file.path if self._file else None)
@@ -136,13 +135,9 @@ class EmbeddedLog:
             self._commit.close()
         self._inboxes.close()
         if self._file is not None and self._lock is not None:
-            try:
-                if self._commit is not None and self._commit.error is None:
-                    self._file.mark(clean=True)
-            finally:
-                self._file.close()
-                self._lock.give()
-                self._file = self._lock = None
+            self._file.close()
+            self._lock.give()
+            self._file = self._lock = None
 
     # --------------------------------------------------------------------------------------------------- opening
     def _take_over(self, folder: Path) -> tuple[InboxFile, InboxLock] | None:

@@ -15,6 +15,7 @@ import msgspec
 from incumbent.clock import EPOCH
 from incumbent.errors import StoreError
 from incumbent.stores import inbox_ids
+from incumbent.stores.sqlite_pages import PAGE
 from incumbent.stores.store import Record, Segment
 
 SUFFIX = ".sqlite"
@@ -100,10 +101,11 @@ class InboxFile:
         with explained(path):
             db = connect(temporary, create=True)
             try:
+                db.execute(f"PRAGMA page_size = {PAGE}")
                 db.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 db.executescript(f"BEGIN; {_SCHEMA} {inbox_ids.SCHEMA} COMMIT;")
                 db.executemany("INSERT INTO meta VALUES (?, ?)", [
-                    ("format", 1), ("writer", writer), ("day", (now - EPOCH).days), ("clean", 1)])
+                    ("format", 1), ("writer", writer), ("day", (now - EPOCH).days)])
                 db.execute("PRAGMA journal_mode = WAL")
             finally:
                 db.close()
@@ -131,11 +133,6 @@ class InboxFile:
         self._day = day
         self._next += bool(records)
         return new
-
-    def mark(self, *, clean: bool) -> None:
-        """Note whether the file was closed in order; what was not is checked before it is used again."""
-        with explained(self.path), self._transaction():
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'clean'", (int(clean),))
 
     # ------------------------------------------------------------------------------------------------ the sealer
     @property

@@ -33,6 +33,7 @@ class Inboxes:
         self._files: dict[Path, InboxFile] = {}
         self._current: tuple[InboxFile, InboxLock | None] | None = None
         self._turn = 0
+        self._salvaged = False
 
     def orphans(self) -> list[Path]:
         """The inboxes whose process is gone."""
@@ -56,20 +57,33 @@ class Inboxes:
                     lock = InboxLock.take(path) if path != self._own else None
                     if lock is not None:
                         stack.callback(lock.give)
-                    file = self._open(path, adopted=lock is not None)
-                    if file is None and lock is not None:
-                        lock.give(remove=True)
-                    if file is None or (only_pending and not file.pending):
-                        continue
-                    segment = file.drain(limit)
+                    segment = self._drain(path, lock, limit, only_pending)
                     if segment is not None:
                         stack.pop_all()  # an orphan's lock is kept until its segment is released
-                        self._current = (file, lock)
                         self._turn += 1
                         return segment
-                    if lock is not None and file.retirable(self._clock.now()):
-                        self._retire(path, lock)
+        if self._salvaged:  # into an inbox that was not there when we looked
+            self._salvaged = False
+            return self.drain(limit)
         return None
+
+    def _drain(self, path: Path, lock: InboxLock | None, limit: int, only_pending: bool) -> Segment | None:
+        try:
+            file = self._open(path, adopted=lock is not None)
+            if file is None and lock is not None:
+                lock.give(remove=True)
+            if file is None or (only_pending and not file.pending):
+                return None
+            segment = file.drain(limit)
+        except InboxDamaged as damage:  # of a living process: it waits for its restart, the others do not
+            if str(damage) not in map(str, self.problems):
+                self.problems.append(damage)
+            return None
+        if segment is not None:
+            self._current = (file, lock)
+        elif lock is not None and file.retirable(self._clock.now()):
+            self._retire(path, lock)
+        return segment
 
     def release(self, segment: Segment) -> None:
         """Forget a segment's records; a segment that is not the one handed out is released already."""
@@ -124,7 +138,8 @@ class Inboxes:
         """The file behind a path as it stands now, None where it is gone; a damaged orphan is salvaged first."""
         known = self._files.get(path)
         try:
-            if known is not None and known.inode == path.stat().st_ino:
+            inode = path.stat().st_ino
+            if known is not None and known.inode == inode:
                 return known
             if known is not None:
                 self._files.pop(path).close()
@@ -133,10 +148,9 @@ class Inboxes:
             self._files[path] = InboxFile(path)
         except FileNotFoundError:
             return None
-        except InboxDamaged as damage:
+        except InboxDamaged:
             if not adopted:
                 raise
-            self.problems.append(damage)
             self._salvage(path)
             return None
         return self._files[path]
@@ -147,6 +161,7 @@ class Inboxes:
             stack.callback(created[1].give)
             stack.callback(created[0].close)
             self.problems.append(salvage(path, created[0], self._clock.now()))
+        self._salvaged = True
 
     def _retire(self, path: Path, lock: InboxLock) -> None:
         self._files.pop(path).close()

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from incumbent.errors import StoreError
+from incumbent.stores import sqlite_pages
 from incumbent.stores.inbox_file import InboxDamaged, InboxFile, connect, sync_directory, unpack
 from incumbent.stores.store import Record
 
@@ -17,15 +18,12 @@ _log = logging.getLogger("incumbent.stores")
 
 
 def check(path: Path) -> None:
-    """Raise `InboxDamaged` unless a file that was not closed in order is whole: its pages, and each frame's checksum.
+    """Raise `InboxDamaged` unless a file is whole: its pages, and the checksum of each frame not yet released.
 
     The ids of the day are left out: they are many, and only the answer `duplicate` stands on them.
     """
     try:
         with closing(connect(path)) as db:
-            clean = db.execute("SELECT value FROM meta WHERE key = 'clean'").fetchone()
-            if clean is not None and clean[0]:
-                return
             for table in ("meta", "position", "frames"):
                 said = db.execute(f"PRAGMA quick_check({table})").fetchone()[0]
                 if said != "ok":
@@ -65,27 +63,32 @@ def salvage(path: Path, target: InboxFile, now: datetime) -> StoreError:
 
 
 def _readable(path: Path) -> list[list[Record]]:
-    """The frames not yet released that can be read whole, in their order."""
-    frames: list[list[Record]] = []
+    """The frames not yet released that can be read whole, in their order: by SQL, and where that fails, by pages."""
+    found: dict[int, list[Record]] = {}
+    first, skip, whole = 0, 0, False
     with suppress(sqlite3.DatabaseError), closing(connect(path)) as db:
-        first, skip = 0, 0
         with suppress(sqlite3.DatabaseError, TypeError):
             first, skip = db.execute("SELECT frame, skip FROM position").fetchone()
-        for number in sorted(_numbers(db, first)):
-            with suppress(sqlite3.DatabaseError, InboxDamaged):
-                row = db.execute("SELECT n, crc, data FROM frames WHERE id = ?", (number,)).fetchone()
-                records = unpack(path, number, *row)
-                kept = [r for r in records[skip if number == first else 0:] if r is not None]
-                if kept:
-                    frames.append(kept)
-    return frames
-
-
-def _numbers(db: sqlite3.Connection, first: int) -> set[int]:
-    """The frame numbers that can be listed, from both ends, since a damaged page stops a listing."""
-    numbers: set[int] = set()
-    for order in ("ASC", "DESC"):
         with suppress(sqlite3.DatabaseError):
-            for (number,) in db.execute(f"SELECT id FROM frames WHERE id >= ? ORDER BY id {order}", (first,)):
-                numbers.add(number)
-    return numbers
+            numbers = [row[0] for row in db.execute("SELECT id FROM frames WHERE id >= ?", (first,))]
+            whole = True
+            for number in numbers:
+                try:
+                    _keep(found, path, sqlite_pages.Row(number, *db.execute(
+                        "SELECT n, crc, data FROM frames WHERE id = ?", (number,)).fetchone()))
+                except (sqlite3.DatabaseError, TypeError):
+                    whole = False
+        with suppress(sqlite3.DatabaseError):
+            db.execute("PRAGMA wal_checkpoint").fetchall()
+    if not whole:
+        for row in sqlite_pages.rows(path.read_bytes()):
+            if row.id >= first and row.id not in found:
+                _keep(found, path, row)
+    if first in found:
+        found[first] = found[first][skip:]
+    return [found[number] for number in sorted(found) if found[number]]
+
+
+def _keep(found: dict[int, list[Record]], path: Path, row: sqlite_pages.Row) -> None:
+    with suppress(InboxDamaged):
+        found[row.id] = [record for record in unpack(path, *row) if record is not None]
