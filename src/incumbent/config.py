@@ -9,194 +9,37 @@ import os
 import tomllib
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 from pydantic_settings.sources import InitSettingsSource
 
 from incumbent import mistakes
+from incumbent.config_sections import (
+    DEFAULT_GUARDRAILS,
+    DEFAULT_STAGES,
+    ExperimentConfig,
+    GuardrailConfig,
+    LimitsConfig,
+    LoopConfig,
+    ModelConfig,
+    Name,
+    PinnedConfig,
+    ServiceConfig,
+    StageConfig,
+    StoresConfig,
+    SurfaceConfig,
+)
 from incumbent.errors import ConfigError
 
+__all__ = [
+    "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "ExperimentConfig", "GuardrailConfig", "LimitsConfig",
+    "LoopConfig", "ModelConfig", "PinnedConfig", "ServiceConfig", "StageConfig", "StoresConfig", "SurfaceConfig",
+    "frozen_definition", "load", "parse", "window_start",
+]
+
 PREFIX = "INCUMBENT_"  # of the variables that override a key
-Share = Annotated[float, Field(ge=0, le=1)]
-OpenShare = Annotated[float, Field(gt=0, lt=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
-
-
-class Part(BaseModel):
-    """Base of every section: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ServiceConfig(Part):
-    """How the service listens."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes that answer requests and take events
-    clock: Literal["system", "replay"] = "system"
-    replay_start: AwareDatetime | None = None
-    secret_env: str = "INCUMBENT_SECRET"  # the variable that holds the signing secret; else a file in the directory
-    keys: dict[str, Literal["serve", "events", "read", "operate"]] = {}  # SHA-256 of an API key, in hex -> its scope
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "text"] = "json"
-    drain_s: Annotated[float, Field(gt=0)] = 10.0  # how long a stop may take before it is forced
-
-
-class StoresConfig(Part):
-    """Where things are kept."""
-
-    kind: str = "embedded"  # registered name of a store bundle
-    directory: Path = Path("incumbent-data")
-    durability: Literal["before_answer", "bounded"] = "bounded"
-    max_delay_ms: Annotated[int, Field(ge=1, le=1000)] = 20  # of "bounded": how long an answered impression may wait
-    buckets: Annotated[int, Field(ge=1, le=256)] = 16
-    user_ids: Literal["as_given", "hashed"] = "as_given"
-    retention_days: Annotated[int, Field(ge=1)] = 400
-    quarantine_days: Annotated[int, Field(ge=1)] = 30
-
-
-class LoopConfig(Part):
-    """How often the loop's verbs run, in seconds of the service's clock; under a replay clock, in seconds of ours."""
-
-    seal_s: Annotated[float, Field(gt=0)] = 15.0
-    live_s: Annotated[float, Field(gt=0)] = 2.0
-    attribute_s: Annotated[float, Field(gt=0)] = 600.0
-    decide_s: Annotated[float, Field(gt=0)] = 600.0
-    act_s: Annotated[float, Field(gt=0)] = 1.0
-    compact_s: Annotated[float, Field(gt=0)] = 3600.0
-    lease_s: Annotated[float, Field(gt=0)] = 30.0
-
-
-class LimitsConfig(Part):
-    """What is refused."""
-
-    body_bytes: Annotated[int, Field(ge=1024)] = 4_194_304
-    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 5_000
-    event_bytes: Annotated[int, Field(ge=256)] = 131_072
-    event_age_days: Annotated[int, Field(ge=1)] = 30  # older feedback is refused
-    event_ahead_s: Annotated[float, Field(ge=0)] = 300.0  # feedback from further ahead is refused
-    exclude_items: Annotated[int, Field(ge=0)] = 1_000  # of one request
-    context_keys: Annotated[int, Field(ge=0)] = 64
-
-
-class ModelConfig(Part):
-    """One model endpoint."""
-
-    adapter: str = "callable"  # callable, http, open_inference, or a plugin's
-    target: str  # module:function, or a URL
-    version: str = "1"
-    deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
-    embedding_version: str | None = None
-    cost_per_request: Annotated[float, Field(ge=0)] | None = None
-    local: bool = False  # async and never blocking: may be stepped on the caller's stack
-    breaker_calls: Annotated[int, Field(ge=1, le=10_000)] = 20
-    breaker_failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
-    breaker_cool_down_s: Annotated[float, Field(gt=0)] = 5.0
-    options: dict[str, str | int | float | bool] = {}
-
-
-class PinnedConfig(Part):
-    """An item at a fixed absolute position."""
-
-    position: Annotated[int, Field(ge=1, le=10_000)]
-    item_id: str
-    sponsored: bool = False
-
-
-class SurfaceConfig(Part):
-    """One place that shows recommendations."""
-
-    champion: str
-    k_max: Annotated[int, Field(ge=1, le=1_000)] = 200
-    depth: Annotated[int, Field(ge=1, le=1_000)] = 200
-    deadline_ms: Annotated[int, Field(ge=5, le=60_000)] = 150
-    fallback: tuple[str, ...] = ()
-    filler: bool = False
-    strict: bool = False
-    pinned: tuple[PinnedConfig, ...] = ()
-
-
-class StageConfig(Part):
-    """One step of the ramp and what it takes to leave it."""
-
-    stage: Literal["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50"]
-    share: Share
-    min_units: Annotated[int, Field(ge=0)] = 100  # matured units of the experiment
-    min_days: Annotated[float, Field(ge=0)] = 1.0  # in this stage
-
-
-DEFAULT_STAGES = (
-    StageConfig(stage="shadow", share=0.0, min_units=0),
-    StageConfig(stage="canary", share=0.01),
-    StageConfig(stage="ramp_5", share=0.05),
-    StageConfig(stage="ramp_10", share=0.10),
-    StageConfig(stage="ramp_25", share=0.25),
-    StageConfig(stage="ramp_50", share=0.50),
-)
-
-
-class GuardrailConfig(Part):
-    """Something that must not get worse, compared per stage between the interleave lane and the holdout.
-
-    `margin` is the loss that is tolerated, relative to the holdout for revenue and conversion, absolute for rates,
-    in milliseconds for latency; it and the measured harm apply to effect / share.
-    """
-
-    metric: Literal["revenue_per_user_day", "conversion_per_user_day", "error_rate", "timeout_rate", "latency_ms"]
-    margin: Annotated[float, Field(gt=0)]
-    required: bool = True  # PROMOTE needs it shown to be no worse than -margin
-    hard_limit: float | None = None  # an SLO: the plain estimate over it rolls back at once (rates and latency only)
-
-
-DEFAULT_GUARDRAILS = (
-    GuardrailConfig(metric="revenue_per_user_day", margin=0.05),
-    GuardrailConfig(metric="error_rate", margin=0.01, hard_limit=0.2),
-    GuardrailConfig(metric="latency_ms", margin=50.0, hard_limit=1000.0),
-)
-
-
-class ExperimentConfig(Part):
-    """One candidate against the champion of one surface. Frozen when the experiment starts."""
-
-    surface: str
-    candidate: str
-    salt: str | None = None  # the experiment's name where it is not set
-    policy: str = "pair_draft"
-    rule: str = "sequential"
-    coin: Literal["round", "list"] = "round"
-    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    lane_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    segment: dict[str, tuple[str, ...]] = {}
-    attribution: Literal["impression", "last_touch", "first_touch", "all_touch", "share"] = "last_touch"
-    skip_neutral: bool = False
-    attribution_window_days: Annotated[float, Field(gt=0, le=90)] = 7.0
-    maturity_window_days: Annotated[float, Field(gt=0, le=180)] = 7.0
-    actions: dict[Literal["view", "click", "add_to_cart", "purchase"], float] = {"purchase": 1.0}
-    outcome: Literal["count", "value"] = "count"  # what a credited action weighs: 1, or its value in minor units
-    currency: str | None = None  # of values; rows of other currencies are counted and left out
-    cap: Annotated[float, Field(gt=0)] = 20.0  # |D| of a unit is winsorised here; declared before the start
-    alpha: OpenShare = 0.05
-    tuning_units: Annotated[int, Field(ge=10)] = 2_000  # n*: where the confidence sequence is tightest
-    delta_min: Annotated[float, Field(ge=0)] = 0.01  # the smallest net preference that would be worth a promotion
-    min_units: Annotated[int, Field(ge=2)] = 500
-    min_look_units: Annotated[int, Field(ge=2)] = 100
-    min_days: Annotated[float, Field(ge=0)] = 7.0
-    max_days: Annotated[float, Field(gt=0)] = 90.0
-    back_test_share: Share = 0.95  # share after promotion: 1 - it keeps testing the old champion
-    stages: tuple[StageConfig, ...] = DEFAULT_STAGES
-    guardrails: tuple[GuardrailConfig, ...] = DEFAULT_GUARDRAILS
 
 
 class Config(BaseSettings):

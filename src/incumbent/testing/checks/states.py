@@ -1,4 +1,4 @@
-"""The laws of states, over every registered State class and over yours: ``incumbent check states my.module:MyState``.
+"""The laws of states, over every registered State class and over yours: ``incumbent check states:my.module:MyState``.
 
 Beside the `State` protocol a class gives the suite three things (docs/measure/states.md): `example_configs`, `example_batch`
 and `estimates`. Golden bytes stand in ``golden = {version: (hex, {name: value})}`` on the class, or, for the built-ins,
