@@ -34,7 +34,8 @@ def naive_delta(x, y, n):
     mx, my, mn = (statistics.fmean(v) for v in (x, y, n))
 
     def cov(a, b):
-        return sum((p - statistics.fmean(a)) * (q - statistics.fmean(b)) for p, q in zip(a, b, strict=True)) / (size - 1)
+        ma, mb = statistics.fmean(a), statistics.fmean(b)
+        return sum((p - ma) * (q - mb) for p, q in zip(a, b, strict=True)) / (size - 1)
 
     var = ((cov(x, x) + cov(y, y) - 2 * cov(x, y)) / mn**2 - 2 * (mx - my) * (cov(x, n) - cov(y, n)) / mn**3
            + (mx - my) ** 2 * cov(n, n) / mn**4) / size

@@ -1,4 +1,4 @@
-"""Validity: the published sample-ratio figures, parity e-values, overlap; the audit on impressions of the real draft."""
+"""Validity: published sample-ratio figures, parity e-values, overlap; the audit against a draft written from its text."""
 
 from __future__ import annotations
 

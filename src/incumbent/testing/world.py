@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shop:
-    """The truth of a world. A twin is `Shop()`: `effect` 0, `lane_loss` 0."""
+    """The truth of a world. A twin is `Shop()`: `effect`, `price_loss` and `lane_loss` 0."""
 
     users: int = 4_000
     arrival_days: int = 30  # users come for the first time evenly over so many days
@@ -37,6 +37,7 @@ class Shop:
     overlap: float = 0.3  # part of the rounds on which both models agree; 1.0 = identical lists
     buy_rate: float = 0.02  # purchases per slot of an average user
     effect: float = 0.0  # relative: a slot of the candidate sells (1 + effect) of a champion's
+    price_loss: float = 0.0  # relative: what a slot of the candidate sells costs so much less; no count shows it
     lane_loss: float = 0.0  # relative loss of the whole interleave lane once the candidate is in it
     price_sd: float = 0.5  # sd of the log of a line's value
     maturity_days: int = 7
@@ -67,7 +68,7 @@ class World:
         self.x, self.y, self.n = np.zeros(u), np.zeros(u), np.zeros(u)
         self.states: dict[tuple[str, str], Buckets] = {}  # (stage, lane) -> user-days
         self.pairs, self.candidate_first = 0, 0
-        self.requests = 0
+        self.requests, self.interleaved = 0, 0  # of the lane; of those, with both models in the draft
 
     @property
     def now(self) -> datetime:
@@ -89,14 +90,16 @@ class World:
         rate, taste = self._buying[active] * loss, self._taste[active]
         theirs, ours = rate * taste * (1 + shop.effect), rate / taste
         x, y = rng.poisson(pairs * theirs), rng.poisson(pairs * ours)
-        major = np.where(lane & (share > 0.5), theirs, ours)
-        agreed = 2 * (requests * shop.rounds - contested) * rate
-        rest = rng.poisson(2 * (contested - pairs) * major + agreed)
+        leads = lane & (share > 0.5)  # who fills the rounds that are no pairs
+        solo = rng.poisson(2 * (contested - pairs) * np.where(leads, theirs, ours))
+        agreed = rng.poisson(2 * (requests * shop.rounds - contested) * rate)
         self._credit(active, x, y, pairs)
-        self._user_days(active, lane, stage, x + y + rest)
+        cheap = x + np.where(leads, solo, 0)
+        self._user_days(active, lane, stage, x + y + solo + agreed, cheap)
         total = int(pairs.sum())
         self.pairs, self.candidate_first = self.pairs + total, self.candidate_first + int(rng.binomial(total, 0.5))
         self.requests += int(requests[lane].sum())
+        self.interleaved += int(requests[lane].sum()) if share > 0 else 0
         self.today += 1
 
     def _credit(self, active: Ints, x: Ints, y: Ints, pairs: Ints) -> None:
@@ -107,14 +110,18 @@ class World:
         self.y[at] += y[fresh]
         self.n[at] += pairs[fresh]
 
-    def _user_days(self, active: Ints, lane: NDArray[np.bool_], stage: str, bought: Ints) -> None:
-        values = self.rng.lognormal(6.0, self.shop.price_sd, int(bought.sum()))
-        spent = np.bincount(np.repeat(np.arange(len(active)), bought), weights=values, minlength=len(active))
+    def _user_days(self, active: Ints, lane: NDArray[np.bool_], stage: str, bought: Ints, cheap: Ints) -> None:
+        spent = self._spent(bought - cheap) + (1 - self.shop.price_loss) * self._spent(cheap)
         rows = np.stack([spent, (bought > 0).astype(float)], axis=1)
         for name, mask in (("interleave", lane), ("holdout", ~lane)):
             state = self.states.get((stage, name)) or Buckets.zero(
                 k=self.shop.buckets, variables=["revenue", "conversions"])
             self.states[stage, name] = state.update(self._bucket[active[mask]], rows[mask])
+
+    def _spent(self, bought: Ints) -> Floats:
+        values = self.rng.lognormal(6.0, self.shop.price_sd, int(bought.sum()))
+        spent: Floats = np.bincount(np.repeat(np.arange(len(bought)), bought), values, len(bought)).astype(np.float64)
+        return spent
 
     def matured(self) -> Units:
         """The units whose window has closed by now, in the order in which they matured."""
