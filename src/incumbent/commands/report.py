@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def show(report: dict[str, Any], as_json: bool) -> None:
-    """The report as tables, a section each; missing numbers with their reason."""
+    """The report as tables, a section each; missing numbers with their reason. The methods stand in the JSON."""
     if as_json:
         print(json.dumps(report, indent=2, default=str))
         return
@@ -18,13 +18,13 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     console.print(f"{report['since']} to {report['until']}, 95 % intervals", highlight=False)
     for section in report["sections"]:
         console.print(f"\n[bold]{section['title']}[/bold]", highlight=False)
-        table = Table("", "value", "interval", "n", "unit", "method", box=None)
+        table = Table("", "value", "interval", "n", "unit", box=None)
         for line in section["lines"]:
             if line["value"] is None:
-                table.add_row(line["name"], "missing", "", str(line["n"]), line["unit"], line["reason"] or "")
+                table.add_row(line["name"], "missing", "", str(line["n"]), line["reason"] or "")
             else:
                 table.add_row(line["name"], f"{line['value']:.5g}", interval(line["low"], line["high"]),
-                              f"{line['n']:,}", line["unit"], line["method"])
+                              f"{line['n']:,}", line["unit"])
         if section["lines"]:
             console.print(table)
         for note in section["notes"]:
