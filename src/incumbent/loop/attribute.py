@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
 from incumbent.clock import Clock
+from incumbent.events.ids import user_bucket
 from incumbent.events.window import Window, day_of
 from incumbent.loop import relations
 from incumbent.loop.credited import TermsOf
@@ -29,6 +31,7 @@ from incumbent.stores.store import Control, Lake, Partition
 
 CURSOR = "attribute"
 RUN_DAYS = 8  # days of one bucket that are rebuilt from one reading
+PIECE_ROWS = 100_000  # impressions below which the next reading takes twice the days
 
 
 class Plan(Struct, frozen=True):
@@ -110,43 +113,57 @@ class Attributor:
     def _carry_out(self, plan: Plan, terms: TermsOf, reach: int, lease: Held) -> Attributed:
         rows, done = 0, 0
         reasons: dict[str, int] = {}
-        for first, part in runs(plan.partitions):
-            made = self._rebuild(part, terms, reach)
-            if not lease.renew():
-                return Attributed(done, rows, reasons, "the lease went to another process")
-            for i, partition in enumerate(part):
-                ours = made.filter(pc.equal(made["time"].cast(pa.date32()), pa.scalar(partition.day)))
-                self._lake.replace("outcome", partition, ours, CURSOR, plan.sequence + first + i)
-            rows, done = rows + made.num_rows, done + len(part)
-            for count in pc.value_counts(made["reason"].drop_null()).to_pylist():
-                reasons[count["values"]] = reasons.get(count["values"], 0) + count["counts"]
+        sequence = {partition: plan.sequence + i for i, partition in enumerate(plan.partitions)}
+        for days, buckets in alike(plan.partitions):
+            step = 1
+            while buckets:
+                batch, buckets = buckets[:step], buckets[step:]
+                made, read = self._rebuild(days, batch, terms, reach)
+                if not lease.renew():
+                    return Attributed(done, rows, reasons, "the lease went to another process")
+                for partition, ours in split(made, days, batch, self._lake.buckets):
+                    self._lake.replace("outcome", partition, ours, CURSOR, sequence[partition])
+                    done += 1
+                step = 2 * step if read < PIECE_ROWS else 1
+                rows += made.num_rows
+                for count in pc.value_counts(made["reason"].drop_null()).to_pylist():
+                    reasons[count["values"]] = reasons.get(count["values"], 0) + count["counts"]
         return Attributed(done, rows, reasons)
 
-    def _rebuild(self, part: list[Partition], terms: TermsOf, reach: int) -> pa.Table:
-        """The outcome rows of consecutive days of one bucket."""
-        bucket, first, last = part[0].bucket, part[0].day, part[-1].day
-        feedback = self._lake.scan("feedback", Window.of_days(first, last), [bucket], FEEDBACK_COLUMNS)
+    def _rebuild(self, days: list[date], buckets: list[int], terms: TermsOf, reach: int) -> tuple[pa.Table, int]:
+        """The outcome rows of consecutive days of some buckets, and how many impressions were read for them."""
+        first, last = days[0], days[-1]
+        feedback = self._lake.scan("feedback", Window.of_days(first, last), buckets, FEEDBACK_COLUMNS)
         if feedback.num_rows == 0:
-            return outcome_rows(feedback, [], terms, self._start(), reach)
+            return outcome_rows(feedback, [], terms, self._start(), reach), 0
         refunds = feedback.filter(pc.equal(feedback["action"], "refund"))
         since = first
         if refunds.num_rows:
-            since = first - timedelta(days=reach)
-            before = self._lake.scan("feedback", Window.of_days(since, first - timedelta(days=1)), [bucket],
-                                     FEEDBACK_COLUMNS, users=refunds["user_id"].unique().to_pylist())
+            window = Window.of_days(first - timedelta(days=reach), first - timedelta(days=1))
+            before = self._lake.scan("feedback", window, buckets, FEEDBACK_COLUMNS,
+                                     users=refunds["user_id"].unique().to_pylist())
             before = before.filter(pc.is_in(before["action"], pa.array(relations.MONEY)))
             feedback = pa.concat_tables([feedback, before])
             since = min(feedback["time"].cast(pa.date32()).unique().to_pylist())
-        users = feedback["user_id"].unique()
-        pieces = self._impressions(bucket, since - timedelta(days=reach), last, users)
+        read: list[int] = []
+        pieces = self._impressions(buckets, since - timedelta(days=reach), last, feedback["user_id"].unique(), read)
         made = outcome_rows(feedback, pieces, terms, self._start(), reach)
-        return made.filter(pc.greater_equal(made["time"].cast(pa.date32()), pa.scalar(first)))
+        return made.filter(pc.greater_equal(made["time"].cast(pa.date32()), pa.scalar(first))), sum(read)
 
-    def _impressions(self, bucket: int, first: date, last: date, users: pa.Array) -> Iterator[pa.Table]:
-        """A day at a time, so that memory holds one day of one bucket."""
+    def _impressions(
+        self, buckets: list[int], first: date, last: date, users: pa.Array, read: list[int],
+    ) -> Iterator[pa.Table]:
+        """The impressions of some buckets, a day at a time where days are large, more at once where they are small."""
         chosen = users.to_pylist() if len(users) <= 1_000 else None
-        for day in Window.of_days(first, last).days():
-            yield self._lake.scan("impression", Window.of_day(day), [bucket], IMPRESSION_COLUMNS, users=chosen)
+        step = 1
+        while first <= last:
+            until = min(first + timedelta(days=step - 1), last)
+            rows = self._lake.scan("impression", Window.of_days(first, until), buckets, IMPRESSION_COLUMNS,
+                                   users=chosen)
+            read.append(rows.num_rows)
+            yield rows
+            step = 2 * step if rows.num_rows < PIECE_ROWS else 1
+            first = until + timedelta(days=1)
 
     def _start(self) -> Engine:
         self._engine = self._engine or DuckEngine()
@@ -177,19 +194,36 @@ def within(held: frozenset[Partition], changed: frozenset[Partition], days: int)
             if any(0 <= (p.day - day).days <= days for day in by_bucket.get(p.bucket, ()))}
 
 
-def runs(partitions: list[Partition], longest: int = RUN_DAYS) -> Iterator[tuple[int, list[Partition]]]:
-    """Partitions in the order (bucket, day) as runs of consecutive days of one bucket, with the index of their first.
+def alike(partitions: list[Partition], longest: int = RUN_DAYS) -> list[tuple[list[date], list[int]]]:
+    """Partitions as runs of consecutive days, each with the buckets that have exactly this run.
 
-    >>> day = date(2026, 3, 1)
-    >>> [(i, len(run)) for i, run in runs([Partition(day, 0), Partition(day + timedelta(days=1), 0), Partition(day, 1)])]
-    [(0, 2), (2, 1)]
-    """  # noqa: E501
+    >>> day, next_day = date(2026, 3, 1), date(2026, 3, 2)
+    >>> alike([Partition(day, 0), Partition(next_day, 0), Partition(day, 1), Partition(next_day, 1)]) == [
+    ...     ([day, next_day], [0, 1])]
+    True
+    """
+    found: dict[tuple[date, ...], list[int]] = {}
     run: list[Partition] = []
-    for i, partition in enumerate(partitions):
-        follows = run and partition.bucket == run[-1].bucket and partition.day == run[-1].day + timedelta(days=1)
-        if run and (not follows or len(run) == longest):
-            yield i - len(run), run
+    for partition in [*sorted(partitions, key=lambda p: (p.bucket, p.day)), None]:
+        follows = run and partition is not None and partition.bucket == run[-1].bucket and (
+            partition.day == run[-1].day + timedelta(days=1)) and len(run) < longest
+        if run and not follows:
+            found.setdefault(tuple(p.day for p in run), []).append(run[0].bucket)
             run = []
-        run.append(partition)
-    if run:
-        yield len(partitions) - len(run), run
+        if partition is not None:
+            run.append(partition)
+    return [(list(days), buckets) for days, buckets in sorted(found.items())]
+
+
+def split(
+    rows: pa.Table, days: list[date], buckets: list[int], of: int,
+) -> Iterator[tuple[Partition, pa.Table]]:
+    """The rows of each partition, empty ones too."""
+    users = rows["user_id"].combine_chunks().dictionary_encode()
+    known = np.array([user_bucket(user, of) for user in users.dictionary.to_pylist()], np.int64)
+    bucket = known[users.indices.to_numpy()] if len(users) else np.zeros(0, np.int64)
+    day = rows["time"].cast(pa.date32())
+    for number in buckets:
+        own = pa.array(bucket == number)
+        for when in days:
+            yield Partition(when, number), rows.filter(pc.and_(own, pc.equal(day, pa.scalar(when))))

@@ -15,7 +15,6 @@ A key is a path: the measure, then what it is of, then ``name=value`` parts in a
 | ``value/SURFACE/currency=C`` | Buckets, `VALUE` | minor units of what was shown and bought, less refunds |
 | ``outcomes/SURFACE`` | Counts | credited outcomes and the reasons of the others, by ``ACTION/REASON`` |
 | ``guardrail/EXPERIMENT/stage=S/lane=L`` | Buckets, `GUARDRAIL` | the lane's user-days, by user bucket |
-| ``revenue/EXPERIMENT/stage=S/lane=L/currency=C`` | Buckets, `REVENUE` | the same money, per currency |
 | ``model/EXPERIMENT/stage=S/lane=L/role=R/model=M`` | Buckets, `MODEL` | the model's answers, by user bucket |
 """
 
@@ -24,15 +23,16 @@ from __future__ import annotations
 FAMILY = "rollup"
 BUCKETS = 256  # user buckets of every Buckets state: sixteen in each of the lake's sixteen
 
-#: one row per request and surface: requests; slots; outcomes of a slot of that surface, each event once
+#: rows mean nothing here: divide by `requests`. Outcomes are those whose exposure on this surface lies inside the
+#: window, each event once, on the day of the event, also where the user made no request that day
 ENGAGEMENT = ("requests", "slots", "views", "clicks", "carts", "purchases")
 VALUE = ("value_minor",)
-#: one row per user, day, stage and lane. `conversions` is 1 where the user bought that day; `revenue` is in minor units
-#: of the experiment's currency, refunds taken off; `other_currency` counts purchases that are therefore not in it
-GUARDRAIL = ("user_days", "requests", "conversions", "revenue", "other_currency")
-REVENUE = ("value_minor",)
-#: one row per answer of the model: 1; 1 where it was no answer (error, invalid, open, busy); 1 where it timed out; ms
-MODEL = ("requests", "errors", "timeouts", "latency_ms")
+#: rows are user-days: a user with a request in that stage and lane on that day. `conversions` is 1 where the user
+#: bought something that day, `revenue` what was bought less refunds, in minor units of the experiment's currency,
+#: whatever showed the item; `other_currency` counts purchases that are therefore not in it
+GUARDRAIL = ("requests", "conversions", "revenue", "other_currency")
+#: rows are answers of the model: 1 where the answer was not ok (timeouts included); 1 where it timed out; milliseconds
+MODEL = ("errors", "timeouts", "latency_ms")
 
 
 def of_surface(measure: str, surface: str) -> str:

@@ -17,7 +17,7 @@ is not credited has one row that says why, so that nothing is lost without a cou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -53,7 +53,7 @@ def outcome_rows(
     asked = events.take(pa.array(usual)).select(["row", "time", "user_id", "item_id", "request_id"])
     asked = asked.rename_columns(["row", "time", "user_id", "item_id", "named_request"])
     found = [engine.collect(relations.touches(engine.frame(asked), engine.frame(relations.plain(piece)), reach_days))
-             for piece in impressions if piece.num_rows and asked.num_rows]
+             for piece in (gathered(impressions) if asked.num_rows else ())]
     credited = credit_rows(relations.concat(found, _TOUCHED), terms)
     missed = np.setdiff1d(usual, credited["row"].to_numpy())
     banned = np.flatnonzero(pc.is_valid(marks).to_numpy(zero_copy_only=False))
@@ -62,6 +62,19 @@ def outcome_rows(
     settled = pa.concat_tables(parts)
     given_back, takes = refunds.credit(events, settled, terms, reach_days)
     return _assemble(events, pa.concat_tables([settled, given_back]), takes)
+
+
+def gathered(pieces: Iterable[pa.Table], rows: int = 100_000) -> Iterator[pa.Table]:
+    """The pieces, small ones put together: a query has a price of its own."""
+    held: list[pa.Table] = []
+    for piece in pieces:
+        if piece.num_rows:
+            held.append(piece)
+        if sum(part.num_rows for part in held) >= rows:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
 
 
 _TOUCHED = pa.schema([

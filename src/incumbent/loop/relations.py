@@ -141,7 +141,7 @@ def _pair_slots(impressions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
 
 
 def credits(
-    outcomes: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str, actions: Mapping[str, float],
+    outcomes: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str, actions: Mapping[Any, float],
     currency: str | None, value: bool,
 ) -> nw.LazyFrame[Any]:
     """Per unit `x` and `y`, the weighted credit of candidate and champion, exposure and outcome both in [t0, t1].
@@ -155,7 +155,7 @@ def credits(
         ours = ours.filter(nw.col("currency") == nw.lit(currency or ""))
     measure = nw.col("value_minor").cast(nw.Float64()) if value else nw.col("weight")
     amount = nw.lit(0.0)
-    for action, weight in {**actions, "refund": actions.get("purchase", 0.0)}.items():
+    for action, weight in [*actions.items(), ("refund", actions.get("purchase", 0.0))]:
         amount = nw.when(nw.col("action") == action).then(measure * float(weight)).otherwise(amount)
     return (ours.with_columns(x=nw.col("credit_candidate") * amount, y=nw.col("credit_champion") * amount)
             .group_by("user_id").agg(nw.col("x").sum(), nw.col("y").sum()))

@@ -78,7 +78,7 @@ def matured_units(lake: Lake, engine: Engine, scope: Scope, bucket: int, units: 
     for frame in (
         relations.requests_made(shown, periods, scope.name),
         relations.pairs_shown(shown, periods, scope.name),
-        relations.credits(credited, periods, scope.name, {**terms.actions}, scope.currency,
+        relations.credits(credited, periods, scope.name, terms.actions, scope.currency,
                           terms.outcome == "value"),
         relations.values(credited, periods, scope.currency),
     ):
