@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -225,6 +226,20 @@ def test_threads_take_turns(lake):
     for thread in threads:
         thread.join()
     assert len(ids_in(lake)) == 20
+
+
+def test_the_day_in_progress_is_merged_by_eights(lake):
+    """Each call merges only what came since, so that a row is rewritten some times and not at every call."""
+    sizes = []
+    for sequence in range(64):
+        lake.commit([click(sequence)], "w", sequence)
+        lake.compact(NOON + timedelta(minutes=sequence))
+        sizes.append(sorted(file.rows for file in lake._folders["feedback"].snapshot().files.values()))
+    assert max(map(len, sizes)) <= 16 and sum(sizes[-1]) == 64
+    rewritten = sum(max(rows) > max(before) for before, rows in pairwise(sizes))
+    assert 1 <= rewritten <= 10, rewritten
+    assert lake.compact(NOON + timedelta(days=1))["feedback"] == len(sizes[-1]) > 1
+    assert len(lake._folders["feedback"].snapshot().files) == 1 and len(ids_in(lake)) == 64
 
 
 def test_vacuum_keeps_what_a_reader_may_have_open(lake):

@@ -188,8 +188,11 @@ class DeltaFolder:
         assert self._handle is not None
         try:
             self._handle.update_incremental()
-            gone = self._handle.vacuum(keep_hours, dry_run=False, enforce_retention_duration=False, full=True,
-                                       post_commithook_properties=_NO_HOOKS)
+            gone = self._handle.vacuum(keep_hours, enforce_retention_duration=False, full=True)  # only lists them
+            if not gone:
+                return 0
+            self._handle.vacuum(keep_hours, dry_run=False, enforce_retention_duration=False, full=True,
+                                post_commithook_properties=_NO_HOOKS)
             self._handle.update_incremental()
             self._handle.cleanup_metadata()
             for bucket in self.path.glob("day=*/bucket=*"):

@@ -24,6 +24,7 @@ from incumbent.stores.partitions import within
 from incumbent.stores.store import Commit, Partition, Quarantined, Table
 from incumbent.stores.tables import TABLES, conform, empty
 
+LIKE_FILES = 8  # files of like size that are worth merging while their day is still in progress
 NOTHING = Commit(False, 0, frozenset())
 
 
@@ -123,17 +124,22 @@ class DeltaLake:
 
     # ---------------------------------------------------------------------------------------------------------- care
     def compact(self, before: datetime) -> dict[str, int]:
-        """Merge the small files of every day that began before `before`, and delete files that nothing needs.
+        """Merge small files of the days that began before `before`, and delete files that nothing needs any more.
 
-        Returns, per table, how many files were merged away. Each merge is a commit of its own that changes no row.
+        A day that is over is merged whole; of the day in progress, eight files of like size become one, so that it may
+        be called every few minutes and still writes each row only some times. Returns, per table, how many files were
+        merged away. Each merge is a commit of its own that changes no row.
         """
         merged: dict[str, int] = {}
         for table, folder in self._existing():
-            groups: dict[Partition, list[DataFile]] = {}
+            groups: dict[tuple[Partition, int], list[DataFile]] = {}
             for file in pruned(folder.snapshot()):
-                if file.size < self._file_bytes and Window.of_day(file.partition.day).start < before:
-                    groups.setdefault(file.partition, []).append(file)
-            merged[table] = sum(self._merge(folder, part) for files in groups.values()
+                day = Window.of_day(file.partition.day)
+                if file.size < self._file_bytes and day.start < before:
+                    like = -1 if day.end <= before else file.size.bit_length() // 3
+                    groups.setdefault((file.partition, like), []).append(file)
+            merged[table] = sum(self._merge(folder, part) for (_, like), files in groups.items()
+                                if len(files) >= (2 if like < 0 else LIKE_FILES)
                                 for part in _bins(files, self._file_bytes))
             with folder.lock():
                 folder.prepare()
