@@ -231,15 +231,15 @@ def test_threads_take_turns(lake):
 def test_the_day_in_progress_is_merged_by_eights(lake):
     """Each call merges only what came since, so that a row is rewritten some times and not at every call."""
     sizes = []
-    for sequence in range(64):
+    for sequence in range(60):
         lake.commit([click(sequence)], "w", sequence)
         lake.compact(NOON + timedelta(minutes=sequence))
         sizes.append(sorted(file.rows for file in lake._folders["feedback"].snapshot().files.values()))
-    assert max(map(len, sizes)) <= 16 and sum(sizes[-1]) == 64
+    assert max(map(len, sizes)) <= 16 and sum(sizes[-1]) == 60
     rewritten = sum(max(rows) > max(before) for before, rows in pairwise(sizes))
     assert 1 <= rewritten <= 10, rewritten
     assert lake.compact(NOON + timedelta(days=1))["feedback"] == len(sizes[-1]) > 1
-    assert len(lake._folders["feedback"].snapshot().files) == 1 and len(ids_in(lake)) == 64
+    assert len(lake._folders["feedback"].snapshot().files) == 1 and len(ids_in(lake)) == 60
 
 
 def test_vacuum_keeps_what_a_reader_may_have_open(lake):
