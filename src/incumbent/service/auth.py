@@ -113,8 +113,8 @@ def signing_secret(config: Config) -> bytes:
 def _create(path: Path) -> None:
     """Write the file aside, sync it, and link it into place: of two processes that try, one wins, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    aside = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.write(handle, secrets.token_hex(32).encode() + b"\n")
         os.fsync(handle)
