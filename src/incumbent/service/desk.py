@@ -18,6 +18,7 @@ from incumbent.loop.decide import latest
 from incumbent.loop.operate import Operator
 from incumbent.loop.plan import share_of
 from incumbent.service.auth import signing_secret
+from incumbent.service.pulse import Pulse
 from incumbent.stores.store import ExperimentRow, Stores
 
 #: what a path or a command calls a step -> the operator's verb
@@ -28,8 +29,8 @@ STEPS = {"start": "start", "hold": "hold", "resume": "resume", "promote": "promo
 class Desk:
     """Answers in plain JSON values. Errors are those of `incumbent.errors`, with what is allowed in their place."""
 
-    def __init__(self, config: Config, stores: Stores, clock: Clock) -> None:
-        self.config, self.stores, self.clock = config, stores, clock
+    def __init__(self, config: Config, stores: Stores, clock: Clock, pulse: Pulse | None = None) -> None:
+        self.config, self.stores, self.clock, self._pulse = config, stores, clock, pulse
         self._operator = Operator(stores.control, config, clock, EventIds(clock))
 
     # ------------------------------------------------------------------------------------------------ experiments
@@ -83,6 +84,16 @@ class Desk:
         made: dict[str, Any] = msgspec.to_builtins(
             report(self.stores.control, self.config, self.clock.now(), days=days))
         return made
+
+    def health(self) -> list[dict[str, Any]]:
+        """How the service fares: ``{name, ok, text}``, empty where none runs here."""
+        return self._pulse.health() if self._pulse is not None else []
+
+    def live(self) -> dict[str, Any]:
+        """What is counted just now, provisional: ``{tiles: [{key, label, text}], reason}``."""
+        if self._pulse is None:
+            return {"tiles": [], "reason": "no service runs here"}
+        return self._pulse.live()
 
     def conclusions(self, kind: str, subject: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Decisions, findings, alerts or audits, newest first."""

@@ -13,7 +13,8 @@ from incumbent.service import app, control, health, step
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
 from incumbent.service.metrics import Meter
-from incumbent.service.parts import open_stores
+from incumbent.service.parts import Part, open_stores
+from incumbent.service.pulse import Pulse
 from incumbent.service.shim import App, Shim
 
 #: what a dashboard is: it adds its routes to the application, and asks the desk
@@ -21,12 +22,16 @@ Mount = Callable[[FastAPI, Desk], None]
 Later = Callable[[], Awaitable[None]]
 
 
-def build(config: Config, clock: Clock, mount: Mount | None = None) -> tuple[App, Later, Later]:
-    """The application behind its shim, what to call every half second, and what to call at the end."""
+def build(
+    config: Config, clock: Clock, parts: tuple[Part, ...], mount: Mount | None = None,
+) -> tuple[App, Later, Later]:
+    """The application behind its shim, what to call every half second, and what to call at the end; `parts` are those
+    of the whole service."""
     stores = open_stores(config, clock, "reader")
     meter = Meter(Path(config.stores.directory) / "run" / "metrics", "page", clock)
     keys = Keys(config.service.keys)
-    desk = Desk(config, stores, clock)
+    pulse = Pulse(meter, clock, stores.control, parts)
+    desk = Desk(config, stores, clock, pulse)
     checks: dict[str, health.Check] = {"control": lambda: None if stores.control.plan_version() >= 0 else "no plan"}
     routers = [health.routes(checks, meter), control.routes(desk, keys)]
     if config.service.clock == "replay":
@@ -38,6 +43,7 @@ def build(config: Config, clock: Clock, mount: Mount | None = None) -> tuple[App
 
     async def tick() -> None:
         meter.flush()
+        pulse.look()
 
     async def close() -> None:
         stores.log.close()

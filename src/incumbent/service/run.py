@@ -16,7 +16,7 @@ import uvicorn
 from incumbent import logs
 from incumbent.clock import Clock
 from incumbent.config import Config
-from incumbent.service.parts import Assignment, open_stores
+from incumbent.service.parts import Assignment, Part, open_stores
 from incumbent.service.shim import App
 
 
@@ -69,13 +69,16 @@ def run_front(assignment: Assignment, config: Config, clock: Clock) -> int:
     return 0
 
 
-def run_page(assignment: Assignment, config: Config, clock: Clock, build: Callable[[Config, Clock], tuple[
-        App, Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]]) -> int:
+Later = Callable[[], Awaitable[None]]
+BuildPage = Callable[[Config, Clock, tuple[Part, ...]], tuple[App, Later, Later]]
+
+
+def run_page(assignment: Assignment, config: Config, clock: Clock, build: BuildPage) -> int:
     """Serve the control routes and the page, on the unix socket behind the fronts or alone on the port.
 
     `build` gives the application, what to call every half second, and what to call at the end.
     """
-    asgi, tick, close = build(config, clock)
+    asgi, tick, close = build(config, clock, assignment.parts)
     listening = (socket.socket(fileno=assignment.listen_fd) if assignment.listen_fd is not None
                  else unix_socket(str(assignment.page_socket)))
 
