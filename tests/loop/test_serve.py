@@ -203,6 +203,26 @@ def test_what_is_delisted_now_is_hidden_also_from_rankings_begun_before() -> Non
     assert not {gone, "ad"} & {slot.item_id for slot in made.slots}
 
 
+@pytest.mark.parametrize("change", [{"stage": "shadow", "share": 0.0}, {"holdout": 0.999999}, {"share": 0.0}])
+def test_the_champion_alone_is_paged_to_its_end(change: dict[str, Any]) -> None:
+    shop = Shop(old=OLD, new=NEW, experiment=msgspec.structs.replace(NO_HOLDOUT, **change))
+    seen, cursor = [], None
+    for page in (1, 2, 3):
+        answer = ask(shop, k=3, cursor=cursor)
+        made = shop.impressions()[-1]
+        assert (made.page, made.reason, made.coins) == (page, None, [])
+        assert made.mode == ("champion" if "holdout" in change else "shadow")
+        seen, cursor = seen + [(item.item_id, item.position) for item in answer.items], answer.cursor
+    assert seen == [(item, n) for n, item in enumerate(OLD, 1)] and cursor is None
+
+
+def test_a_ranking_keeps_its_lane_where_a_later_page_says_less() -> None:
+    shop = Shop(old=OLD, new=NEW, experiment=msgspec.structs.replace(NO_HOLDOUT, segment={"country": ["NO"]}))
+    first = ask(shop, context={"country": "NO"})
+    made = last(shop, cursor=first.cursor)
+    assert (made.lane, made.mode, made.page) == ("interleave", "interleave", 2)
+
+
 def test_a_shopper_excludes_between_pages() -> None:
     shop = Shop(old=OLD, new=NEW)
     first = ask(shop)
@@ -286,6 +306,24 @@ def test_a_refusing_log_stops_the_experiment_not_the_shop(durable: bool) -> None
     assert [ask(shop).mode for _ in range(2)] == ["champion", "interleave"]
     assert shop.gateway.problem is None
     assert len(shop.impressions()) == 2, "and nothing is claimed that is not there"
+
+
+def test_what_the_disk_refused_is_queued_to_be_tried_again() -> None:
+    class Refusing(Stuck):
+        posted: tuple[Any, ...] = ()
+
+        def append_async(self, records: Any, *, max_delay_s: float = 0.0) -> asyncio.Future[list[bool]]:
+            future = super().append_async(records)
+            future.set_exception(StoreError("disk full"))
+            return future
+
+        def post(self, records: Any, *, max_delay_s: float = 0.02) -> None:
+            self.posted += tuple(records)
+    shop, log = Shop(old=OLD, new=NEW, gateway={"durable": True}), Refusing()
+    shop.gateway._log = log  # type: ignore[assignment]
+    answer = ask(shop)
+    assert not answer.logged
+    assert [Signer(b"shop").verify(answer.request_id)] == [record.event_id for record in log.posted]
 
 
 def test_a_closed_log_is_a_refusing_log() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -33,17 +34,28 @@ class Ranked(list[str]):
             self[:] = dict.fromkeys(self)
             self.ranks = dict(zip(self, range(1, len(self) + 1), strict=True))
 
+    @classmethod
+    def of(cls, items: Iterable[str], ranks: dict[str, int], scores: list[float] | None) -> Ranked:
+        """A list whose ranks are known already; nothing is checked."""
+        made = cls.__new__(cls)
+        made.extend(items)
+        made.ranks, made.scores = ranks, scores
+        return made
+
 
 def ranked(items: Sequence[str]) -> Ranked:
     """The list itself where it is clean already, else a clean copy."""
     return items if isinstance(items, Ranked) else Ranked(items)
 
 
+_SOUND: Mapping[str, int] = MappingProxyType({})
+
+
 class Cleaned(Struct, frozen=True):
     """A clean list and what was taken out of it: ``{"duplicates": 2, "excluded": 1}``."""
 
     items: Any  # Ranked
-    defects: dict[str, int]
+    defects: Mapping[str, int]
 
     @property
     def reason(self) -> str | None:
@@ -52,7 +64,7 @@ class Cleaned(Struct, frozen=True):
         >>> Cleaned(Ranked(), {"duplicates": 2, "delisted": 1}).reason
         'duplicates=2 delisted=1'
         """
-        return " ".join(f"{name}={count}" for name, count in self.defects.items()) or None
+        return " ".join([f"{name}={count}" for name, count in self.defects.items()]) if self.defects else None
 
 
 def clean(
@@ -68,9 +80,13 @@ def clean(
     >>> cleaned.items, cleaned.items.scores, cleaned.reason
     (['a', 'c'], [4.0, 1.0], 'delisted=1 duplicates=1')
     """
-    ranks = dict.fromkeys(items)
-    if not keys and len(ranks) == len(items) and all(gone.isdisjoint(ranks) for gone in hidden.values()):
-        return Cleaned(Ranked(items, scores), {})
+    ranks = dict(zip(items, range(1, len(items) + 1), strict=True))
+    if not keys and len(ranks) == len(items):
+        for gone in hidden.values():
+            if not gone.isdisjoint(ranks):
+                break
+        else:
+            return Cleaned(Ranked.of(items, ranks, scores), _SOUND)
     defects: dict[str, int] = {}
     seen: set[str] = set()
     kept: list[int] = []
@@ -148,7 +164,4 @@ def without(items: Ranked, shown: Collection[str]) -> Ranked:
     (['b', 'c'], 2)
     """
     gone = frozenset(shown)
-    rest = Ranked()
-    rest.extend(item for item in items if item not in gone)
-    rest.ranks, rest.scores = items.ranks, items.scores
-    return rest
+    return Ranked.of([item for item in items if item not in gone], items.ranks, items.scores)
