@@ -7,8 +7,6 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -62,13 +60,6 @@ class Mortal(sqlite3.Connection):
         if cls.left == 0:
             raise Crash
         return result
-
-
-@pytest.fixture
-def ram_path():
-    """A directory in memory where there is one: these tests sync thousands of times and pull no plug."""
-    with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as path:
-        yield Path(path)
 
 
 @pytest.fixture
