@@ -9,6 +9,7 @@ import struct
 from datetime import UTC, datetime, timedelta, timezone
 from typing import get_args
 
+import jsonschema_rs
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -30,8 +31,6 @@ from incumbent.events.schema import (
     ModelAnswer,
     Slot,
 )
-
-jsonschema_rs = pytest.importorskip("jsonschema_rs", reason="comes with schemathesis, of the dev extra")
 
 EVENT_ID = "0195a2b4-0000-7000-8000-000000000000"
 TIME = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
