@@ -24,7 +24,7 @@ def campaign(tmp_path):
     campaign = Campaign(tmp_path / "data", random.Random(20261121))
     for number in PRODUCERS:
         campaign.add(f"producer-{number}", "incumbent.testing.roles", "producer", str(campaign.directory),
-                     "--number", str(number))
+                     "--number", str(number), "--pause", "0.1")
     campaign.add("sealer", "incumbent.testing.roles", "sealer", str(campaign.directory))
     yield campaign
     campaign.close()

@@ -78,7 +78,7 @@ def produce(directory: Path, producer: int, pause_s: float) -> None:
     log.close()
 
 
-def seal(directory: Path, pause_s: float) -> None:
+def seal(directory: Path, pause_s: float, lease_s: float = 0.3) -> None:
     """Seal, and compact now and then, until told to stop and nothing is left."""
     from incumbent.loop.seal import Sealer
     from incumbent.stores.lake import DeltaLake
@@ -87,19 +87,22 @@ def seal(directory: Path, pause_s: float) -> None:
     log = EmbeddedLog(directory, clock, write=False)
     lake = DeltaLake(directory / "lake", 4, checkpoint_every=5)
     control = SqlControl.in_directory(directory)
-    sealer = Sealer(log, lake, control, clock, holder=f"sealer-{os.getpid()}", lease_s=0.3, limit=300)
+
+    def sealer(limit: int) -> Sealer:
+        return Sealer(log, lake, control, clock, holder=f"sealer-{os.getpid()}", lease_s=lease_s, limit=limit)
+
     pause = threading.Event()
     runs = 0
     while True:
         stop = (directory / STOP).exists()
-        done = sealer.run_once()
+        done = sealer(20_000 if stop else 300).run_once()  # small segments: many moments to die at
         if stop and done.reason is None:
             break
         runs += 1
         if runs % 10 == 0:
             lake.compact(datetime(2100, 1, 1, tzinfo=UTC))
         pause.wait(pause_s)
-    sealer.stop()
+    sealer(1).stop()
     log.close()
     control.close()
 
