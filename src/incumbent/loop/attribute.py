@@ -26,12 +26,12 @@ from incumbent.loop.credited import TermsOf
 from incumbent.loop.definitions import Definitions, reach_days, terms_of
 from incumbent.loop.leases import Held
 from incumbent.loop.outcomes import FEEDBACK_COLUMNS, IMPRESSION_COLUMNS, outcome_rows
+from incumbent.loop.readings import Meter, by_buckets, by_days
 from incumbent.loop.relations import DuckEngine, Engine
 from incumbent.stores.store import Control, Lake, Partition
 
 CURSOR = "attribute"
 RUN_DAYS = 8  # days of one bucket that are rebuilt from one reading
-PIECE_ROWS = 100_000  # impressions below which the next reading takes twice the days
 
 
 class Plan(Struct, frozen=True):
@@ -115,27 +115,25 @@ class Attributor:
         reasons: dict[str, int] = {}
         sequence = {partition: plan.sequence + i for i, partition in enumerate(plan.partitions)}
         for days, buckets in alike(plan.partitions):
-            step = 1
-            while buckets:
-                batch, buckets = buckets[:step], buckets[step:]
-                made, read = self._rebuild(days, batch, terms, reach)
+            meter = Meter()
+            for batch in by_buckets(buckets, meter):
+                made = self._rebuild(days, batch, terms, reach, meter)
                 if not lease.renew():
                     return Attributed(done, rows, reasons, "the lease went to another process")
                 for partition, ours in split(made, days, batch, self._lake.buckets):
                     self._lake.replace("outcome", partition, ours, CURSOR, sequence[partition])
                     done += 1
-                step = 2 * step if read < PIECE_ROWS else 1
                 rows += made.num_rows
                 for count in pc.value_counts(made["reason"].drop_null()).to_pylist():
                     reasons[count["values"]] = reasons.get(count["values"], 0) + count["counts"]
         return Attributed(done, rows, reasons)
 
-    def _rebuild(self, days: list[date], buckets: list[int], terms: TermsOf, reach: int) -> tuple[pa.Table, int]:
-        """The outcome rows of consecutive days of some buckets, and how many impressions were read for them."""
+    def _rebuild(self, days: list[date], buckets: list[int], terms: TermsOf, reach: int, meter: Meter) -> pa.Table:
+        """The outcome rows of consecutive days of some buckets."""
         first, last = days[0], days[-1]
         feedback = self._lake.scan("feedback", Window.of_days(first, last), buckets, FEEDBACK_COLUMNS)
         if feedback.num_rows == 0:
-            return outcome_rows(feedback, [], terms, self._start(), reach), 0
+            return outcome_rows(feedback, [], terms, self._start(), reach)
         refunds = feedback.filter(pc.equal(feedback["action"], "refund"))
         since = first
         if refunds.num_rows:
@@ -145,25 +143,10 @@ class Attributor:
             before = before.filter(pc.is_in(before["action"], pa.array(relations.MONEY)))
             feedback = pa.concat_tables([feedback, before])
             since = min(feedback["time"].cast(pa.date32()).unique().to_pylist())
-        read: list[int] = []
-        pieces = self._impressions(buckets, since - timedelta(days=reach), last, feedback["user_id"].unique(), read)
+        pieces = by_days(self._lake, "impression", since - timedelta(days=reach), last, buckets, IMPRESSION_COLUMNS,
+                         meter, users=feedback["user_id"].unique().to_pylist())
         made = outcome_rows(feedback, pieces, terms, self._start(), reach)
-        return made.filter(pc.greater_equal(made["time"].cast(pa.date32()), pa.scalar(first))), sum(read)
-
-    def _impressions(
-        self, buckets: list[int], first: date, last: date, users: pa.Array, read: list[int],
-    ) -> Iterator[pa.Table]:
-        """The impressions of some buckets, a day at a time where days are large, more at once where they are small."""
-        chosen = users.to_pylist() if len(users) <= 1_000 else None
-        step = 1
-        while first <= last:
-            until = min(first + timedelta(days=step - 1), last)
-            rows = self._lake.scan("impression", Window.of_days(first, until), buckets, IMPRESSION_COLUMNS,
-                                   users=chosen)
-            read.append(rows.num_rows)
-            yield rows
-            step = 2 * step if rows.num_rows < PIECE_ROWS else 1
-            first = until + timedelta(days=1)
+        return made.filter(pc.greater_equal(made["time"].cast(pa.date32()), pa.scalar(first)))
 
     def _start(self) -> Engine:
         self._engine = self._engine or DuckEngine()

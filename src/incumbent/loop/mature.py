@@ -24,6 +24,7 @@ from incumbent.loop import units
 from incumbent.loop.attribute import read_cursor
 from incumbent.loop.definitions import currency_of
 from incumbent.loop.leases import Held
+from incumbent.loop.readings import Meter, by_buckets
 from incumbent.loop.relations import DuckEngine, Engine
 from incumbent.loop.units import Scope
 from incumbent.stores.store import Control, ExperimentRow, Lake, Matured, Partition
@@ -109,11 +110,12 @@ class Maturer:
         deadline = (Window.of_day(open_days[-1]).end - EPOCH) // timedelta(microseconds=1)
         until = day_of(Window.of_day(open_days[-1]).end - timedelta(microseconds=scope.period_us))
         found: list[Matured] = []
-        for bucket in range(self._lake.buckets):
-            first = units.first_exposures(self._lake, self._start(), scope, bucket, until)
+        meter = Meter()
+        for buckets in by_buckets(range(self._lake.buckets), meter):
+            first = units.first_exposures(self._lake, self._start(), scope, buckets, until, meter)
             due = first.filter(pc.less(pc.add(first["t0"], scope.period_us), deadline))
             fresh = due.filter(pc.invert(pc.is_in(due["user_id"], pa.array(sorted(known), pa.string()))))
-            found += units.matured_units(self._lake, self._start(), scope, bucket, fresh)
+            found += units.matured_units(self._lake, self._start(), scope, buckets, fresh, meter)
             if not still():
                 return None
         now = self._clock.now()
@@ -138,11 +140,13 @@ class Maturer:
                     p.bucket == bucket and first <= p.day <= last for p in told)):
                 touched.setdefault(bucket, []).append(unit)
         changed: list[Matured] = []
-        for bucket, members in touched.items():
+        meter = Meter()
+        for buckets in by_buckets(sorted(touched), meter):
+            members = [unit for bucket in buckets for unit in touched[bucket]]
             until = max(day_of(unit.matured_at) for unit in members)
-            first_seen = units.first_exposures(self._lake, self._start(), scope, bucket, until)
+            first_seen = units.first_exposures(self._lake, self._start(), scope, buckets, until, meter)
             ours = units.only(first_seen, [unit.unit for unit in members])
-            now = units.matured_units(self._lake, self._start(), scope, bucket, ours)
+            now = units.matured_units(self._lake, self._start(), scope, buckets, ours, meter)
             changed += restatements(known, {unit.unit: unit for unit in now})
         if changed:
             self._control.restate(scope.name, changed, self._clock.now())

@@ -103,8 +103,7 @@ def first_exposures(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyF
 
     Only requests in the lanes that are compared, in stages past the shadow.
     """
-    ours = impressions.filter(nw.col("experiment") == experiment, nw.col("lane").is_in(LANES),
-                              nw.col("stage").is_in(EXPOSING))
+    ours = _compared(impressions, experiment)
     earliest = ours.group_by("user_id").agg(nw.col("time").min().alias("t0"))
     at = ours.join(earliest, on="user_id", how="inner").filter(nw.col("time") == nw.col("t0"))
     chosen = at.group_by("user_id").agg(nw.col("request_id").min().alias("request_id"))
@@ -114,9 +113,8 @@ def first_exposures(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyF
 
 def requests_made(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
     """Per unit its `requests` in the experiment's lanes within [t0, t1]; units have `user_id`, `t0`, `t1`."""
-    ours = impressions.filter(nw.col("experiment") == experiment, nw.col("lane").is_in(LANES),
-                              nw.col("stage").is_in(EXPOSING))
-    return _within(ours.select("user_id", "time"), units).group_by("user_id").agg(nw.len().alias("requests"))
+    ours = _compared(impressions, experiment).select("user_id", "time")
+    return _within(ours, units).group_by("user_id").agg(nw.len().alias("requests"))
 
 
 def pairs_shown(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
@@ -125,7 +123,7 @@ def pairs_shown(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experi
     A pair has two slots on one page, or a half; only where a ranking has further pages can it appear on two of them,
     so only there are pairs told apart one by one.
     """
-    seen = _within(impressions.filter(nw.col("experiment") == experiment), units)
+    seen = _within(_compared(impressions, experiment), units)
     paged = seen.filter(nw.col("page") > 1).select("ranking_id").unique()
     single = _pair_slots(seen.join(paged, on="ranking_id", how="anti"))
     several = _pair_slots(seen.join(paged, on="ranking_id", how="semi"))
@@ -133,6 +131,12 @@ def pairs_shown(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experi
     counted = single.select("user_id", weight.alias("pairs"))
     told = several.select("user_id", "ranking_id", "pair_id").unique().select("user_id", nw.lit(1.0).alias("pairs"))
     return nw.concat([counted, told]).group_by("user_id").agg(nw.col("pairs").sum().alias("n"))
+
+
+def _compared(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
+    """The experiment's requests in the lanes that are compared, in stages past the shadow."""
+    return impressions.filter(nw.col("experiment") == experiment, nw.col("lane").is_in(LANES),
+                              nw.col("stage").is_in(EXPOSING))
 
 
 def _pair_slots(impressions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

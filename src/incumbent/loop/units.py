@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from incumbent.config import ExperimentConfig
 from incumbent.events.window import Window, day_of
 from incumbent.experiments.maturity import rounded
 from incumbent.loop import relations
+from incumbent.loop.readings import Meter, by_days
 from incumbent.loop.relations import DAY_US, Engine
 from incumbent.stores.store import Lake, Matured
 
@@ -40,14 +41,15 @@ class Scope(Struct, frozen=True):
         return round(self.definition.maturity_window_days * DAY_US)
 
 
-def first_exposures(lake: Lake, engine: Engine, scope: Scope, bucket: int, until: date) -> pa.Table:
-    """The units of one user bucket whose first exposure is not after the day `until`: `user_id`, `t0`, `stage`, `lane`.
+def first_exposures(
+    lake: Lake, engine: Engine, scope: Scope, buckets: Sequence[int], until: date, meter: Meter,
+) -> pa.Table:
+    """The units of some user buckets whose first exposure is not after the day `until`: `user_id`, `t0`, `stage`, `lane`.
 
-    Day after day, keeping each user's first only, so that memory holds the users and one day.
-    """
+    Reading after reading, keeping each user's first only, so that memory holds the users and one reading.
+    """  # noqa: E501
     found = []
-    for day in Window.of_days(scope.since, max(until, scope.since)).days():
-        rows = lake.scan("impression", Window.of_day(day), [bucket], FIRST)
+    for rows in by_days(lake, "impression", scope.since, max(until, scope.since), buckets, FIRST, meter):
         if rows.num_rows:
             first = relations.first_exposures(engine.frame(relations.plain(rows)), scope.name)
             found.append(engine.collect(first).select(_UNITS.names).cast(_UNITS))
@@ -64,15 +66,17 @@ def _first_rows(users: pa.ChunkedArray) -> pa.Array:
     return numbered.group_by("user").aggregate([("row", "min")])["row_min"].combine_chunks()
 
 
-def matured_units(lake: Lake, engine: Engine, scope: Scope, bucket: int, units: pa.Table) -> list[Matured]:
-    """The rows of units of one bucket over their periods [t0, t0 + M], both ends included."""
+def matured_units(
+    lake: Lake, engine: Engine, scope: Scope, buckets: Sequence[int], units: pa.Table, meter: Meter,
+) -> list[Matured]:
+    """The rows of units of some buckets over their periods [t0, t0 + M], both ends included."""
     if units.num_rows == 0:
         return []
     units = units.append_column("t1", pc.add(units["t0"], scope.period_us))
     window = Window.of_days(_day(pc.min(units["t0"]).as_py()), _day(pc.max(units["t1"]).as_py()))
     periods = engine.frame(units)
-    shown = engine.frame(_shown(lake, engine, scope, bucket, units, window))
-    credited = engine.frame(relations.plain(lake.scan("outcome", window, [bucket], CREDITED)))
+    shown = engine.frame(_shown(lake, engine, scope, buckets, units, meter))
+    credited = engine.frame(relations.plain(lake.scan("outcome", window, buckets, CREDITED)))
     terms = scope.definition
     numbers: dict[str, dict[str, Any]] = {user: {} for user in units["user_id"].to_pylist()}
     for frame in (
@@ -87,14 +91,15 @@ def matured_units(lake: Lake, engine: Engine, scope: Scope, bucket: int, units: 
                   key=lambda row: (row.matured_at, row.unit))
 
 
-def _shown(lake: Lake, engine: Engine, scope: Scope, bucket: int, units: pa.Table, window: Window) -> pa.Table:
-    """The impressions of these units, of their slots only what tells pairs: a day at a time, the rest falls away."""
-    users = units["user_id"].to_pylist() if units.num_rows <= 1_000 else None
+def _shown(
+    lake: Lake, engine: Engine, scope: Scope, buckets: Sequence[int], units: pa.Table, meter: Meter,
+) -> pa.Table:
+    """The impressions of these units, of their slots only what tells pairs; what is not theirs falls away at once."""
     wanted = engine.frame(units.select(["user_id"]))
     found, schema = [], pa.schema([])
-    for day in window.days():
-        rows = relations.plain(lake.scan("impression", Window.of_day(day), [bucket], SHOWN, users=users),
-                               relations.PAIR_FIELDS)
+    for piece in by_days(lake, "impression", _day(pc.min(units["t0"]).as_py()), _day(pc.max(units["t1"]).as_py()),
+                         buckets, SHOWN, meter, users=units["user_id"].to_pylist()):
+        rows = relations.plain(piece, relations.PAIR_FIELDS)
         schema = rows.schema
         if rows.num_rows:
             ours = engine.frame(rows).filter(nw.col("experiment") == scope.name)

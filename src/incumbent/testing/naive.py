@@ -31,7 +31,7 @@ def outcomes(impressions: Iterable[Impression], feedback: Iterable[Feedback], te
     credited: dict[str, list[dict[str, Any]]] = {}
     taken: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
-    for event in events:
+    for event in sorted(events, key=lambda f: f.action == "refund"):  # a purchase of the same moment comes first
         mark = next((mark for mark in event.marks if mark in BARRED), None)
         if mark is not None:
             made = [_row(event, None, 0.0, mark, None)]

@@ -1,0 +1,272 @@
+"""Maturity against a naive recomputation; seals that never move; restatements that show what changed."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from incumbent.clock import ManualClock
+from incumbent.config import ExperimentConfig
+from incumbent.events.schema import Decision, Feedback, Impression
+from incumbent.events.window import Window, day_of
+from incumbent.loop.attribute import Attributor
+from incumbent.loop.definitions import currency_of, definitions
+from incumbent.loop.mature import Maturer
+from incumbent.stores.memory_control import MemoryControl
+from incumbent.stores.memory_lake import MemoryLake
+from incumbent.stores.store import ExperimentRow, Matured, seal_hash
+from incumbent.testing import naive
+from incumbent.testing.golden import event_id, impression, moment
+
+START = moment("2026-03-01T00:00")
+GRACE = 1800.0
+
+
+def definition(**changes: Any) -> ExperimentConfig:
+    return ExperimentConfig.model_validate({
+        "surface": "home", "candidate": "new", "attribution_window_days": 2, "maturity_window_days": 3,
+        "actions": {"purchase": 1.0, "click": 0.25}, **changes})
+
+
+class Run:
+    """One experiment over stores in memory."""
+
+    def __init__(self, config: ExperimentConfig, buckets: int = 2) -> None:
+        self.config = config
+        self.lake, self.control = MemoryLake(buckets), MemoryControl()
+        self.clock = ManualClock(START)
+        self.sequence = 0
+        self.control.conclude(
+            Decision(event_id=event_id("start", START), time=START, experiment="e", verdict="start", reason="test",
+                     by="test"),
+            experiment=ExperimentRow("e", "canary", START, START, False, None, 1, config.model_dump(mode="json")))
+
+    def commit(self, events: list[Any]) -> None:
+        self.sequence += 1
+        self.lake.commit(events, "g1", self.sequence)
+
+    def at(self, text: str) -> None:
+        self.clock.set(moment(text))
+        self.attribute()
+        self.mature()
+
+    def attribute(self) -> None:
+        Attributor(self.lake, self.control, self.clock, lambda: definitions(self.control)).run_once()
+
+    def mature(self) -> Any:
+        return Maturer(self.lake, self.control, self.clock, grace_s=GRACE).run_once()
+
+    def expected(self, events: list[Any]) -> dict[str, dict[str, Any]]:
+        """All units by the naive recomputation, matured or not."""
+        config = self.config
+        shown = [event for event in events if isinstance(event, Impression)]
+        told = [event for event in events if isinstance(event, Feedback)]
+        rows = naive.outcomes(shown, told, {"e": (config.attribution, config.attribution_window_days,
+                                                  config.skip_neutral)}, 8)
+        return naive.units(shown, rows, "e", maturity_days=config.maturity_window_days, actions=dict(config.actions),
+                           value=config.outcome == "value", currency=config.currency or "EUR")
+
+
+def history(seed: int) -> list[Any]:
+    """Ten users over eight days, some in a holdout, some with a second page, some only in the shadow."""
+    rng = random.Random(seed)
+    events: list[Any] = []
+    for n in range(60):
+        user = rng.randrange(10)
+        time = START + timedelta(seconds=rng.randrange(8 * 86400))
+        stage = rng.choice(["shadow", "canary", "ramp_50", "ramp_50"])
+        lane = "holdout" if user < 3 else rng.choice(["interleave"] * 5 + ["outside"])
+        where = rng.choice([f"e/{stage}/{lane}"] * 5 + ["-"])
+        items = rng.sample([f"i{n}" for n in range(6)], 6)
+        if lane == "interleave":
+            last = rng.choice(["half2:T", "pair2:C", "shared"])
+            first = [f"{items[0]}:pair0:T", f"{items[1]}:pair0:C", f"{items[2]}:pair1:C", f"{items[3]}:pair1:T",
+                     f"{items[4]}:{last}"]
+            if last == "pair2:C":
+                first.append(f"{items[5]}:pair2:T")
+        else:
+            first = [f"{item}:solo:C" for item in items[:4]]
+        events.append(impression(f"r{n}", time, f"u{user}", "home", where, first))
+        if lane == "interleave" and first[-1].endswith("half2:T") and rng.random() < 0.7:
+            # the second page of the same ranking shows the other half of the pair
+            events.append(impression(f"r{n}b", time + timedelta(minutes=1), f"u{user}", "home", where,
+                                     [f"{items[5]}:pair2:C", "x:shared"], page=2, ranking=f"r{n}"))
+    shown = list(events)
+    for n in range(80):
+        seen = rng.choice(shown)
+        time = rng.choice([seen.time + timedelta(seconds=rng.randrange(4 * 86400)), seen.time + timedelta(days=3)])
+        events.append(Feedback(
+            event_id=event_id(f"f{n}", time), time=time, user_id=seen.user_id, item_id=rng.choice(seen.slots).item_id,
+            action=rng.choice(["click", "purchase", "purchase", "refund"]), order_id=rng.choice(["o1", "o2"]),
+            value_minor=rng.choice([None, 100, 300]), currency=rng.choice(["EUR", "EUR", "USD"]),
+            request_id=rng.choice([None, seen.request_id]), marks=rng.choice([[], [], [], ["foreign_user"]])))
+    return events
+
+
+def one_pair() -> Impression:
+    return impression("r1", START + timedelta(hours=1), "u1", "home", "e/canary/interleave", ["a:pair0:T", "b:pair0:C"])
+
+
+def numbers(unit: Matured) -> dict[str, Any]:
+    return {"exposed_at": unit.exposed_at, "lane": unit.lane, "stage": unit.stage, "x": unit.x, "y": unit.y,
+            "n": unit.n, "value": unit.value, "requests": unit.requests}
+
+
+def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return all(found[k] == (pytest.approx(wanted[k], abs=1e-9) if isinstance(wanted[k], float) else wanted[k])
+               for k in wanted)
+
+
+@given(seed=st.integers(0, 10**6), outcome=st.sampled_from(["count", "value"]),
+       attribution=st.sampled_from(["last_touch", "share"]), late=st.integers(0, 40))
+@settings(deadline=None, max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_sealed_and_restated_equal_the_naive_recomputation(
+    seed: int, outcome: str, attribution: str, late: int,
+) -> None:
+    events = history(seed)
+    run = Run(definition(outcome=outcome, attribution=attribution, currency="EUR"))
+    known = events[late:]
+    run.commit(known)
+    run.at("2026-03-09T00:00")
+    wanted = run.expected(known)
+    sealed = {unit.unit: unit for unit in run.control.matured("e")}
+    # of 2026-03-07 and before: the 8th ended at midnight, without its grace
+    matured = {user for user, unit in wanted.items()
+               if unit["exposed_at"] + timedelta(days=3) < moment("2026-03-08T00:00")}
+    assert set(sealed) == matured
+    for user in matured:
+        assert same(numbers(sealed[user]), wanted[user]), (numbers(sealed[user]), wanted[user])
+    assert run.control.restated("e") == []
+
+    run.commit(events[:late])
+    run.at("2026-03-16T00:00")
+    now = run.expected(events)
+    judged = {unit.unit: unit for unit in run.control.matured("e")}
+    restated = {unit.unit: unit for unit in run.control.restated("e")}
+    assert all(judged[user] == unit for user, unit in sealed.items())
+    assert set(judged) == {user for user, unit in now.items()
+                           if unit["exposed_at"] + timedelta(days=3) < moment("2026-03-15T00:00")} | set(sealed)
+    assert set(restated) == {user for user in sealed if not same(numbers(judged[user]), now[user])}
+    assert all(same(numbers(restated.get(user, unit)), now[user]) for user, unit in judged.items())
+
+
+def test_histories_matter() -> None:
+    found = [unit for seed in range(5) for unit in Run(definition()).expected(history(seed)).values()]
+    assert {unit["lane"] for unit in found} == {"holdout", "interleave"}
+    assert any(unit["x"] > 0 for unit in found) and any(unit["value"] < 0 for unit in found)
+    assert any(unit["n"] > 5 for unit in found) and all(unit["n"] == int(unit["n"]) for unit in found)
+
+
+def test_a_day_is_sealed_once_it_is_over_and_attributed() -> None:
+    run = Run(definition())
+    run.commit([one_pair()])
+    run.at("2026-03-05T00:29")  # the day of maturity is over, its grace is not
+    assert run.control.seals("e") == []
+    run.clock.set(moment("2026-03-05T00:31"))
+    run.mature()  # attribution has not run since
+    assert run.control.seals("e") == []
+    run.attribute()
+    assert run.mature().sealed == {"e": 1}
+    [seal] = run.control.seals("e")
+    assert (seal.day.isoformat(), seal.units) == ("2026-03-04", 1)
+    assert seal.hash == seal_hash(run.control.matured("e"))
+
+
+def test_days_without_units_have_no_seal() -> None:
+    run = Run(definition())
+    run.commit([impression("r1", START + timedelta(days=4), "u1", "home", "e/canary/holdout", ["a:solo:C"])])
+    run.at("2026-03-20T00:00")
+    assert [seal.day.isoformat() for seal in run.control.seals("e")] == ["2026-03-08"]
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_crash_between_seals_seals_the_rest_later(nth: int) -> None:
+    class Died(Exception):
+        pass
+
+    class Dying(MemoryControl):
+        left = nth
+
+        def seal(self, *args: Any) -> Any:
+            Dying.left -= 1
+            if Dying.left == 0:
+                raise Died
+            return super().seal(*args)
+
+    run = Run(definition())
+    run.control = Dying()
+    other = Run(definition())
+    run.control.conclude(Decision(event_id=event_id("start", START), time=START, experiment="e", verdict="start",
+                                  reason="test", by="test"), experiment=other.control.experiment("e"))
+    events = history(4)
+    run.commit(events)
+    other.commit(events)
+    run.clock.set(moment("2026-03-20T00:00"))
+    run.attribute()
+    with pytest.raises(Died):
+        run.mature()
+    run.clock.advance(60)
+    run.mature()
+    other.at("2026-03-20T00:00")
+    assert run.control.matured("e") == other.control.matured("e")
+    assert [seal.hash for seal in run.control.seals("e")] == [seal.hash for seal in other.control.seals("e")]
+
+
+def test_values_need_one_currency_and_keep_it() -> None:
+    run = Run(definition())
+    row = run.control.experiment("e")
+    assert row is not None
+    bought = [Feedback(event_id=event_id(f"f{n}", START + timedelta(hours=n)), time=START + timedelta(hours=n),
+                       user_id="u1", item_id="a", action="purchase", value_minor=100, currency=currency, marks=marks)
+              for n, (currency, marks) in enumerate([("USD", ["unserved"]), ("SEK", []), ("EUR", [])])]
+    assert currency_of(run.control, "e", run.config, run.lake) == ""
+    run.commit(bought[::2])
+    run.at("2026-03-02T00:00")
+    assert currency_of(run.control, "e", run.config, run.lake) == "EUR"  # the barred one does not count
+    run.commit(bought[1:2])
+    run.at("2026-03-02T01:00")
+    assert currency_of(run.control, "e", run.config, run.lake) == "EUR"
+    assert currency_of(run.control, "e", definition(currency="SEK"), run.lake) == "SEK"
+
+
+def test_an_ended_experiment_still_matures_its_last_units() -> None:
+    run = Run(definition())
+    run.commit([one_pair()])
+    row = run.control.experiment("e")
+    assert row is not None
+    import msgspec
+
+    run.control.conclude(
+        Decision(event_id=event_id("end", START), time=START, experiment="e", verdict="discard", reason="test", by="t"),
+        experiment=msgspec.structs.replace(row, stage="ended", ended_at=START + timedelta(hours=2), version=2))
+    run.at("2026-03-06T00:00")
+    assert [unit.unit for unit in run.control.matured("e")] == ["u1"]
+
+
+def test_the_lease_is_held() -> None:
+    run = Run(definition())
+    run.commit(history(1))
+    run.clock.set(moment("2026-03-20T00:00"))
+    run.attribute()
+    run.control.acquire("mature", "somebody else", 60, run.clock.now())
+    assert run.mature().stopped == "another process holds the lease"
+    assert run.control.seals("e") == []
+
+
+def test_units_are_those_of_their_days() -> None:
+    run = Run(definition())
+    events = history(9)
+    run.commit(events)
+    run.at("2026-03-20T00:00")
+    at = 0
+    for seal in run.control.seals("e"):
+        rows = run.control.matured("e")[at:at + seal.units]
+        at += seal.units
+        assert all(row.matured_at in Window.of_day(seal.day) for row in rows)
+        assert all(day_of(row.exposed_at) == seal.day - timedelta(days=3) for row in rows)
+    assert at == len(run.expected(events))
