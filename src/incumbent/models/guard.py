@@ -81,6 +81,8 @@ def check_list(raw: Any, k: int) -> tuple[list[str], list[float] | None] | str:
     >>> check_list([("a", float("nan"))], 10)
     'score of rank 1 is nan, expected a finite number'
     """
+    if type(raw) is list and (sound := _sound(raw[:k])) is not None:
+        return sound
     if not isinstance(raw, list | tuple):
         return f"answer is a {type(raw).__name__}, expected a list of (item_id, score)"
     items: list[str] = []
@@ -103,6 +105,17 @@ def check_list(raw: Any, k: int) -> tuple[list[str], list[float] | None] | str:
     if scores and unscored:
         return f"{unscored} of {len(items)} items have no score, expected all or none"
     return items, scores or None
+
+
+def _sound(raw: list[Any]) -> tuple[list[str], list[float]] | None:
+    """The usual answer, (text, float) throughout, in half the time; None where the loop must look for what is wrong."""
+    try:
+        items = [item for item, _ in raw if type(item) is str and 0 < len(item) <= MAX_ID_CHARS]
+        scores = [score for _, score in raw if type(score) is float]
+    except (TypeError, ValueError):
+        return None
+    whole = bool(raw) and len(items) == len(raw) == len(scores)
+    return (items, scores) if whole and math.isfinite(sum(scores)) else None
 
 
 def build(plan: ModelPlan, clock: Clock) -> Guarded:
