@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from importlib.resources import files
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from incumbent.stats.moments import Moments
 from incumbent.testing.checks import states
 from incumbent.testing.checks.suite import NotApplicable, Suite
 
-GOLDEN = json.loads((states.files("incumbent.testing.checks") / "golden_states.json").read_text())
+GOLDEN = json.loads((files("incumbent.testing.checks") / "golden_states.json").read_text())
 
 
 @pytest.mark.parametrize("case", states.SUITE.cases(), ids=str)

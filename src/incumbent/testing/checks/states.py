@@ -9,58 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from incumbent.errors import StateError
-from incumbent.stats.estimate import Estimate
 from incumbent.stats.state import State
+from incumbent.testing.checks.state_sample import SEED, Sample, filled, is_float, refused, shipped
 from incumbent.testing.checks.suite import NotApplicable, Result, Suite
-
-SEED = 20260101  # of the example batches
-ROWS = 60
-TOLERANCE = 1e-9  # of the magnitudes, for what is not exact
-
-
-class Sample:
-    """A State class with example data: one batch of rows that all its example configurations can take."""
-
-    def __init__(self, cls: Any, rows: int = ROWS) -> None:
-        self.cls = cls
-        self.rng = np.random.default_rng(SEED)
-        self.rows = rows
-        self.batch: tuple[Any, ...] = cls.example_batch(self.rng, rows)
-        self.exact = "exact" in cls.tags
-
-    def zeros(self) -> list[Any]:
-        """The empty state of every example configuration."""
-        return [self.cls.zero(**config) for config in self.cls.example_configs]
-
-    def take(self, rows: Any) -> tuple[Any, ...]:
-        """The batch with these rows only."""
-        return tuple(arg[rows] if isinstance(arg, np.ndarray) else [arg[i] for i in rows] for arg in self.batch)
-
-    def shards(self, zero: Any, sizes: list[int]) -> list[Any]:
-        """One state per shard of so many rows, rows dealt at random."""
-        order, out, at = self.rng.permutation(self.rows), [], 0
-        for size in sizes:
-            out.append(zero.update(*self.take(order[at:at + size])))
-            at += size
-        return out
-
-    def same(self, one: Any, two: Any, why: str) -> None:
-        """Equal to the bit where the class is tagged exact, else within 1e-9 in every estimate."""
-        if self.exact:
-            assert one.to_bytes() == two.to_bytes(), f"{why}: the bytes differ"
-        a, b = one.estimates(), two.estimates()
-        assert a.keys() == b.keys(), f"{why}: estimates {sorted(a)} against {sorted(b)}"
-        for name in a:
-            assert _close(a[name], b[name]), f"{why}: {name} is {a[name]} against {b[name]}"
 
 
 @contextmanager
@@ -78,24 +36,6 @@ law = SUITE.law
 def run(names: list[str] | None = None) -> list[Result]:
     """All laws of the named State classes (registered names or ``module:Class``); None = all registered."""
     return SUITE.run(names)
-
-
-def _close(a: Estimate, b: Estimate) -> bool:
-    if (a.n, a.reason) != (b.n, b.reason):
-        return False
-    sizes = [abs(x) for e in (a, b) for x in (e.value, e.low, e.high, (e.se or 0) * math.sqrt(e.n))
-             if x is not None and math.isfinite(x)]
-    bound = TOLERANCE * max(sizes, default=0.0)
-    pairs = [(a.value, b.value), (a.low, b.low), (a.high, b.high), (a.se, b.se)]
-    return all(x == y or (x is not None and y is not None and abs(x - y) <= bound) for x, y in pairs)
-
-
-def _refused(act: Callable[[], Any], what: str) -> None:
-    try:
-        act()
-    except StateError:
-        return
-    raise AssertionError(f"{what} does not raise StateError")
 
 
 # ---------------------------------------------------------------------------------------------------- the algebra
@@ -176,7 +116,7 @@ def subtract_inverts_merge(sample: Sample) -> None:
         a, b = sample.shards(zero, [25, sample.rows - 25])
         sample.same(a.merge(b).subtract(b), a, "(a + b) - b against a")
         assert a.subtract(a).empty, "a - a is not empty"
-        _refused(lambda a=a, b=b: a.subtract(a.merge(b)), "taking more away than there is")  # type: ignore[misc]
+        refused(lambda a=a, b=b: a.subtract(a.merge(b)), "taking more away than there is")  # type: ignore[misc]
 
 
 @law("exact")
@@ -195,10 +135,10 @@ def exact_to_the_bit(sample: Sample) -> None:
 def stable_under_shift(sample: Sample) -> None:
     """Adding 1e9 to every value moves no standard error, sharded or not."""
     for zero in sample.zeros():
-        sample.batch = tuple(arg + 1e9 if _is_float(arg) else arg for arg in sample.cls.example_batch(
+        sample.batch = tuple(arg + 1e9 if is_float(arg) else arg for arg in sample.cls.example_batch(
             np.random.default_rng(SEED), sample.rows))
         moved = reduce(lambda a, b: a.merge(b), sample.shards(zero, [1, 30, sample.rows - 31]))
-        batch = tuple(arg - 1e9 if _is_float(arg) else arg for arg in sample.batch)
+        batch = tuple(arg - 1e9 if is_float(arg) else arg for arg in sample.batch)
         for name, still in zero.update(*batch).estimates().items():
             se = moved.estimates()[name].se
             assert se is not None and abs(se - still.se) <= 1e-6 * still.se, f"se of {name} is {se} against {still.se}"
@@ -234,8 +174,8 @@ def different_configurations_refuse(sample: Sample) -> None:
         raise NotApplicable("only one example configuration")
     for i, a in enumerate(zeros):
         for b in zeros[:i] + zeros[i + 1:]:
-            _refused(lambda a=a, b=b: a.merge(b), f"merging {a.config} with {b.config}")  # type: ignore[misc]
-            _refused(lambda a=a, b=b: a.update(*sample.batch).merge(b),  # type: ignore[misc]
+            refused(lambda a=a, b=b: a.merge(b), f"merging {a.config} with {b.config}")  # type: ignore[misc]
+            refused(lambda a=a, b=b: a.update(*sample.batch).merge(b),  # type: ignore[misc]
                      f"merging rows of {a.config} with an empty {b.config}")
 
 
@@ -243,11 +183,11 @@ def different_configurations_refuse(sample: Sample) -> None:
 @law()
 def empty_reads_missing(sample: Sample) -> None:
     """Every estimate of an empty state, and of one that saw NaN alone, is missing with a reason, never 0."""
-    floats = any(_is_float(arg) for arg in sample.batch)
+    floats = any(is_float(arg) for arg in sample.batch)
     for zero in sample.zeros():
         estimates = zero.estimates()
         assert estimates, "an empty state has no estimates at all: let it say what is missing"
-        alone = zero.update(*_filled(sample, math.nan)).estimates() if floats else {}
+        alone = zero.update(*filled(sample, math.nan)).estimates() if floats else {}
         for name, estimate in (*estimates.items(), *alone.items()):
             assert estimate.value is None and estimate.reason, f"{name} of an empty state is {estimate.value}"
 
@@ -255,16 +195,16 @@ def empty_reads_missing(sample: Sample) -> None:
 @law()
 def missing_values_are_left_out(sample: Sample) -> None:
     """Rows with NaN change no value, and infinite ones make no NaN."""
-    if not any(_is_float(arg) for arg in sample.batch):
+    if not any(is_float(arg) for arg in sample.batch):
         raise NotApplicable("update takes no float arrays")
     for zero in sample.zeros():
         clean = zero.update(*sample.batch)
-        bad = zero.update(*_filled(sample, math.nan))
+        bad = zero.update(*filled(sample, math.nan))
         for name, estimate in clean.merge(bad).estimates().items():
             want = clean.estimates()[name].value
             assert estimate.value == want, f"{name} is {estimate.value} against {want} without the NaN rows"
         for infinite in (math.inf, -math.inf):
-            clean.merge(zero.update(*_filled(sample, infinite))).estimates()  # an Estimate refuses NaN itself
+            clean.merge(zero.update(*filled(sample, infinite))).estimates()  # an Estimate refuses NaN itself
 
 
 @law()
@@ -278,7 +218,7 @@ def inputs_are_not_mutated(sample: Sample) -> None:
         a.merge(b), a.update(*sample.batch), zero.update(*sample.batch)
         assert (a.to_bytes(), b.to_bytes(), zero.to_bytes()) == (first, second, empty), "an operand changed"
         for arg, copy in zip(sample.batch, before, strict=True):
-            equal = np.array_equal(arg, copy, equal_nan=True) if _is_float(arg) else list(arg) == list(copy)
+            equal = np.array_equal(arg, copy, equal_nan=True) if is_float(arg) else list(arg) == list(copy)
             assert equal, "update changed the array that it was given"
 
 
@@ -302,13 +242,13 @@ def bad_bytes_refuse(sample: Sample) -> None:
     """Cut, foreign and empty bytes raise StateError."""
     data = sample.zeros()[0].update(*sample.batch).to_bytes()
     for bad in (b"", data[:3], data[: len(data) // 2], data[:-1], data + b"\0", b"\x80\x04" + data):
-        _refused(lambda bad=bad: sample.cls.from_bytes(bad), f"reading {len(bad)} of {len(data)} bytes")  # type: ignore[misc]
+        refused(lambda bad=bad: sample.cls.from_bytes(bad), f"reading {len(bad)} of {len(data)} bytes")  # type: ignore[misc]
 
 
 @law()
 def golden_bytes_are_read(sample: Sample) -> None:
     """Bytes written by every version so far read as the values they held; today's version writes today's bytes."""
-    golden = getattr(sample.cls, "golden", None) or _shipped(sample.cls.name)
+    golden = getattr(sample.cls, "golden", None) or shipped(sample.cls.name)
     missing = sorted(set(range(1, sample.cls.version + 1)) - set(golden))
     example = sample.zeros()[0].update(*sample.take(np.arange(5)))
     values = {name: estimate.value for name, estimate in example.estimates().items()}
@@ -330,18 +270,3 @@ def size_is_bounded(sample: Sample) -> None:
     for a, b in zip(few.zeros(), many.zeros(), strict=True):
         small, large = len(a.update(*few.batch).to_bytes()), len(b.update(*many.batch).to_bytes())
         assert large <= 4 * small + 1024, f"{small} bytes after 512 rows, {large} after 4096"
-
-
-def _is_float(arg: Any) -> bool:
-    return isinstance(arg, np.ndarray) and arg.dtype.kind == "f"
-
-
-def _filled(sample: Sample, value: float) -> tuple[Any, ...]:
-    """Five rows whose float arguments are all `value`."""
-    return tuple(np.full_like(arg, value) if _is_float(arg) else arg for arg in sample.take(np.arange(5)))
-
-
-def _shipped(name: str) -> dict[int, tuple[str, dict[str, float]]]:
-    """The golden bytes of a built-in state."""
-    stored = json.loads((files("incumbent.testing.checks") / "golden_states.json").read_text(encoding="utf-8"))
-    return {int(version): (entry["hex"], entry["values"]) for version, entry in stored.get(name, {}).items()}
