@@ -167,34 +167,49 @@ STEPS = [f"{when}:{target}" for when in ("before", "after") for target in (
     "incumbent.stores.memory_control.MemoryControl.acquire")]
 
 
-@pytest.mark.parametrize("nth", [1, 2])
-def test_a_crash_at_any_step_seals_everything_once(tmp_path, nth):
+def survive(directory, nth, kind=Sealer):
     """Embedded stores, a producer that sends again what it is not sure of, and a sealer that dies at every step."""
     clock = ManualClock(NOW)
-    lake, control = DeltaLake(tmp_path / "lake", 4), MemoryControl()
+    lake, control = DeltaLake(directory / "lake", 4), MemoryControl()
     sent: list[str] = []
     crashes = 0
     for number, step in enumerate(STEPS):
         events = [*clicks(range(number * 10, number * 10 + 4)), *one_of_each(1000 + number)]
-        inbox = EmbeddedLog(tmp_path, clock)  # every round another writer dies and leaves its inbox behind
+        inbox = EmbeddedLog(directory, clock)  # every round another writer dies and leaves its inbox behind
         inbox.append([record(event) for event in events]).result()
         inbox.append([record(event) for event in events[:3]]).result()
         inbox.close()
         sent += [event.event_id for event in events]
-        log = EmbeddedLog(tmp_path, clock, write=False)
+        log = EmbeddedLog(directory, clock, write=False)
         try:
             with failing(step, Crash(step), nth):
-                Sealer(log, lake, control, clock, holder="a", limit=5).run_once()
+                kind(log, lake, control, clock, holder="a", limit=5).run_once()
         except Crash:
             crashes += 1
         log.close()
-        log, lake = EmbeddedLog(tmp_path, clock, write=False), DeltaLake(tmp_path / "lake", 4)
-        assert Sealer(log, lake, control, clock, holder="a", limit=5).run_once().reason is None
+        log, lake = EmbeddedLog(directory, clock, write=False), DeltaLake(directory / "lake", 4)
+        assert kind(log, lake, control, clock, holder="a", limit=5).run_once().reason is None
         assert log.backlog == 0
         log.close()
         found = Counter(i for table in {table_of(e) for e in events} for i in ids_in(lake, table))
         assert found == Counter(sent), step
     assert crashes == len(STEPS)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_crash_at_any_step_seals_everything_once(tmp_path, nth):
+    survive(tmp_path, nth)
+
+
+class ReleasesFirst(Sealer):
+    def _commit(self, segment):
+        self._log.release(segment)
+        return super()._commit(segment)
+
+
+def test_a_sealer_that_releases_before_it_commits_is_caught(tmp_path):
+    with pytest.raises(AssertionError, match=r"DeltaLake\.commit|DeltaFolder"):
+        survive(tmp_path, 1, ReleasesFirst)
 
 
 def test_inboxes_of_the_living_and_of_the_dead_are_sealed(tmp_path):

@@ -150,7 +150,7 @@ class Lake(Protocol):
 
     def changes(self, table: Table, since: int) -> tuple[int, frozenset[Partition]]:
         """The table's version and the partitions whose rows changed after version `since` (-1 = from the start);
-        compaction does not count as change."""
+        neither compaction nor retention counts as change."""
         ...
 
     def compact(self, before: datetime) -> dict[str, int]:
