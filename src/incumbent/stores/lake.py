@@ -162,13 +162,12 @@ class DeltaLake:
         No change in the sense of `changes`: what was measured of those days stays and is not rebuilt from nothing.
         """
         folder = self._folders[table]
-        if folder.snapshot().version < 0:
+        if all(file.partition.day >= before for file in folder.snapshot().files.values()):
             return 0
         with folder.lock():
             files = [file for file in folder.prepare().files.values() if file.partition.day < before]
-            if files:
-                folder.commit([], files, change=False)
-                folder.vacuum(self._keep_hours)
+            folder.commit([], files, change=False)
+            folder.vacuum(self._keep_hours)
         return sum(file.rows for file in files)
 
     def erase(self, users: Iterable[str]) -> dict[str, int]:

@@ -5,8 +5,8 @@
     campaign.start("sealer")
     campaign.kill_at("sealer", "after:incumbent.stores.lake.DeltaLake.commit")
 
-A role is any module that runs until the file ``stop`` appears in the directory; a producer keeps what was acknowledged
-to it in an `Acks` file. How a role is killed is not its business: `incumbent.testing.faults` wraps it from outside.
+A role is any module that runs until the file ``stop`` appears in the directory, or until SIGTERM (a service); a producer
+keeps what was acknowledged to it in an `Acks` file. How a role is killed is not its business: `incumbent.testing.faults` wraps it from outside.
 """
 
 from __future__ import annotations
@@ -73,12 +73,15 @@ class Campaign:
         self.rng = rng
         self.kills: Counter[str] = Counter()
         self._roles: dict[str, list[str]] = {}
+        self._until_signal: set[str] = set()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         directory.mkdir(parents=True, exist_ok=True)
 
-    def add(self, role: str, module: str, *arguments: str) -> None:
-        """Name a role: a module and its arguments."""
+    def add(self, role: str, module: str, *arguments: str, until_signal: bool = False) -> None:
+        """Name a role: a module and its arguments, and whether it is SIGTERM that ends it."""
         self._roles[role] = [module, *arguments]
+        if until_signal:
+            self._until_signal.add(role)
 
     def start(self, role: str, *faults: str) -> subprocess.Popen[bytes]:
         """Start a role, with the arguments of `incumbent.testing.faults` where some are given."""
@@ -136,6 +139,8 @@ class Campaign:
         codes = {}
         for role in roles:
             process = self._running[role] if self.running(role) else self.start(role)
+            if role in self._until_signal:
+                process.terminate()
             codes[role] = process.wait(timeout_s)
         return codes
 
