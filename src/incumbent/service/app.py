@@ -13,7 +13,7 @@ from starlette.routing import Route as StarletteRoute
 from incumbent import __version__
 from incumbent.errors import DataError, IncumbentError, NotFoundError, UnavailableError
 from incumbent.service import openapi
-from incumbent.service.shim import App
+from incumbent.service.shim import App, Message, Receive, Send
 
 
 class MethodError(DataError):
@@ -27,7 +27,7 @@ def build(routers: Iterable[APIRouter], hot: Mapping[str, App] | None = None, *,
     app = FastAPI(title="incumbent", version=__version__, openapi_url="/openapi.json" if docs else None,
                   docs_url="/docs" if docs else None, redoc_url=None)
     for path in ("/v1/recommendations", "/v1/events"):
-        app.router.routes.append(StarletteRoute(path, (hot or {}).get(path) or _Elsewhere(path), methods=["POST"]))
+        app.router.routes.append(StarletteRoute(path, _Hot(path, (hot or {}).get(path)), methods=["POST"]))
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(IncumbentError, _ours)
@@ -37,15 +37,17 @@ def build(routers: Iterable[APIRouter], hot: Mapping[str, App] | None = None, *,
     return app
 
 
-class _Elsewhere:
-    """A hot route in a process that does not serve it."""
+class _Hot:
+    """A hot route as ASGI (an object, because Starlette takes a function for a handler of requests)."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, served: App | None) -> None:
+        self._path, self._served = path, served
 
-    async def __call__(self, scope: object, receive: object, send: object) -> None:
-        raise UnavailableError("this process does not serve the route", got=self._path,
-                               hint="ask the gateway or the collector")
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self._served is None:
+            raise UnavailableError("this process does not serve the route", got=self._path,
+                                   hint="ask the gateway or the collector")
+        await self._served(scope, receive, send)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -56,6 +58,9 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        found = DataError("body is not JSON", expected="one JSON object", hint=str(first.get("ctx", {}).get("error")))
+        return JSONResponse(found.to_dict(), status_code=found.status)
     field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path")) or None
     what = first["msg"][:1].lower() + first["msg"][1:]
     found = DataError(what, field=field, **({} if first["type"] == "missing" else {"got": first.get("input")}))

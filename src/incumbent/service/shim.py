@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -80,8 +81,7 @@ class Shim:
 
     def endpoint(self, path: str) -> App:
         """One hot route as an application of its own, for whoever comes to it another way."""
-        route = self._routes[path]
-        return lambda scope, receive, send: self._hot(route, scope, receive, send)
+        return partial(self._hot, self._routes[path])
 
     async def _hot(self, route: Route, scope: Message, receive: Receive, send: Send) -> None:
         started = self._monotonic()
