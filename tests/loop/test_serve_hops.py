@@ -1,6 +1,7 @@
 """One request makes four hops and no more: service -> loop -> models, policy, log."""
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,3 +63,10 @@ def test_four_hops() -> None:
     assert entered.count(("models", "ask_all")) == 1
     assert entered.count(("experiments", "choose")) == 1
     assert entered.count(("stores", "post")) == 1
+
+
+def test_a_gateway_loads_none_of_the_heavy_half() -> None:
+    code = ("import sys, incumbent.service.recommendations, incumbent.experiments.pair_draft; "
+            "print([name for name in ('numpy', 'scipy', 'pyarrow', 'deltalake', 'duckdb') if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

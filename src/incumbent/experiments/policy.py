@@ -5,7 +5,7 @@ A `Choice` is exactly what the Impression logs, and everything in it can be reco
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -21,7 +21,11 @@ class Choice(Struct, frozen=True):
 
 
 class Policy(Protocol):
-    """Merges a champion's and a candidate's clean list (best first, no duplicates) into k slots."""
+    """Merges a champion's and a candidate's clean list (best first, no duplicates) into k slots.
+
+    The gateway hands over `lists.Ranked` lists, which bring ranks and scores along. `groups` only label the slots: which
+    items count as equal was settled before.
+    """
 
     name: str
 
@@ -31,3 +35,9 @@ class Policy(Protocol):
     ) -> Choice:
         """The first k slots; the items of choose(k) are a prefix of the items of choose(k + m)."""
         ...
+
+
+class PolicyFactory(Protocol):
+    """What stands behind a registered policy name."""
+
+    def __call__(self, *, coin: Literal["round", "list"] = "round") -> Policy: ...
