@@ -98,7 +98,7 @@ def test_a_sound_event_is_in_the_log_as_sent():
     ({"event_id": "00000000-03e8-4000-8000-000000000000"}, "id", "event_id"),
     ({"marks": ["unserved"]}, "schema", "marks"),
     ({"context": {str(n): n for n in range(100)}}, "size", "context"),
-    ({"context": {"n": 2**70}}, "number", None),
+    ({"context": {"n": 2**70}}, "schema", None),
     ({"colour": "red"}, "schema", None),
     ({"schema": 9}, "schema", "schema"),
     ({"type": "impression"}, "schema", None),

@@ -219,5 +219,6 @@ Event: TypeAlias = (
     Impression | Feedback | Embedding | Item | Measurement | Finding | Decision | Alert | Audit
 )
 Conclusion: TypeAlias = Finding | Decision | Alert | Audit
-#: what a collector takes from outside; the rest only incumbent itself writes
-Incoming: TypeAlias = Feedback | Embedding | Item | Measurement
+#: what a collector takes from outside; an impression only with the signature of who drafted it. The rest only incumbent
+#: itself writes
+Incoming: TypeAlias = Feedback | Embedding | Item | Measurement | Impression

@@ -18,7 +18,7 @@ from incumbent.config import LimitsConfig
 from incumbent.errors import DataError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds, Signer, hash_user
-from incumbent.events.schema import Embedding, Feedback, Incoming, Item
+from incumbent.events.schema import Embedding, Feedback, Impression, Incoming, Item
 from incumbent.loop.screen import RefusedError, Screen
 from incumbent.stores.store import Log, Quarantined, Record, Table
 
@@ -26,7 +26,7 @@ from incumbent.stores.store import Log, Quarantined, Record, Table
 Exclusion = tuple[str, str, datetime]
 _MISSING_ID = "Object missing required field `event_id`"
 _pack = msgspec.msgpack.Encoder().encode
-_TABLES: dict[type, Table] = {Feedback: "feedback", Embedding: "embedding", Item: "item"}
+_TABLES: dict[type, Table] = {Feedback: "feedback", Embedding: "embedding", Item: "item", Impression: "impression"}
 
 
 class ItemResult(Struct, frozen=True, omit_defaults=True):

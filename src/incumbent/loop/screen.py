@@ -4,12 +4,13 @@
 |---|---|---|
 | the event id is a UUIDv7 | all | refused, `id` |
 | the time is at most `event_ahead_s` ahead of the clock | all | refused, `time`; marked `skewed` where over a second |
-| the time is at most `event_age_days` old | feedback | refused, `time` |
+| the time is at most `event_age_days` old | feedback, impression | refused, `time` |
 | money names a currency, and the currency exists | feedback, item | refused, `currency` |
 | numbers are finite, a vector is readable | all | refused, `number` |
 | a context or label set has at most `context_keys` keys | feedback, measurement | refused, `size` |
 | a refund says of what | feedback | refused, `reference` |
 | the request id is one that we signed | feedback | marked `unserved`; `no_request` where there is none |
+| the request id is the signed event id | impression (drafted by a client) | refused, `reference` |
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from incumbent.errors import DataError
 from incumbent.events.codec import vector_of
 from incumbent.events.currencies import CURRENCIES
 from incumbent.events.ids import Signer, hash_user
-from incumbent.events.schema import Embedding, Feedback, Incoming, Item
+from incumbent.events.schema import Embedding, Feedback, Impression, Incoming, Item
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 _SKEW = timedelta(seconds=1)
@@ -78,15 +79,28 @@ class Screen:
             self._embedding(event, changes)
         elif isinstance(event, Item):
             _money(event.price_minor, event.currency, "price_minor")
+        elif isinstance(event, Impression):
+            self._impression(event)
         else:
             _finite(event.value, "value")
             self._size(event.labels, "labels")
         return msgspec.structs.replace(event, **changes) if changes else event
 
-    def _feedback(self, event: Feedback, changes: dict[str, Any]) -> None:
+    def _impression(self, event: Impression) -> None:
+        """Believed only from who has the secret; its user stands in it as logged already."""
+        self._age_of(event, "impression")
+        if self._verify(event.request_id) != event.event_id:
+            raise RefusedError("impression is not signed", "reference", got=event.request_id, field="request_id",
+                               expected="the signed event id", hint="draft with the service's secret")
+        self._size(event.context, "context")
+
+    def _age_of(self, event: Feedback | Impression, what: str) -> None:
         if event.time < self._oldest:
-            raise RefusedError("feedback is too old", "time", got=event.time.isoformat(), field="time",
+            raise RefusedError(f"{what} is too old", "time", got=event.time.isoformat(), field="time",
                                expected=f"at least {self._oldest.isoformat()}", hint="limits.event_age_days")
+
+    def _feedback(self, event: Feedback, changes: dict[str, Any]) -> None:
+        self._age_of(event, "feedback")
         if event.marks:
             raise RefusedError("marks are set by the collector", "schema", got=event.marks, field="marks")
         _money(event.value_minor, event.currency, "value_minor")
