@@ -5,8 +5,9 @@
     campaign.start("sealer")
     campaign.kill_at("sealer", "after:incumbent.stores.lake.DeltaLake.commit")
 
-A role is any module that runs until the file ``stop`` appears in the directory, or until SIGTERM (a service); a producer
-keeps what was acknowledged to it in an `Acks` file. How a role is killed is not its business: `incumbent.testing.faults` wraps it from outside.
+A role is any module that runs until the file ``stop`` appears in the directory, or until SIGTERM (a service). A
+producer keeps what was acknowledged to it in an `Acks` file. How a role is killed is not its business:
+`incumbent.testing.faults` wraps it from outside.
 """
 
 from __future__ import annotations
