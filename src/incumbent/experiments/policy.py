@@ -23,8 +23,8 @@ class Choice(Struct, frozen=True):
 class Policy(Protocol):
     """Merges a champion's and a candidate's clean list (best first, no duplicates) into k slots.
 
-    The gateway hands over `lists.Ranked` lists, which bring ranks and scores along. `groups` only label the slots: which
-    items count as equal was settled before.
+    The gateway hands over `lists.Ranked` lists, which bring ranks and scores along. `groups` only label the slots:
+    which items count as equal was settled before.
     """
 
     name: str
