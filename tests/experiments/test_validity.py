@@ -1,4 +1,4 @@
-"""Validity: published sample-ratio figures, parity e-values, overlap; the audit against a draft written from its text."""
+"""Validity: published sample-ratio figures, parity, overlap; the audit against a draft written from its text."""
 
 from __future__ import annotations
 

@@ -1,0 +1,228 @@
+"""Deciding: the path of an experiment through the stores, one transaction per fact, steady holds kept quiet."""
+
+from __future__ import annotations
+
+import msgspec
+
+from incumbent.events.schema import Decision, Finding
+from incumbent.experiments.guardrails import SOURCES
+from incumbent.experiments.rules import Sequential
+from incumbent.loop import keys
+from incumbent.loop.decide import latest
+from incumbent.stores.store import seal_hash
+from incumbent.testing.judge import Shop
+
+
+def on_ramp_50(**experiment):
+    """A shop whose experiment has come to ramp_50 by itself."""
+    shop = Shop(**experiment)
+    shop.run()
+    shop.serve(200)
+    shop.measure()
+    shop.advance(8)
+    shop.mature(60, 0.2, stage="canary")
+    assert shop.decider.run_once().judged["e1"].verdict == "advance"
+    shop.actor.run_once()
+    assert shop.row().stage == "ramp_50"
+    return shop
+
+
+def test_the_names_of_the_rollup_are_the_names_of_the_guardrails():
+    for source in SOURCES.values():
+        assert source.numerator in (keys.GUARDRAIL if source.scope == "lane" else keys.MODEL)
+
+
+def test_an_experiment_runs_to_its_promotion():
+    shop = on_ramp_50()
+    shop.serve(300)
+    shop.measure(stage="ramp_50")
+    for _ in range(10):
+        shop.advance(1)
+        shop.mature(120, 0.4)
+    said = shop.decider.run_once()
+    assert said.judged["e1"].verdict == "promote", said
+    row = shop.row()
+    assert (row.stage, row.verdict, row.ended_at) == ("promoted", "promote", None)
+    shop.actor.run_once()
+    experiment = shop.control.plan().surfaces["home"].experiment
+    assert (experiment.stage, experiment.share, experiment.candidate) == ("promoted", 0.95, "new")
+    assert [(d.verdict, d.stage_from, d.stage_to) for d in shop.decisions()] == [
+        ("start", None, "canary"), ("advance", "canary", "ramp_50"), ("promote", "ramp_50", "promoted")]
+    stages = [(change.stage, change.share) for change in shop.control.stages("e1")]
+    assert stages == [("canary", 0.5), ("ramp_50", 0.5), ("promoted", 0.95)]
+
+
+def test_a_decision_explains_itself():
+    shop = on_ramp_50()
+    decision = shop.decisions()[-1]
+    assert (decision.by, decision.rule, decision.rule_hash) == ("rule", "sequential", Sequential().hash)
+    evidence = decision.evidence
+    assert evidence["definition"] == shop.row().definition
+    assert evidence["seals"] == [seal_hash(shop.control.matured("e1"))]
+    assert evidence["preference"]["units"] == 60
+    assert {check["name"]: check["status"] for check in evidence["checks"]} == {
+        "coin_audit": "ok", "sample_ratio": "ok", "parity": "ok", "overlap": "ok"}
+    assert evidence["guardrails"][0]["status"] == "ok"
+    assert len(evidence["evidence_hash"]) == 16
+    assert all(unit not in str(evidence) for unit in ("u17", shop.control.matured("e1")[0].unit))
+
+
+def test_a_steady_hold_is_one_decision_and_always_a_fresh_evaluation():
+    shop = on_ramp_50()
+    shop.measure(stage="ramp_50")
+    for _ in range(5):
+        shop.advance(0.1)
+        assert shop.decider.run_once().judged["e1"].verdict == "hold"
+    assert [d.verdict for d in shop.decisions()] == ["start", "advance", "hold"]
+    seen = latest(shop.control, "e1")
+    assert seen.time == shop.clock.now() and seen.verdict == "hold"
+    assert seen.evidence["stage"] == "ramp_50" and len(seen.series) == 1
+    assert seen.series[0]["units"] == 60
+
+
+def test_harm_rolls_back_and_is_told():
+    shop = Shop()
+    shop.run()
+    shop.serve(50)
+    shop.measure(extra_ms=200.0)
+    shop.advance(1)
+    said = shop.decider.run_once()
+    assert said.judged["e1"].verdict == "roll_back"
+    row = shop.row()
+    assert (row.stage, row.verdict, row.ended_at) == ("ended", "roll_back", shop.clock.now())
+    shop.actor.run_once()
+    assert shop.control.plan().surfaces["home"].experiment is None
+    assert {(alert.severity, alert.title) for alert in shop.told} >= {("page", "e1: ROLL BACK")}
+    breach = next(f for f in shop.control.conclusions("finding", "experiment:e1") if f.check == "guardrail:latency_ms")
+    assert (breach.status, breach.severity) == ("breach", "page")
+    shop.advance(1)
+    assert shop.decider.run_once().judged == {}
+
+
+def test_tampered_coins_void_the_verdict():
+    shop = on_ramp_50()
+    shop.serve(300, change=lambda i: msgspec.structs.replace(i, mode="interleave", coins=[0.5] * 8))
+    shop.measure(stage="ramp_50")
+    for _ in range(10):
+        shop.advance(1)
+        shop.mature(120, 0.4)
+    said = shop.decider.run_once().judged["e1"]
+    assert (said.verdict, said.cause) == ("hold", "void")
+    void = next(f for f in shop.control.conclusions("finding", "experiment:e1") if f.check == "coin_audit"
+                and f.status == "void")
+    assert void.severity == "page" and "1 of" in void.reason
+    assert shop.row().stage == "ramp_50"
+
+
+def test_identical_lists_are_refused_past_the_canary():
+    shop = Shop()
+    shop.run()
+    shop.serve(200, identical=True)
+    shop.measure()
+    shop.advance(8)
+    shop.mature(60, 0.2, stage="canary")
+    said = shop.decider.run_once().judged["e1"]
+    assert (said.verdict, said.cause) == ("hold", "identical")
+    overlap = next(f for f in shop.control.conclusions("finding", "experiment:e1") if f.check == "overlap")
+    assert overlap.severity == "ticket"
+
+
+def test_findings_are_stored_when_their_status_changes():
+    shop = on_ramp_50()
+    before = len(shop.control.conclusions("finding", None, 1000))
+    shop.measure(stage="ramp_50")
+    for _ in range(3):
+        shop.advance(0.1)
+        shop.decider.run_once()
+    assert len(shop.control.conclusions("finding", None, 1000)) == before
+    shop.serve(10, change=lambda i: msgspec.structs.replace(i, salt="pepper"))
+    shop.decider.run_once()
+    fresh = shop.control.conclusions("finding", None, 1000)
+    assert len(fresh) == before + 1 and fresh[0].check == "coin_audit"
+    assert all(isinstance(f, Finding) and f.subject == "experiment:e1" for f in fresh)
+
+
+def test_late_events_stand_beside_the_judged_numbers():
+    shop = on_ramp_50()
+    first = shop.control.matured("e1")[0]
+    shop.control.restate("e1", [msgspec.structs.replace(first, x=0.0, y=3.0)], shop.clock.now())
+    shop.decider.run_once()
+    seen = latest(shop.control, "e1")
+    assert seen.as_now["losses"] == seen.evidence["preference"]["losses"] + 1
+    assert seen.as_now["wins"] == seen.evidence["preference"]["wins"] - 1
+
+
+def test_somebody_else_was_faster():
+    shop = on_ramp_50()
+    row = shop.row()
+    real = shop.decider._lake.changes
+
+    def changes(table, since):  # while the evidence is gathered a person acts
+        shop.decider._lake.changes = real
+        shop.operator.roll_back("e1", actor="ada", reason="complaints")
+        return real(table, since)
+
+    shop.decider._lake.changes = changes
+    for _ in range(10):
+        shop.advance(1)
+        shop.mature(120, 0.4)
+    said = shop.decider.run_once()
+    assert "changed by somebody else" in said.failed["e1"]
+    assert shop.row().verdict == "roll_back" and shop.row().version == row.version + 1
+
+
+def test_one_experiment_that_cannot_be_judged_does_not_stop_the_others():
+    shop = Shop()
+    shop.run()
+    broken = msgspec.structs.replace(shop.row(), name="a-broken", version=1, definition={"surface": "cart"})
+    shop.control.conclude(Decision(event_id=shop.ids.new(), time=shop.clock.now(), experiment="a-broken",
+                                   verdict="start", reason="test", by="test"), experiment=broken)
+    said = shop.decider.run_once()
+    assert list(said.judged) == ["e1"] and "ValidationError" in said.failed["a-broken"]
+
+
+def test_only_one_decider_at_a_time():
+    shop = Shop()
+    shop.run()
+    assert shop.control.acquire("decide", "another", 30, shop.clock.now())
+    assert "another process" in shop.decider.run_once().stopped
+    assert shop.decisions()[-1].verdict == "start"
+
+
+def test_the_audit_reads_each_row_once_and_notices_late_ones():
+    shop = Shop()
+    shop.run()
+    shop.serve(40)
+    shop.decider.run_once()
+    read = []
+    real = shop.lake.scan
+
+    def scan(table, period=None, buckets=None, columns=None, users=None):
+        rows = real(table, period, buckets, columns, users)
+        if table == "impression" and columns is None:
+            read.append(rows.num_rows)
+        return rows
+
+    shop.lake.scan = scan
+    shop.decider.run_once()
+    assert sum(read) == 0  # nothing changed, nothing is read
+    shop.clock.advance(seconds=60)
+    shop.serve(30)
+    shop.decider.run_once()
+    assert sum(read) == 30
+    shop.clock.set(shop.clock.now().replace(minute=0, second=0))  # rows that are older than what was read
+    late = shop.serve(20, change=lambda i: msgspec.structs.replace(i, share=0.25))
+    shop.decider.run_once()
+    check = next(c for c in latest(shop.control, "e1").evidence["checks"] if c["name"] == "coin_audit")
+    assert (check["n"], check["status"]) == (90, "void")
+    assert check["numbers"]["mismatches"] == 1 and late[0].request_id in check["reason"]
+
+
+def test_a_worse_candidate_is_discarded():
+    shop = on_ramp_50()
+    shop.serve(300)
+    for _ in range(10):
+        shop.advance(1)
+        shop.mature(120, 0.2, losses=0.5)
+    assert shop.decider.run_once().judged["e1"].verdict == "discard"
+    assert shop.row().stage == "ended"
