@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -56,6 +57,8 @@ def run_front(assignment: Assignment, config: Config, clock: Clock) -> int:
     async def main() -> None:
         server = server_of(front.asgi, config)
         await front.start()
+        gc.collect()
+        gc.freeze()  # what the models loaded lives as long as the process: no collection need walk it
         stopping = stop_on_signals(server, hup=front.tick)
         ticking = asyncio.create_task(every(POLL_S, front.tick))
         try:
