@@ -165,8 +165,8 @@ def main() -> None:
     def fresh() -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="incumbent-bench-", dir=options.directory)
 
-    print("                      |  log / SQLite  |   log / file   |  the log                            | a core")
-    print(" batch waiters commit |   rate    CPU  |   rate    CPU  |  events/s  us CPU/event  /s a core  | SQLite, file")
+    print("                      |  log / SQLite  |   log / file   |  the log                           | a core")
+    print(" batch waiters commit |   rate    CPU  |   rate    CPU  |  events/s  us CPU/event  /s a core | SQLite, file")
     for n, waiters, bar in CASES:
         logs: list[Run] = []
         sqlites: list[Run] = []
@@ -183,7 +183,7 @@ def main() -> None:
         said = "" if bar is None else f"  bar {bar:,} a core: {'met' if 1e6 / cpu >= bar else 'MISSED'}"
         print(f"{n:6} {waiters:7} {median(logs, lambda r: r.events / r.commits):6.0f} | {rate / sql_rate:6.2f} "
               f"{cpu / sql_cpu:6.2f}  | {rate / file_rate:6.2f} {cpu / file_cpu:6.2f}  | {rate:9,.0f} {cpu:13.1f} "
-              f"{1e6 / cpu:10,.0f}  | {1e6 / sql_cpu:,.0f}, {1e6 / file_cpu:,.0f}{said}")
+              f"{1e6 / cpu:10,.0f} | {1e6 / sql_cpu:,.0f}, {1e6 / file_cpu:,.0f}{said}")
     with fresh() as a:
         run = of_posts(Path(a), options.seconds * 2, 1_000)
         print(f"post, 1,000 a second, 20 ms: {run.events / run.commits:.0f} events a commit, "

@@ -78,22 +78,23 @@ class GroupCommit:
 
     def _run(self) -> None:
         while True:
-            self._arrived.wait(RETRY_S if self._held else None)
+            if not self._queue:
+                self._arrived.wait(RETRY_S if self._held else None)
             self._arrived.clear()
             closing = self._closed
             if self._queue and not closing:
                 self._linger()
             self._urgent.clear()
-            while self._queue or self._held:
+            if self._queue or self._held:
                 self._commit(self._take())
-                if self._held:
-                    break
             if closing and not self._queue:
                 self.dropped += len(self._held)
                 return
 
     def _linger(self) -> None:
-        """Wait for company until the first append is due, or until one comes that will not wait."""
+        """Wait for company until the first append is due, or until one comes that will not wait, or there is enough."""
+        if len(self._queue) >= COMMIT_RECORDS:
+            return
         self._until = _EVER  # from here on whoever comes wakes us; then only who is due earlier
         self._until = min(entry[1] for entry in list(self._queue))
         remaining_s = self._until - self._monotonic()
