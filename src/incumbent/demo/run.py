@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,18 +38,19 @@ PLAN_S = 1.2
 
 def main(
     candidate: str = "cf", shoppers: int | None = None, seed: int = 1, port: int = 8000,
-    directory: str | Path = "incumbent-demo", exit_: bool = False, json_: bool = False, *, size: Size | None = None,
+    directory: str | Path = "incumbent-demo", leave: bool = False, as_json: bool = False, *, size: Size | None = None,
 ) -> int:
     """Run the demo; the exit code: 0 where the books balance, 1 where something was lost or counted twice.
 
-    `exit_` ends after the verdict; otherwise the page stays open until Ctrl-C. `json_` prints one JSON object
+    `leave` ends after the verdict; otherwise the page stays open until Ctrl-C. `as_json` prints one JSON object
     (`Books`) to standard output and nothing else. Progress goes to standard error where that is a terminal.
     """
     story = _story(candidate)
     size = size or (Size() if shoppers is None else replace(Size(), shoppers=shoppers))
-    console = Console(stderr=True, quiet=json_ and not sys.stderr.isatty())
+    console = Console(stderr=True, quiet=as_json and not sys.stderr.isatty())
     run = prepare(story, seed=seed, size=size, directory=Path(directory), port=port,
                   say=lambda line: console.print(line, highlight=False))
+    signal.signal(signal.SIGTERM, _interrupt)  # the service is stopped before the demo goes, whoever ends it
     try:
         with child.serving(run) as process:
             console.print(f"serving on {run.url}, log in {run.log_file}", highlight=False)
@@ -57,16 +59,16 @@ def main(
                 task = progress.add_task("starting", total=len(run.trips))
                 asyncio.run(drive(run, process, lambda done, text: progress.update(
                     task, completed=done, description=text)))
-            if not exit_ and not json_:
+            if not leave and not as_json:
                 print(render(read_back(run)), flush=True)
                 print(f"\nThe page: {run.url}  (Ctrl-C ends)", flush=True)
                 _until_interrupted(process)
     except KeyboardInterrupt:
         console.print("stopped")
     found = read_back(run)
-    if json_:
+    if as_json:
         print(json.dumps(found.to_dict()), flush=True)
-    elif exit_:
+    elif leave:
         print(render(found), flush=True)
     return 0 if found.balanced else 1
 
@@ -80,11 +82,28 @@ async def drive(run: Run, process: subprocess.Popen[bytes], tell: Callable[[int,
                 await child.until_ready(run, process, wire)
                 replay = Replay(wire, run.trips, Shoppers(run.trips, run.seed), book, seed=run.seed, start=SPLIT)
                 day = _Day(run, wire, stores.control, lambda text: tell(replay.requests, text))
+                await start(wire, run)
                 await replay.run(run.size.over, day)
-                await wire.post("/v1/loop/run", {}, packed=False)
+                await catch_up(wire)
     finally:
         stores.log.close()
         stores.control.close()
+
+
+async def start(wire: Wire, run: Run) -> None:
+    """Start the experiment, as a person would, and let the gateways see it."""
+    await wire.post(f"/v1/experiments/{run.story}/start", {"actor": "demo", "reason": "the demo's own experiment"},
+                    packed=False)
+    await catch_up(wire)
+    await asyncio.sleep(PLAN_S)
+
+
+async def catch_up(wire: Wire) -> None:
+    """Have the loop seal, measure, decide and act on all that was sent; `DataError` where a job failed."""
+    made = await wire.post("/v1/loop/run", {}, packed=False)
+    failed = [job for job in made["jobs"] if job["error"]]
+    if failed:
+        raise DataError("the loop could not catch up", got=failed, hint="serve.log has the whole of it")
 
 
 class _Day:
@@ -95,7 +114,7 @@ class _Day:
         self._stage: str | None = None
 
     async def __call__(self, midnight: datetime) -> bool:
-        await self._wire.post("/v1/loop/run", {}, packed=False)
+        await catch_up(self._wire)
         row = self._control.experiment(self._run.story)
         stage = row.stage if row is not None else "not started"
         self._tell(f"{midnight:%Y-%m-%d} {stage}")
@@ -147,6 +166,10 @@ def render(found: Books) -> str:
         f"{found.lost} lost, {found.duplicates} twice",
         f"  answered in {found.p50_ms:.2f} ms (median), {found.p99_ms:.2f} ms (99 %)",
     ])
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _story(name: str) -> Story:

@@ -85,8 +85,10 @@ def configuration(
               for role, name in (("champion", champion.name), ("candidate", candidate.name))}
     return parse({
         "service": {"port": port, "clock": "replay", "replay_start": SPLIT.isoformat(), "log_level": "warning"},
-        "stores": {"directory": directory},
-        "loop": {"seal_s": 2.0, "attribute_s": 5.0, "decide_s": 5.0},
+        # every midnight rebuilds the day's partitions: few buckets for few households
+        "stores": {"directory": directory, "buckets": 4},
+        # the replay steps the loop at every midnight (POST /v1/loop/run); its own schedule is for what comes after
+        "loop": {"attribute_s": 60.0, "decide_s": 60.0},
         "models": models,
         "surfaces": {SURFACE: {"champion": champion.name, "k_max": LIST_ITEMS, "depth": LIST_ITEMS,
                                "deadline_ms": 1_000}},
