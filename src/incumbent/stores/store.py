@@ -154,7 +154,7 @@ class Lake(Protocol):
         ...
 
     def compact(self, before: datetime) -> dict[str, int]:
-        """Merge small files of partitions older than `before`; per table, the number of files that went."""
+        """Merge small files of days that began before `before`; per table, the number of files merged away."""
         ...
 
     def expire(self, table: Table, before: date) -> int:
