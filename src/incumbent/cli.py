@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from incumbent.errors import ConfigError, ConflictError, DataError, IncumbentError, NotFoundError, StoreError
@@ -175,13 +174,9 @@ _CODES: tuple[tuple[type[IncumbentError], int], ...] = (
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; ends the process with its exit code, and errors are one message on standard error."""
     try:
-        code = app(args=arguments, standalone_mode=False)
+        app(args=arguments)
     except IncumbentError as error:
         print(f"incumbent: {error}", file=sys.stderr)
         sys.exit(next((code for kind, code in _CODES if isinstance(error, kind)), 1))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)

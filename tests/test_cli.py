@@ -1,0 +1,147 @@
+import json
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from incumbent import cli
+from incumbent.commands.init import FILES, init
+from incumbent.config import load
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    init(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("INCUMBENT_SERVICE__PORT", "INCUMBENT_SERVICE__HOST", "INCUMBENT_STORES__DIRECTORY"):
+        monkeypatch.setenv(name, "")  # flags set these; put them back after the test
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """Exit code, standard output, standard error."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(arguments))
+    out, err = capsys.readouterr()
+    return end.value.code, out, err
+
+
+def test_init_writes_a_shop_that_is_sound_and_never_overwrites(tmp_path, capsys):
+    code, out, _ = run(capsys, "init", str(tmp_path / "shop"))
+    assert code == 0 and "incumbent serve" in out
+    assert sorted(p.name for p in (tmp_path / "shop").iterdir()) == sorted(FILES)
+    config = load(tmp_path / "shop" / "incumbent.toml")
+    assert config.surfaces["home"].champion == "popular" and config.experiments["favourites"].candidate == "favourites"
+    before = {name: (tmp_path / "shop" / name).read_bytes() for name in FILES}
+    (tmp_path / "shop" / "shop.py").unlink()
+    code, _, err = run(capsys, "init", str(tmp_path / "shop"))
+    assert code == 3 and "init does not overwrite" in err
+    assert [p.name for p in (tmp_path / "shop").iterdir()] == ["incumbent.toml"]  # all or nothing
+    assert (tmp_path / "shop" / "incumbent.toml").read_bytes() == before["incumbent.toml"]
+
+
+def test_the_examples_models_answer_as_models_must(shop):
+    sys.path.insert(0, str(shop))
+    try:
+        from incumbent.models.callable import resolve
+        from incumbent.models.guard import check_list
+        from incumbent.models.recommender import Ask
+
+        lists = [check_list(resolve(f"shop:{name}")(Ask("u1", "home", 50), 50), 50)
+                 for name in ("popular", "favourites")]
+    finally:
+        sys.path.remove(str(shop))
+    assert all(not isinstance(found, str) and len(set(found[0])) == 50 for found in lists)
+    assert lists[0][0] != lists[1][0]
+
+
+def test_config_check_names_every_mistake(shop, capsys):
+    code, out, _ = run(capsys, "config", "check")
+    assert code == 0 and "the configuration is sound" in out and "surface home: champion popular" in out
+    text = (shop / "incumbent.toml").read_text()
+    (shop / "incumbent.toml").write_text(text.replace('champion = "popular"', 'champion = "populr"').replace(
+        "port = 8000", 'prot = 8000').replace("alpha = 0.05", "alpha = 5"))
+    code, _, err = run(capsys, "config", "check")
+    assert code == 2
+    for piece in ("has 3 mistakes", "Hint: did you mean 'popular'?", "service.prot: unknown key. Hint: did you mean 'port'?",
+                  "experiments.favourites.alpha: "):
+        assert piece in err
+    assert "Traceback" not in err
+
+
+def test_without_a_configuration_it_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in (["serve"], ["report"], ["experiment", "list"], ["config", "check"]):
+        code, _, err = run(capsys, *command)
+        assert code == 2 and "`incumbent init` writes one" in err
+
+
+@pytest.mark.parametrize(("arguments", "piece"), [
+    (["serve", "--only", "gatway"], "did you mean 'gateway'?"),
+    (["serve", "--prot", "1"], "No such option"),
+    (["experiment", "start", "favourites"], "--reason"),
+    (["experiment", "start", "favourites", "--reason", "  "], "needs a reason"),
+    (["experiment", "start", "favourits", "--reason", "x"], "no such experiment"),
+    (["experiment", "list", "--url", "localhost:8000"], "not a URL"),
+    (["trace", "request", "nonsense"], "not a request id"),
+    (["demo", "--candidate", "best"], "no such candidate"),
+    (["demo", "--shoppers", "0"], "needs shoppers"),
+    (["check", "stats"], "no checks plugin of that name"),
+    (["nonsense"], "No such command"),
+])
+def test_bad_input_is_one_message_and_exit_code_2(shop, capsys, arguments, piece):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2 and piece in " ".join(err.split()) and "Traceback" not in err
+
+
+def test_an_experiment_by_the_command_line_on_a_directory(shop, capsys):
+    assert json.loads(run(capsys, "experiment", "list", "--json")[1])[0]["stage"] is None
+    code, out, _ = run(capsys, "experiment", "start", "favourites", "--reason", "try it")
+    assert code == 0 and "stage shadow" in out
+    code, _, err = run(capsys, "experiment", "promote", "favourites", "--reason", "now")
+    assert code == 3 and "cannot promote" in err and "hold, discard, roll_back" in err
+    shown = json.loads(run(capsys, "experiment", "show", "favourites", "--json")[1])
+    assert (shown["stage"], shown["decisions"][0]["reason"]) == ("shadow", "try it")
+    code, out, _ = run(capsys, "experiment", "show", "favourites")
+    assert code == 0 and "favourites against the champion of home; shadow" in out and "try it" in out
+    code, out, _ = run(capsys, "report")
+    assert code == 0 and "experiment favourites: shadow" in out
+    assert {s["subject"] for s in json.loads(run(capsys, "report", "--json")[1])["sections"]} == {
+        "surface:home", "experiment:favourites"}
+    traced = json.loads(run(capsys, "trace", "user", "u1")[1])
+    assert traced["counts"] == {"requests": 0, "events": 0, "outcomes": 0}
+
+
+def test_check_runs_one_implementation_of_a_suite(capsys):
+    code, out, _ = run(capsys, "check", "states:moments")
+    assert code == 0 and "every law holds" in out and "moments" in out
+    made = json.loads(run(capsys, "check", "states:counts", "--json")[1])
+    assert made["failed"] == 0 and len(made["suites"]["states:counts"]) > 3
+
+
+def test_a_service_that_does_not_answer(capsys):
+    code, _, err = run(capsys, "experiment", "list", "--url", "http://127.0.0.1:9")
+    assert code == 1 and "the service does not answer" in err
+
+
+def test_the_command_line_is_light_until_it_is_used():
+    heavy = "{'numpy', 'pyarrow', 'fastapi', 'pydantic', 'sqlalchemy', 'uvicorn'} & set(sys.modules)"
+    out = subprocess.run([sys.executable, "-c", f"import sys; import incumbent.cli; print({heavy})"],
+                         capture_output=True, text=True, check=True, timeout=120)
+    assert out.stdout.strip() == "set()"
+
+
+def test_python_m_is_the_command(tmp_path):
+    out = subprocess.run([sys.executable, "-m", "incumbent", "--help"], capture_output=True, text=True, timeout=120)
+    assert out.returncode == 0
+    for command in ("init", "serve", "demo", "experiment", "trace", "report", "check", "config"):
+        assert command in out.stdout
+
+
+def test_the_written_configuration_comments_what_it_sets(tmp_path):
+    init(tmp_path)
+    text = (tmp_path / "incumbent.toml").read_text()
+    assert set(tomllib.loads(text)) == {"service", "stores", "models", "surfaces", "experiments"}
+    assert text.count("#") > 12
