@@ -387,3 +387,25 @@ def test_a_file_of_another_sealer_is_opened_anew(tmp_path):
     inboxes.close()
 
 
+
+
+def test_sealers_may_take_turns(tmp_path):
+    """A sealer that lost its lease and gets it back goes on where the other one stands."""
+    clock = ManualClock(NOW)
+    one, two = EmbeddedLog(tmp_path, clock), EmbeddedLog(tmp_path, clock)
+    one.append(records(0, 6)).result(20)
+    two.append(records(10, 6)).result(20)
+    two.close()
+    first, second = (EmbeddedLog(tmp_path, clock, write=False) for _ in range(2))
+    out = []
+    for turn in range(4):
+        sealer = (first, second)[turn % 2]
+        segment = sealer.drain(4)
+        assert segment is not None
+        (second, first)[turn % 2].drain(4)  # the other one still thinks that it is its turn
+        sealer.release(segment)
+        out += [r.event_id for r in segment.records]
+    out += [r.event_id for sealer in (first, second) for s in drain_all(sealer) for r in s.records]
+    assert sorted(out) == sorted(r.event_id for r in records(0, 6) + records(10, 6))
+    for log in (one, first, second):
+        log.close()

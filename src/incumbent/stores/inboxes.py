@@ -48,7 +48,10 @@ class Inboxes:
     def drain(self, limit: int = 50_000) -> Segment | None:
         """The oldest segment of the next inbox that has one; the same again until it is released."""
         if self._current is not None:
-            return self._current[0].drain(limit)
+            segment = self._current[0].drain(limit)
+            if segment is not None:
+                return segment
+            self._let_go()  # another sealer released it: the lease had gone there
         paths = self._paths()
         paths = paths[self._turn % len(paths):] + paths[:self._turn % len(paths)] if paths else []
         for only_pending in (True, False):  # what somebody was handed before a crash comes first
@@ -87,17 +90,13 @@ class Inboxes:
 
     def release(self, segment: Segment) -> None:
         """Forget a segment's records; a segment that is not the one handed out is released already."""
-        if self._current is None:
-            for file in self._each():
-                if file.writer == segment.writer:
-                    file.release(segment)
+        if self._current is not None and self._current[0].writer == segment.writer:
+            self._current[0].release(segment)
+            self._let_go()
             return
-        file, lock = self._current
-        if file.writer == segment.writer:
-            file.release(segment)
-            self._current = None
-            if lock is not None:
-                lock.give()
+        for file in self._each():
+            if file.writer == segment.writer:
+                file.release(segment)
 
     def erase(self, users: Iterable[str]) -> int:
         """Take the records of `users` out of all inboxes."""
@@ -111,12 +110,16 @@ class Inboxes:
 
     def close(self) -> None:
         """Let go of files and locks; a segment that is handed out stays recorded."""
-        if self._current is not None and self._current[1] is not None:
-            self._current[1].give()
-        self._current = None
+        self._let_go()
         for file in self._files.values():
             file.close()
         self._files.clear()
+
+    def _let_go(self) -> None:
+        """Go on to the next inbox; an orphan's lock is free again."""
+        if self._current is not None and self._current[1] is not None:
+            self._current[1].give()
+        self._current = None
 
     def _each(self) -> Iterator[InboxFile]:
         for path in self._paths():
