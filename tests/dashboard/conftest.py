@@ -2,12 +2,17 @@
 
 import asyncio
 import random
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import uvicorn
 
 from incumbent import config as configs
 from incumbent.clock import ManualClock
+from incumbent.dashboard import mount
+from incumbent.events import codec
 from incumbent.events.ids import EventIds, Signer
 from incumbent.events.schema import Item
 from incumbent.loop.act import Actor
@@ -18,10 +23,10 @@ from incumbent.loop.requests import RecommendationRequest
 from incumbent.loop.seal import Sealer
 from incumbent.loop.serve import Gateway
 from incumbent.models.guard import Guarded
+from incumbent.service import app as apps
 from incumbent.service.desk import Desk
 from incumbent.stores import memory
 from incumbent.stores.store import Matured, Record
-from incumbent.events import codec
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -60,6 +65,22 @@ def desk():
           holder="test").run_once()
     Decider(stores.lake, stores.control, clock, ids).run_once()
     return Desk(config, stores, clock)
+
+
+@pytest.fixture(scope="session")
+def port(desk):
+    made = apps.build([])
+    mount(made, desk)
+    server = uvicorn.Server(uvicorn.Config(made, host="127.0.0.1", port=0, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
 
 
 def days(n):
