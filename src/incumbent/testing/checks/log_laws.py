@@ -84,7 +84,7 @@ def segments_have_a_limit(b: Bench) -> None:
 
 def a_segment_comes_back(b: Bench) -> None:
     """Until it is released the same segment comes back, whatever arrives and whatever is asked."""
-    append(b.log, *b.records(5))
+    append(b.log, *b.records(3))
     first = b.log.drain(3)
     append(b.log, *b.records(5))
     assert first is not None and b.log.drain(100) == first and b.log.drain(1) == first
