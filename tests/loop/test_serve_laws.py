@@ -14,11 +14,12 @@ from incumbent.loop.requests import RecommendationAnswer, RecommendationRequest
 from incumbent.testing.gateway import NO_HOLDOUT, Shop
 
 IDS = [f"i{n}" for n in range(14)]
-LIST = st.lists(st.sampled_from(IDS), max_size=16)
+LIST = st.lists(st.sampled_from(IDS), min_size=2, max_size=16)
 SCORED = LIST.flatmap(lambda items: st.lists(
     st.sampled_from([0.1, 0.5, 0.5, 0.9]), min_size=len(items), max_size=len(items)).map(
         lambda scores: list(zip(items, scores, strict=True))))
-ANSWER = LIST | SCORED | st.sampled_from([RuntimeError("boom"), 42, [("a", float("nan"))]])
+FAILURE = st.sampled_from([RuntimeError("boom"), 42, [("a", float("nan"))]])
+ANSWER = st.one_of(SCORED, LIST, SCORED, LIST, FAILURE)
 SOME = st.sets(st.sampled_from(IDS), max_size=3)
 PINS = st.lists(st.builds(PinnedSlot, st.integers(1, 12), st.sampled_from(IDS), st.booleans()), max_size=3)
 STAGES = st.sampled_from([("shadow", 0.0), ("canary", 0.01), ("ramp_25", 0.25), ("ramp_50", 0.5), ("promoted", 0.95)])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import inspect
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,10 +103,14 @@ class Shop:
 
 
 class Door:
-    """An HTTP client of one port; every call is a connection of its own."""
+    """An HTTP client of one port; every call is a connection of its own. `loop` is the one that the server runs on."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.port, self.loop = port, loop
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run something on the server's own loop: closing a model that it used."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
 
     def post(self, path: str, body: Any, content_type: str = "application/json") -> tuple[int, Any]:
         """POST bytes, or a value as JSON; gives the status and the decoded answer."""
@@ -127,13 +132,19 @@ def served(app: Callable[..., Any]) -> Iterator[Door]:
     import uvicorn
 
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def run() -> None:
+        loops.append(asyncio.get_running_loop())
+        await server.serve()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
     waiting = threading.Event()
     while not server.started and thread.is_alive():
         waiting.wait(0.01)
     try:
-        yield Door(server.servers[0].sockets[0].getsockname()[1])
+        yield Door(server.servers[0].sockets[0].getsockname()[1], loops[0])
     finally:
         server.should_exit = True
         thread.join(10)
