@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from incumbent.events.schema import Decision, Finding
+from incumbent.experiments.audit import Auditor
 from incumbent.experiments.guardrails import SOURCES
 from incumbent.experiments.rules import Sequential
 from incumbent.loop import keys
@@ -189,33 +190,42 @@ def test_only_one_decider_at_a_time():
     assert shop.decisions()[-1].verdict == "start"
 
 
-def test_the_audit_reads_each_row_once_and_notices_late_ones():
+def test_the_audit_recomputes_each_row_once_and_notices_late_ones(monkeypatch):
     shop = Shop()
     shop.run()
     shop.serve(40)
     shop.decider.run_once()
-    read = []
-    real = shop.lake.scan
-
-    def scan(table, period=None, buckets=None, columns=None, users=None):
-        rows = real(table, period, buckets, columns, users)
-        if table == "impression" and columns is None:
-            read.append(rows.num_rows)
-        return rows
-
-    shop.lake.scan = scan
+    seen, real = [], Auditor.one
+    monkeypatch.setattr(Auditor, "one", lambda self, each: (seen.append(each.event_id), real(self, each))[1])
     shop.decider.run_once()
-    assert sum(read) == 0  # nothing changed, nothing is read
+    assert seen == []  # nothing changed
     shop.clock.advance(seconds=60)
-    shop.serve(30)
+    fresh = shop.serve(30)
     shop.decider.run_once()
-    assert sum(read) == 30
+    assert sorted(seen) == [each.event_id for each in fresh]
     shop.clock.set(shop.clock.now().replace(minute=0, second=0))  # rows that are older than what was read
     late = shop.serve(20, change=lambda i: msgspec.structs.replace(i, share=0.25))
     shop.decider.run_once()
     check = next(c for c in latest(shop.control, "e1").evidence["checks"] if c["name"] == "coin_audit")
     assert (check["n"], check["status"]) == (90, "void")
     assert check["numbers"]["mismatches"] == 1 and late[0].request_id in check["reason"]
+
+
+def test_users_per_lane_are_counted_once_each_on_all_buckets():
+    shop = Shop()
+    shop.run()
+    made = shop.serve(120)
+    shop.decider.run_once()
+    shop.clock.advance(seconds=3600)
+    shop.sequence += 1
+    again = [msgspec.structs.replace(i, event_id=shop.ids.new(), time=shop.clock.now()) for i in made[:40]]
+    shop.lake.commit(again, "tests", shop.sequence)
+    made += shop.serve(80)
+    for _ in range(5):  # some buckets at each look
+        shop.decider.run_once()
+    check = next(c for c in latest(shop.control, "e1").evidence["checks"] if c["name"] == "sample_ratio")
+    lanes = {lane: len({i.user_id for i in made if i.lane == lane}) for lane in ("interleave", "holdout")}
+    assert check["numbers"]["users"] == lanes and sum(lanes.values()) == 200
 
 
 def test_a_worse_candidate_is_discarded():

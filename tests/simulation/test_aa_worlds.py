@@ -1,4 +1,4 @@
-"""Twins in many worlds, looked at daily: how often they are promoted, rolled back, alarmed; and what the sequence covers.
+"""Twins in many worlds, looked at daily: how often they are promoted or rolled back; what the sequence covers.
 
 Thresholds and defaults were committed before these seeds were drawn; the seeds stand in no other file.
 """

@@ -1,14 +1,17 @@
 """audit_book: the coin audit over the whole lake, kept up shard by shard, so that a look costs only what is new.
 
 Per (day, user bucket) shard the book holds how many rows it has read, up to which time, and their tally. A shard that
-changed is read on from that time; where the numbers do not add up (late or erased rows) it is read again, whole. The
-book stands in Control under the cursor ``audit/EXPERIMENT``.
+changed is read on from that time; where the numbers do not add up (late or erased rows) it is read again, whole. Per
+user bucket it holds the users of each lane, counted over all days; buckets that changed are counted again, the longest
+uncounted first and some at each look, as counting reads all days. The book stands in Control under the cursor
+``audit/EXPERIMENT``; it holds counts, no user ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from operator import add
 
@@ -20,8 +23,10 @@ from msgspec import Struct
 from incumbent.events.window import Window
 from incumbent.experiments.audit import Auditor, Tally
 from incumbent.stores.columns import from_arrow
-from incumbent.stores.store import Control, Lake, Partition
+from incumbent.stores.store import Control, Lake
 
+RECOUNT = 4  # buckets whose users are counted again at one look
+BATCH_ROWS = 20_000  # impressions held in memory at a time
 _TICK = timedelta(microseconds=1)
 
 
@@ -34,62 +39,98 @@ class Shard(Struct, frozen=True):
 
 
 class Book(Struct, frozen=True):
-    """The shards by ``DAY/BUCKET``, as of one version of the lake's impressions."""
+    """The shards by ``DAY/BUCKET``, as of one version of the lake's impressions, and users per lane by bucket."""
 
     version: int = -1
     shards: dict[str, Shard] = {}
+    lanes: dict[str, dict[str, int]] = {}
+    stale: list[str] = []  # buckets that changed since their users were counted, the longest first
 
     @property
     def tally(self) -> Tally:
         """The totals over all shards."""
         return reduce(add, (shard.tally for shard in self.shards.values()), Tally())
 
+    @property
+    def users(self) -> dict[str, int]:
+        """Users per lane, over all buckets."""
+        return dict(sum((Counter(lanes) for lanes in self.lanes.values()), Counter()))
 
-def bring_up(lake: Lake, control: Control, experiment: str) -> Tally:
-    """Audit what the lake has new of one experiment, keep the book, and return the totals over everything."""
+
+def bring_up(lake: Lake, control: Control, experiment: str, since: datetime) -> Book:
+    """Audit what the lake has new of one experiment that began at `since`, keep the book, and return it."""
     name = f"audit/{experiment}"
     kept = control.cursor(name)
     book = Book() if kept is None else msgspec.json.decode(kept, type=Book)
     version, changed = lake.changes("impression", book.version)
-    if changed or version != book.version:
-        auditor = Auditor(experiment, control.plan)
-        shards = dict(book.shards)
-        for partition in sorted(changed):
-            key = f"{partition.day}/{partition.bucket}"
-            shard = _read(lake, auditor, partition, shards.get(key, Shard()))
-            shards.pop(key, None)
-            if shard.rows:
-                shards[key] = shard
-        book = Book(version, shards)
-        control.set_cursor(name, msgspec.json.encode(book).decode())
-    return book.tally
+    if version == book.version and not book.stale:
+        return book
+    shards = dict(book.shards)
+    days: dict[date, list[int]] = defaultdict(list)
+    for partition in sorted(changed):
+        if Window.of_day(partition.day).end > since:
+            days[partition.day].append(partition.bucket)
+    auditor = Auditor(experiment, control.plan)
+    for day, buckets in days.items():
+        shards.update(_read_day(lake, auditor, day, buckets, book.shards))
+    stale = list(dict.fromkeys([*book.stale, *(str(bucket) for buckets in days.values() for bucket in buckets)]))
+    due = [bucket for bucket in stale if bucket not in book.lanes] or stale[:RECOUNT]
+    lanes = book.lanes | {bucket: _users(lake, experiment, since, int(bucket)) for bucket in due}
+    book = Book(version, {key: shard for key, shard in shards.items() if shard.rows}, lanes,
+                [bucket for bucket in stale if bucket not in due])
+    control.set_cursor(name, msgspec.json.encode(book).decode())
+    return book
 
 
-def users_per_lane(lake: Lake, experiment: str, since: datetime, until: datetime) -> Mapping[str, int]:
-    """Distinct users of each lane among the experiment's impressions in [since, until)."""
-    counts: dict[str, int] = {}
-    for bucket in range(lake.buckets):
-        rows = lake.scan("impression", Window(since, until), [bucket], columns=["user_id", "lane", "experiment"])
-        ours = rows.filter(pc.equal(rows["experiment"], experiment))
-        for row in ours.group_by(["lane"]).aggregate([("user_id", "count_distinct")]).to_pylist():
-            counts[row["lane"]] = counts.get(row["lane"], 0) + row["user_id_count_distinct"]
-    return counts
+def _users(lake: Lake, experiment: str, since: datetime, bucket: int) -> dict[str, int]:
+    """Distinct users of each lane of one bucket."""
+    period = Window(since, datetime.max.replace(tzinfo=UTC))
+    rows = lake.scan("impression", period, [bucket], columns=["user_id", "lane", "experiment"])
+    ours = rows.filter(pc.equal(rows["experiment"], experiment))
+    counted = ours.group_by(["lane"]).aggregate([("user_id", "count_distinct")]).to_pylist()
+    return {row["lane"]: row["user_id_count_distinct"] for row in counted}
 
 
-def _read(lake: Lake, auditor: Auditor, partition: Partition, before: Shard) -> Shard:
-    day = Window.of_day(partition.day)
-    total = lake.scan("impression", day, [partition.bucket], columns=["event_id"]).num_rows
-    if before.until is not None:
-        fresh = lake.scan("impression", Window(before.until, day.end), [partition.bucket])
-        if before.rows + fresh.num_rows == total:
-            return _add(auditor, before, fresh)
-    return _add(auditor, Shard(), lake.scan("impression", day, [partition.bucket]))
+def _read_day(
+    lake: Lake, auditor: Auditor, day: date, buckets: list[int], known: Mapping[str, Shard],
+) -> dict[str, Shard]:
+    """The shards of one day brought up to what the lake holds."""
+    window = Window.of_day(day)
+    there = Counter(lake.scan("impression", window, buckets, columns=["bucket"])["bucket"].to_pylist())
+    before = {bucket: known.get(f"{day}/{bucket}", Shard()) for bucket in buckets}
+    out: dict[str, Shard] = {}
+    for group in _groups(buckets, {bucket: there[bucket] - before[bucket].rows for bucket in buckets}):
+        starts = [before[bucket].until or window.start for bucket in group]
+        rows = lake.scan("impression", Window(min(starts), window.end), group)
+        for bucket, start in zip(group, starts, strict=True):
+            fresh = rows.filter(pc.and_(pc.equal(rows["bucket"], bucket), pc.greater_equal(rows["time"], start)))
+            shard = before[bucket]
+            if shard.rows + fresh.num_rows != there[bucket]:
+                shard, fresh = Shard(), lake.scan("impression", window, [bucket])
+            out[f"{day}/{bucket}"] = _add(auditor, shard, fresh)
+    return out
+
+
+def _groups(buckets: Iterable[int], rows: Mapping[int, int]) -> Iterator[list[int]]:
+    """The buckets in runs whose new rows fit into one batch, at least one bucket each."""
+    group: list[int] = []
+    size = 0
+    for bucket in buckets:
+        if group and size + rows[bucket] > BATCH_ROWS:
+            yield group
+            group, size = [], 0
+        group.append(bucket)
+        size += max(rows[bucket], 0)
+    if group:
+        yield group
 
 
 def _add(auditor: Auditor, before: Shard, rows: pa.Table) -> Shard:
     if not rows.num_rows:
         return before
-    ours = rows.filter(pc.equal(rows["experiment"], auditor.experiment))
     last: datetime = pc.max(rows["time"]).as_py()
-    tally = before.tally + auditor.audit(from_arrow("impression", ours))
+    tally = before.tally
+    ours = rows.filter(pc.equal(rows["experiment"], auditor.experiment))
+    for start in range(0, ours.num_rows, BATCH_ROWS):
+        tally += auditor.audit(from_arrow("impression", ours.slice(start, BATCH_ROWS)))
     return Shard(before.rows + rows.num_rows, last.astimezone(UTC) + _TICK, tally)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -31,13 +31,13 @@ def gather(lake: Lake, control: Control, row: ExperimentRow, now: datetime) -> G
     look = Look.of(config)
     judged = control.matured(row.name)
     units = Units.of(judged)
-    tally = audit_book.bring_up(lake, control, row.name)
-    lanes = audit_book.users_per_lane(lake, row.name, row.started_at, now + timedelta(days=1))
+    book = audit_book.bring_up(lake, control, row.name, row.started_at)
+    tally = book.tally
     evidence = Evidence(
         experiment=row.name, stage=row.stage, held=row.held, started_at=row.started_at, since=row.since,
         definition=row.definition, matured=len(units.interleaved.x), preference=analysis.compare(units, look),
         decisive=analysis.compare(units.first_in(DECISIVE), look), guardrails=readings(control, row, config),
-        checks=validity.checks(tally, lanes, config), overlap=validity.overlap_of(tally),
+        checks=validity.checks(tally, book.users, config), overlap=validity.overlap_of(tally),
         seals=tuple(seal.hash for seal in control.seals(row.name)))
     restated = control.restated(row.name)
     as_now = analysis.compare(analysis.as_now(judged, restated), look) if restated else None
