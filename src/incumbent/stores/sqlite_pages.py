@@ -13,6 +13,7 @@ PAGE = 4096
 _LEAF = 13
 _LOCAL_MAX = PAGE - 35
 _LOCAL_MIN = (PAGE - 12) * 32 // 255 - 23
+_CELLS = (PAGE - 108) // 8  # of six bytes at least, and their pointers
 _INT_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 
 
@@ -31,7 +32,7 @@ def rows(content: bytes) -> Iterator[Row]:
         head = start + (100 if start == 0 else 0)
         if content[head] != _LEAF:
             continue
-        for pointer in range(head + 8, min(head + 8 + 2 * _u16(content, head + 3), start + PAGE - 1), 2):
+        for pointer in range(head + 8, head + 8 + 2 * min(_u16(content, head + 3), _CELLS), 2):
             at = start + _u16(content, pointer)
             try:
                 row = _row(content, at)
@@ -69,10 +70,12 @@ def _payload(content: bytes, at: int, size: int) -> bytes:
         local = _LOCAL_MIN
     parts = [content[at:at + local]]
     left, page = size - local, int.from_bytes(content[at + local:at + local + 4], "big")
+    seen = set()
     while left > 0:
         start = (page - 1) * PAGE
-        if not 0 < start < len(content):
+        if not 0 < start < len(content) or page in seen:
             raise ValueError("the chain of overflow pages is broken")
+        seen.add(page)
         part = content[start + 4:start + 4 + min(left, PAGE - 4)]
         parts.append(part)
         left, page = left - (PAGE - 4), int.from_bytes(content[start:start + 4], "big")
