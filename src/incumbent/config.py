@@ -56,8 +56,8 @@ class Config(BaseSettings):
     models: dict[Name, ModelConfig] = {}
     surfaces: dict[Name, SurfaceConfig] = {}
     experiments: dict[Name, ExperimentConfig] = {}
-    delisted: tuple[str, ...] = ()
-    groups: dict[str, str] = {}
+    delisted: tuple[str, ...] = ()  # items that are never shown
+    groups: dict[str, str] = {}  # item_id -> group_id of its variants
     presentations: dict[str, str] = {}  # item_id -> hash of its look; variants of one group that look alike are one
 
     @classmethod

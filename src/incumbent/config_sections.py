@@ -21,15 +21,15 @@ class Part(BaseModel):
 class ServiceConfig(Part):
     """How the service listens."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    host: str = "127.0.0.1"  # address to listen on; 0.0.0.0 = all
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0 = a free one
     workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes that answer requests and take events
-    clock: Literal["system", "replay"] = "system"
-    replay_start: AwareDatetime | None = None
+    clock: Literal["system", "replay"] = "system"  # replay: a business clock that a route advances
+    replay_start: AwareDatetime | None = None  # where the replay's clock begins
     secret_env: str = "INCUMBENT_SECRET"  # the variable that holds the signing secret; else a file in the directory
     keys: dict[str, Literal["serve", "events", "read", "operate"]] = {}  # SHA-256 of an API key, in hex -> its scope
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  # from which severity on
+    log_format: Literal["json", "text"] = "json"  # of the log on standard error
     drain_s: Annotated[float, Field(gt=0)] = 10.0  # how long a stop may take before it is forced
 
 
@@ -37,37 +37,37 @@ class StoresConfig(Part):
     """Where things are kept."""
 
     kind: str = "embedded"  # registered name of a store bundle
-    directory: Path = Path("incumbent-data")
-    durability: Literal["before_answer", "bounded"] = "bounded"
+    directory: Path = Path("incumbent-data")  # everything that is kept lives under it
+    durability: Literal["before_answer", "bounded"] = "bounded"  # is the impression on disk before the answer, or soon?
     max_delay_ms: Annotated[int, Field(ge=1, le=1000)] = 20  # of "bounded": how long an answered impression may wait
-    buckets: Annotated[int, Field(ge=1, le=256)] = 16
-    user_ids: Literal["as_given", "hashed"] = "as_given"
-    retention_days: Annotated[int, Field(ge=1)] = 400
-    quarantine_days: Annotated[int, Field(ge=1)] = 30
+    buckets: Annotated[int, Field(ge=1, le=256)] = 16  # user buckets of the lake; fixed once there is data
+    user_ids: Literal["as_given", "hashed"] = "as_given"  # how users are logged: as they come, or as keyed hashes
+    retention_days: Annotated[int, Field(ge=1)] = 400  # how long the lake keeps a day
+    quarantine_days: Annotated[int, Field(ge=1)] = 30  # how long refused messages are kept
 
 
 class LoopConfig(Part):
     """How often the loop's verbs run, in seconds of the service's clock; under a replay clock, in seconds of ours."""
 
-    seal_s: Annotated[float, Field(gt=0)] = 15.0
-    live_s: Annotated[float, Field(gt=0)] = 2.0
-    attribute_s: Annotated[float, Field(gt=0)] = 600.0
-    decide_s: Annotated[float, Field(gt=0)] = 600.0
-    act_s: Annotated[float, Field(gt=0)] = 1.0
-    compact_s: Annotated[float, Field(gt=0)] = 3600.0
-    lease_s: Annotated[float, Field(gt=0)] = 30.0
+    seal_s: Annotated[float, Field(gt=0)] = 15.0  # from the inboxes into the lake
+    live_s: Annotated[float, Field(gt=0)] = 2.0  # the page's provisional numbers
+    attribute_s: Annotated[float, Field(gt=0)] = 600.0  # outcomes, matured units, states
+    decide_s: Annotated[float, Field(gt=0)] = 600.0  # every experiment's rule
+    act_s: Annotated[float, Field(gt=0)] = 1.0  # the outbox: plans, conclusions, alerts
+    compact_s: Annotated[float, Field(gt=0)] = 3600.0  # merge small files, expire old days
+    lease_s: Annotated[float, Field(gt=0)] = 30.0  # how long a job's lease lasts without renewal
 
 
 class LimitsConfig(Part):
     """What is refused."""
 
-    body_bytes: Annotated[int, Field(ge=1024)] = 4_194_304
-    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 5_000
-    event_bytes: Annotated[int, Field(ge=256)] = 131_072
+    body_bytes: Annotated[int, Field(ge=1024)] = 4_194_304  # of one request
+    batch_events: Annotated[int, Field(ge=1, le=100_000)] = 5_000  # of one POST /v1/events
+    event_bytes: Annotated[int, Field(ge=256)] = 131_072  # of one event
     event_age_days: Annotated[int, Field(ge=1)] = 30  # older feedback is refused
     event_ahead_s: Annotated[float, Field(ge=0)] = 300.0  # feedback from further ahead is refused
     exclude_items: Annotated[int, Field(ge=0)] = 1_000  # of one request
-    context_keys: Annotated[int, Field(ge=0)] = 64
+    context_keys: Annotated[int, Field(ge=0)] = 64  # of one request or event
 
 
 class ModelConfig(Part):
@@ -75,44 +75,44 @@ class ModelConfig(Part):
 
     adapter: str = "callable"  # callable, http, open_inference, or a plugin's
     target: str  # module:function, or a URL
-    version: str = "1"
-    deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
-    embedding_version: str | None = None
-    cost_per_request: Annotated[float, Field(ge=0)] | None = None
+    version: str = "1"  # logged with every answer; change it with the model
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 100  # a later answer counts as a timeout
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64  # requests under way at once; more: busy
+    embedding_version: str | None = None  # of the space that its items come from
+    cost_per_request: Annotated[float, Field(ge=0)] | None = None  # in any unit; logged
     local: bool = False  # async and never blocking: may be stepped on the caller's stack
-    breaker_calls: Annotated[int, Field(ge=1, le=10_000)] = 20
-    breaker_failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
-    breaker_cool_down_s: Annotated[float, Field(gt=0)] = 5.0
-    options: dict[str, str | int | float | bool] = {}
+    breaker_calls: Annotated[int, Field(ge=1, le=10_000)] = 20  # the circuit breaker looks at the last so many
+    breaker_failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5  # and opens at this part of failures
+    breaker_cool_down_s: Annotated[float, Field(gt=0)] = 5.0  # then a probe; doubles while probes fail
+    options: dict[str, str | int | float | bool] = {}  # of the adapter
 
 
 class PinnedConfig(Part):
     """An item at a fixed absolute position."""
 
-    position: Annotated[int, Field(ge=1, le=10_000)]
-    item_id: str
-    sponsored: bool = False
+    position: Annotated[int, Field(ge=1, le=10_000)]  # absolute, from 1
+    item_id: str  # shown there whatever the models say
+    sponsored: bool = False  # said so in the answer
 
 
 class SurfaceConfig(Part):
     """One place that shows recommendations."""
 
-    champion: str
-    k_max: Annotated[int, Field(ge=1, le=1_000)] = 200
-    depth: Annotated[int, Field(ge=1, le=1_000)] = 200
-    deadline_ms: Annotated[int, Field(ge=5, le=60_000)] = 150
-    fallback: tuple[str, ...] = ()
-    filler: bool = False
-    strict: bool = False
-    pinned: tuple[PinnedConfig, ...] = ()
+    champion: str  # the model that serves it
+    k_max: Annotated[int, Field(ge=1, le=1_000)] = 200  # most items of one page
+    depth: Annotated[int, Field(ge=1, le=1_000)] = 200  # items asked of each model, and logged
+    deadline_ms: Annotated[int, Field(ge=5, le=60_000)] = 150  # of a whole request
+    fallback: tuple[str, ...] = ()  # items for when every model fails
+    filler: bool = False  # fill short answers from fallback, marked
+    strict: bool = False  # a list with duplicates is invalid rather than cleaned
+    pinned: tuple[PinnedConfig, ...] = ()  # items at fixed positions
 
 
 class StageConfig(Part):
     """One step of the ramp and what it takes to leave it."""
 
-    stage: Literal["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50"]
-    share: Share
+    stage: Literal["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50"]  # the rung
+    share: Share  # the candidate's part of the contested slots
     min_units: Annotated[int, Field(ge=0)] = 100  # matured units of the experiment
     min_days: Annotated[float, Field(ge=0)] = 1.0  # in this stage
 
@@ -134,8 +134,9 @@ class GuardrailConfig(Part):
     in milliseconds for latency; it and the measured harm apply to effect / share.
     """
 
+    # what must not get worse
     metric: Literal["revenue_per_user_day", "conversion_per_user_day", "error_rate", "timeout_rate", "latency_ms"]
-    margin: Annotated[float, Field(gt=0)]
+    margin: Annotated[float, Field(gt=0)]  # the loss that is tolerated
     required: bool = True  # PROMOTE needs it shown to be no worse than -margin
     hard_limit: float | None = None  # an SLO: the plain estimate over it rolls back at once (rates and latency only)
 
@@ -150,30 +151,32 @@ DEFAULT_GUARDRAILS = (
 class ExperimentConfig(Part):
     """One candidate against the champion of one surface. Frozen when the experiment starts."""
 
-    surface: str
-    candidate: str
+    surface: str  # where it runs
+    candidate: str  # the model that would replace the champion
     salt: str | None = None  # the experiment's name where it is not set
-    policy: str = "pair_draft"
-    rule: str = "sequential"
-    coin: Literal["round", "list"] = "round"
-    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    lane_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    segment: dict[str, tuple[str, ...]] = {}
+    policy: str = "pair_draft"  # how two lists become one
+    rule: str = "sequential"  # how evidence becomes a verdict
+    coin: Literal["round", "list"] = "round"  # a coin per pair, or one per list
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # part of the users who see the champion alone
+    lane_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # part of the others who are interleaved
+    segment: dict[str, tuple[str, ...]] = {}  # context key -> values of those who may be interleaved
+    # which exposure has the credit of an action
     attribution: Literal["impression", "last_touch", "first_touch", "all_touch", "share"] = "last_touch"
-    skip_neutral: bool = False
-    attribution_window_days: Annotated[float, Field(gt=0, le=90)] = 7.0
-    maturity_window_days: Annotated[float, Field(gt=0, le=180)] = 7.0
+    skip_neutral: bool = False  # look past exposures that nobody owns
+    attribution_window_days: Annotated[float, Field(gt=0, le=90)] = 7.0  # how far back an action looks
+    maturity_window_days: Annotated[float, Field(gt=0, le=180)] = 7.0  # how long outcomes are waited for
+    # what counts as an outcome, and how much
     actions: dict[Literal["view", "click", "add_to_cart", "purchase"], float] = {"purchase": 1.0}
     outcome: Literal["count", "value"] = "count"  # what a credited action weighs: 1, or its value in minor units
     currency: str | None = None  # of values; rows of other currencies are counted and left out
     cap: Annotated[float, Field(gt=0)] = 20.0  # |D| of a unit is winsorised here; declared before the start
-    alpha: OpenShare = 0.05
+    alpha: OpenShare = 0.05  # how often a candidate that is no better may be promoted
     tuning_units: Annotated[int, Field(ge=10)] = 2_000  # n*: where the confidence sequence is tightest
     delta_min: Annotated[float, Field(ge=0)] = 0.01  # the smallest net preference that would be worth a promotion
-    min_units: Annotated[int, Field(ge=2)] = 500
-    min_look_units: Annotated[int, Field(ge=2)] = 100
-    min_days: Annotated[float, Field(ge=0)] = 7.0
-    max_days: Annotated[float, Field(gt=0)] = 90.0
+    min_units: Annotated[int, Field(ge=2)] = 500  # matured users before a promotion
+    min_look_units: Annotated[int, Field(ge=2)] = 100  # before the first look
+    min_days: Annotated[float, Field(ge=0)] = 7.0  # before a verdict
+    max_days: Annotated[float, Field(gt=0)] = 90.0  # then the champion is kept
     back_test_share: Share = 0.95  # share after promotion: 1 - it keeps testing the old champion
-    stages: tuple[StageConfig, ...] = DEFAULT_STAGES
-    guardrails: tuple[GuardrailConfig, ...] = DEFAULT_GUARDRAILS
+    stages: tuple[StageConfig, ...] = DEFAULT_STAGES  # the ramp
+    guardrails: tuple[GuardrailConfig, ...] = DEFAULT_GUARDRAILS  # what must not get worse
