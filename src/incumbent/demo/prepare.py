@@ -13,11 +13,12 @@ from incumbent.demo.settings import Size, configuration
 from incumbent.demo.shoppers import Trip, enrol
 from incumbent.demo.story import Story, cast
 from incumbent.errors import ConflictError
-from incumbent.service.parts import PARTS, Claim
+from incumbent.service.parts import PARTS, Claim, listen
 
 #: what a run leaves behind, and the next one may remove
 OURS = ("data", "models", "incumbent.toml", "acks.txt", "serve.log")
 MARK = ".incumbent-demo"
+HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Run:
     @property
     def url(self) -> str:
         """Where the service listens."""
-        return f"http://{self.config.service.host}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
 
 def prepare(
@@ -59,8 +60,9 @@ def prepare(
     """Read the year, train both models, write everything that the service needs.
 
     An earlier run in the directory is removed; anything else in it raises `ConflictError`, as does a demo that still
-    runs there.
+    runs there, and a port that is taken: all before any work is done.
     """
+    listen(HOST, port).close()
     clear(directory)
     say("reading the year")
     journey = data.load()
