@@ -150,6 +150,38 @@ def test_a_sealer_that_lost_its_lease_releases_nothing(bench, monkeypatch):
     assert len(ids_in(bench.lake)) == 5
 
 
+def test_a_commit_longer_than_the_lease_is_released_all_the_same(monkeypatch):
+    """As under a replay clock, where a commit takes hours: nobody else took over, so the run goes on."""
+    bench = Bench(limit=10)
+    bench.send(*map(record, clicks(range(50))))
+    real = bench.lake.commit
+    monkeypatch.setattr(bench.lake, "commit", lambda *a: (bench.clock.advance(7200), real(*a))[1])
+    assert bench.sealer.run_once() == Sealed(segments=5, records=50, rows=50)
+    assert bench.log.backlog == 0
+
+
+def test_whoever_seals_in_between_leaves_nothing_to_do(monkeypatch):
+    """A stalled sealer's lease goes to another and comes back: the segment it committed is released once, by either."""
+    bench = Bench()
+    bench.send(*map(record, clicks(range(5))))
+    other = bench.another("b")
+    real = bench.lake.commit
+
+    def stalls(*arguments):
+        monkeypatch.setattr(bench.lake, "commit", real)
+        done = real(*arguments)
+        bench.clock.advance(3600)
+        assert other.run_once() == Sealed(segments=1, records=5, rows=0)
+        bench.send(*map(record, clicks(range(5, 8))))
+        bench.clock.advance(3600)
+        return done
+
+    monkeypatch.setattr(bench.lake, "commit", stalls)
+    bench.sealer.run_once()
+    bench.sealer.run_once()
+    assert ids_in(bench.lake) == [event.event_id for event in clicks(range(8))] and bench.log.backlog == 0
+
+
 def test_a_lake_that_refuses_loses_nothing(bench, monkeypatch):
     bench.send(*map(record, clicks(range(5))))
     monkeypatch.setattr(bench.lake, "commit", lambda *_: (_ for _ in ()).throw(StoreError("the disk is full")))

@@ -64,16 +64,14 @@ class Sealer:
         """Seal what is there. Raises `StoreError` where the lake or an inbox refuses: nothing of it is lost, and the
         next run goes on with the same segment."""
         done = Sealed()
-        lease = self._renew(None)
-        if lease is None:
+        if self._lease() is None:
             return Sealed(reason="another process holds the lease")
         for _ in range(self._max_segments):
             segment = self._log.drain(self._limit)
             if segment is None:
                 return done
             rows, quarantined = self._commit(segment)
-            lease = self._renew(lease)
-            if lease is None:  # the lake has the segment; whoever holds the lease now finds that out and releases it
+            if self._lease() is None:  # the lake has the segment: whoever seals now finds that out and releases it
                 return msgspec.structs.replace(done, reason="the lease went to another process")
             self._log.release(segment)
             done = Sealed(done.segments + 1, done.records + len(segment.records), done.rows + rows,
@@ -82,14 +80,17 @@ class Sealer:
 
     def stop(self) -> None:
         """Give the lease back, so that another process need not wait for its end."""
-        lease = self._renew(None)
+        lease = self._lease()
         if lease is not None:
             self._control.give_back(lease)
 
-    def _renew(self, lease: Lease | None) -> Lease | None:
-        """The lease, renewed; None where somebody else had it in between."""
-        new = self._control.acquire(LEASE, self._holder, self._lease_s, self._clock.now())
-        return new if new is not None and (lease is None or new.token == lease.token) else None
+    def _lease(self) -> Lease | None:
+        """The lease, renewed, or taken again where it ran out while the lake was busy; None while another holds it.
+
+        Taken again it has a higher token, and still what was just committed may be released: the lake had it once,
+        whoever else sealed in between, and to release a segment twice does nothing.
+        """
+        return self._control.acquire(LEASE, self._holder, self._lease_s, self._clock.now())
 
     def _commit(self, segment: Segment) -> tuple[int, int]:
         """Commit a segment; the rows that were new, and the records that had to be quarantined."""
