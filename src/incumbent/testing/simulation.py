@@ -1,0 +1,278 @@
+"""Deterministic simulation: the whole system in one process, on virtual time, with everything going wrong.
+
+Two fronts (gateway and collector) and two loops (all jobs) of the real code share a lake and a Control in memory. One
+seed draws the shoppers, the models, the experiment and every fault; equal seeds give equal lakes, to the byte.
+`incumbent.testing.invariants` then holds the result against plain recomputations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from incumbent.clock import Clock
+from incumbent.config import Config
+from incumbent.events.ids import EventIds
+from incumbent.events.plan import ModelPlan
+from incumbent.events.schema import Audit
+from incumbent.loop.operate import Operator
+from incumbent.loop.plan import build_plan
+from incumbent.loop.relations import DuckEngine
+from incumbent.models.guard import Guarded
+from incumbent.stores.memory_lake import MemoryLake
+from incumbent.testing.ledger import Ledger
+from incumbent.testing.simulated_chaos import Chaos
+from incumbent.testing.simulated_models import Burst, SimulatedModel
+from incumbent.testing.simulated_processes import Front, LoopProcess
+from incumbent.testing.simulated_shoppers import CATALOGUE, K, LIST, Shoppers, Tastes
+from incumbent.testing.simulated_stores import SimulatedLog, WatchedControl
+from incumbent.testing.virtual_time import VirtualClock, VirtualLoop, run
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+DAY_S = 86_400.0
+EXPERIMENT = "e1"
+_BURSTS = ("error", "hang", "slow", "bad_score", "not_a_list", "empty")
+_BUCKETS = 3
+
+
+class Settings(Struct, frozen=True):
+    """What is simulated; everything else is drawn from the seed."""
+
+    seed: int = 1
+    days: float = 14.0
+    every_s: float = 5.0  # of model time, from one visit to the next
+    users: int = 240
+    faults: bool = True
+
+    @property
+    def requests(self) -> int:
+        """Visits; a few of them ask for more than one page, or twice because a front died."""
+        return round(self.days * DAY_S / self.every_s)
+
+
+class Report(Struct, frozen=True):
+    """What came of a run."""
+
+    settings: Settings
+    violations: tuple[str, ...]
+    counts: dict[str, int]
+    faults: dict[str, int]
+    stages: tuple[str, ...]  # of the experiment, in order
+    verdicts: tuple[str, ...]  # of its decisions
+    slowest_ms: float
+
+
+class Simulation:
+    """One world. `live` runs it on a loop; what it leaves is read by the invariants.
+
+    >>> world = Simulation(Settings(seed=3, days=0.05, every_s=120.0, users=30))
+    >>> run(world.live)
+    >>> len(world.ledger.answers) >= 30, world.ledger.violations
+    (True, [])
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = Ledger()
+        self.config = Config(**_tree(self.rng("experiment")))
+        self.lake, self.control = MemoryLake(_BUCKETS), WatchedControl()
+        self.logs: list[SimulatedLog] = []
+        self.fronts: list[Front] = []
+        self.loops: list[LoopProcess] = []
+        self.seen_seals: dict[tuple[str, int], bytes] = {}
+        self.checkpoints: list[Callable[[], None]] = []
+        noise = self.rng("story").choice([(0.8, 0.8), (1.6, 0.1), (0.1, 1.6)])
+        self.tastes = Tastes(settings.users, noise, self.rng("tastes"))
+        self._engine = DuckEngine(threads=1)
+        self._born = 0
+
+    def rng(self, name: str) -> Random:
+        """A stream of its own for each part, so that one part's draws do not shift another's."""
+        return Random(f"{self.settings.seed}/{name}")
+
+    async def live(self, loop: VirtualLoop) -> None:
+        """The whole run: open, let shoppers and faults loose, close the doors, and let the loops finish their work."""
+        self.loop, self.clock = loop, VirtualClock(loop, START)
+        self.ids = EventIds(self.clock, self.rng("operator ids").randbytes)
+        self.operator = Operator(self.control, self.config, self.clock, self.ids)
+        pick = self.rng("fronts")
+        self.shoppers = Shoppers(loop, self.clock, self.ledger, self.tastes, self.rng("shoppers"), lambda: (
+            pick.choice(up) if (up := [front for front in self.fronts if front.alive]) else None))
+        with structlog.testing.capture_logs():
+            for name in ("front-a", "front-b"):
+                await self.start_front(name)
+            for name in ("loop-a", "loop-b"):
+                self.start_loop(name)
+            chaos = loop.create_task(Chaos(self, self.rng("chaos")).reign())
+            await self._traffic()
+            await chaos
+            await self._settle()
+
+    # ------------------------------------------------------------------------------------------------------ processes
+    def _log(self, name: str, clock: VirtualClock) -> SimulatedLog:
+        self._born += 1
+        log = SimulatedLog(clock, self.loop, self.rng(f"disk {self._born}"), writer=f"{name}.{self._born}")
+        self.logs.append(log)
+        return log
+
+    async def start_front(self, name: str) -> None:
+        """A front, on a machine whose clock is a little off."""
+        clock = VirtualClock(self.loop, START)
+        log = self._log(name, clock)
+        rng = self.rng(log.writer)
+        clock.step(rng.uniform(-0.2, 0.2))
+        front = Front(log.writer, clock, log, self.control, self.config, rng, durable=name == "front-a",
+                      make=self._model, observe=self.ledger.observe)
+        await front.start(self.loop)
+        self.fronts = [one for one in self.fronts if one.alive] + [front]
+
+    def start_loop(self, name: str) -> None:
+        """A loop process, some minutes behind the other one."""
+        clock = VirtualClock(self.loop, START)
+        log = self._log(name, clock)
+        process = LoopProcess(log.writer, clock, log, self.logs, self.lake, self.control, lambda: self.config,
+                              self.rng(log.writer), self._engine, lag_s=60.0 if name == "loop-a" else 420.0)
+        self.loops = [one for one in self.loops if one.alive] + [process]
+        self.loop.create_task(process.run()).add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.ledger.violation(f"a loop process failed: {task.exception()!r}")
+
+    def _model(self, plan: ModelPlan, clock: Clock) -> Guarded:
+        rng = self.rng(f"model {plan.name} {plan.version} {self.loop.time()}")
+        end_s = self.settings.days * DAY_S
+        bursts = []
+        if self.settings.faults:
+            shared = self.rng(f"bursts {plan.name}")
+            for _ in range(round(self.settings.days / 4 + 0.5)):
+                at = shared.uniform(0, end_s)
+                bursts.append(Burst(at, at + shared.uniform(300, 5_400), shared.choice(_BURSTS)))
+        model = SimulatedModel(plan.name, self.tastes.lists[plan.name == "new"], bursts, rng, self.ledger.faults)
+        return Guarded(plan, model, clock)
+
+    # ---------------------------------------------------------------------------------------------------------- life
+    async def _traffic(self) -> None:
+        rng = self.rng("traffic")
+        left, users = self.settings.requests, self.settings.users
+        per_visit = users / max(left * 0.7, 1)
+        while left:
+            at_once = min(left, 1 if rng.random() < 0.96 else rng.randrange(2, 6))
+            for _ in range(at_once):
+                self.shoppers.known = 30 + int(per_visit * (self.settings.requests - left))
+                self.shoppers.start(self.shoppers.visit())
+            left -= at_once
+            await asyncio.sleep(at_once * self.settings.every_s)
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change the configuration and publish its plan, as a deployment does."""
+        self.config = Config(**{**self.config.model_dump(mode="json"), **changes})
+        self.ledger.delist(self.config.delisted, self.loop.time())
+        self.control.publish(build_plan(self.config, self.control.experiments()))
+
+    async def erase(self, user: str) -> None:
+        """A shopper asks to be forgotten: no more comes from them, and what is on its way has two seconds to arrive."""
+        self.ledger.erase(user)
+        await asyncio.sleep(2.0)
+        for log in self.logs:
+            log.erase([user])
+        self.lake.erase([user])
+        name = hashlib.blake2b(user.encode(), digest_size=8).hexdigest()
+        self.control.erase([user], Audit(
+            event_id=self.ids.new(), time=self.clock.now(), actor="privacy", action="user.erase",
+            subject=f"user:{name}", reason="asked for it"))
+
+    async def _settle(self) -> None:
+        """All disks and processes well again; late feedback arrives; the loops work until nothing is left to do."""
+        for log in self.logs:
+            log.full = False
+        while self.shoppers.on_their_way:
+            await asyncio.sleep(600.0)
+        await asyncio.sleep(2 * self.config.loop.lease_s)
+        self.start_loop("loop-c")
+        last = self.loops[-1]
+        before = b""
+        for _ in range(10):
+            last.everything()
+            await asyncio.sleep(60.0)
+            after = self.fingerprint_control()
+            if after == before:
+                break
+            before = after
+        else:
+            self.ledger.violation("the loops do not come to rest")
+        for process in self.loops:
+            process.alive = False
+
+    # ------------------------------------------------------------------------------------------------------- results
+    def fingerprint_control(self) -> bytes:
+        """A digest of everything that is measured and decided, but for leases and the time of the last look."""
+        control = self.control
+        parts = (sorted(control._states), [sorted(shard.items()) for _, shard in sorted(control._states.items())],
+                 control._plans, sorted(control._conclusions.items()), sorted(control._experiments.items()),
+                 sorted(control._seals.items()), control._matured, control._restated, sorted(control._exclusions.items()),
+                 sorted(control._outbox))
+        return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=16).digest()
+
+    def fingerprint(self) -> str:
+        """A digest of the whole lake and of Control: equal runs, equal digests."""
+        digest = hashlib.blake2b(self.fingerprint_control(), digest_size=16)
+        for table in ("impression", "feedback", "outcome", "conclusion", "quarantine"):
+            rows = self.lake.scan(table).to_pylist()  # type: ignore[arg-type]
+            for row in sorted(msgspec.json.encode(row, order="sorted") for row in rows):
+                digest.update(row)
+        return digest.hexdigest()
+
+    def report(self) -> Report:
+        """The counts of the run."""
+        decisions = self.control.conclusions("decision", EXPERIMENT, 1_000)[::-1]
+        return Report(
+            self.settings, tuple(self.ledger.violations), dict(self.ledger.counts), dict(self.ledger.faults),
+            tuple(change.stage for change in self.control.stages(EXPERIMENT)),
+            tuple(getattr(one, "verdict", "") for one in decisions), self.ledger.slowest_ms)
+
+
+def simulate(settings: Settings, check: Callable[[Simulation], Awaitable[None] | None] | None = None) -> Simulation:
+    """Run one world to its end, and `check` it where asked."""
+    world = Simulation(settings)
+    run(world.live)
+    if check is not None:
+        check(world)
+    return world
+
+
+def _tree(rng: Random) -> dict[str, Any]:
+    """The configuration: one surface with an experiment, one without, and a ramp that two weeks can climb."""
+    stages = [{"stage": "shadow", "share": 0.0, "min_units": 0, "min_days": 0.5}] + [
+        {"stage": stage, "share": share, "min_units": 12, "min_days": 1.0}
+        for stage, share in (("canary", 0.05), ("ramp_25", 0.25), ("ramp_50", 0.5))]
+    model = {"deadline_ms": 100, "breaker_cool_down_s": 30.0}
+    surface = {"champion": "old", "k_max": 3 * K, "depth": LIST, "deadline_ms": 150, "fallback": CATALOGUE[:6]}
+    return {
+        "stores": {"kind": "memory", "buckets": _BUCKETS},
+        "loop": {"seal_s": 10_800.0, "attribute_s": 43_200.0, "decide_s": 43_200.0, "act_s": 600.0,
+                 "compact_s": 86_400.0, "lease_s": 900.0},
+        "models": {"old": {"target": "simulation:old", "local": rng.random() < 0.5, **model},
+                   "new": {"target": "simulation:new", **model}},
+        "surfaces": {"home": {**surface, "filler": rng.random() < 0.5}, "cart": surface},
+        "experiments": {EXPERIMENT: {
+            "surface": "home", "candidate": "new", "holdout": 0.15, "stages": stages,
+            "attribution": rng.choice(["last_touch", "first_touch", "all_touch", "share", "impression"]),
+            "skip_neutral": rng.random() < 0.3, "outcome": rng.choice(["count", "value"]), "currency": "EUR",
+            "actions": {"purchase": 1.0, "click": 0.125}, "attribution_window_days": 2.0, "maturity_window_days": 3.0,
+            "min_units": 40, "min_look_units": 20, "tuning_units": 100, "min_days": 4.0, "coin": rng.choice(
+                ["round", "round", "list"]),
+            "segment": {"device": ["app"]} if rng.random() < 0.2 else {},
+            "guardrails": [{"metric": "revenue_per_user_day", "margin": 0.3, "required": False},
+                           {"metric": "error_rate", "margin": 0.05, "hard_limit": 0.6},
+                           {"metric": "latency_ms", "margin": 50.0, "hard_limit": 1000.0}],
+        }},
+    }
