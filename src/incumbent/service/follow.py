@@ -13,8 +13,9 @@ from incumbent.config import Config
 from incumbent.errors import IncumbentError, StoreError
 from incumbent.events.plan import ModelPlan, ServingPlan
 from incumbent.logs import get
+from incumbent.loop.catalogue import current_plan
 from incumbent.loop.ingest import Exclusion
-from incumbent.loop.plan import build_plan, unservable
+from incumbent.loop.plan import unservable
 from incumbent.loop.serve import Gateway
 from incumbent.models.guard import Guarded, build
 from incumbent.service.metrics import Meter
@@ -49,7 +50,7 @@ class Follower:
         stays. Where Control is away the one that it has counts, once it is back."""
         try:
             rows = await self._run(self._control.experiments)
-            await self._run(self._control.publish, build_plan(config, rows))
+            await self._run(self._control.publish, await self._run(current_plan, config, self._control))
         except StoreError as error:
             self._away(error)
             return

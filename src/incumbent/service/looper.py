@@ -17,10 +17,10 @@ from incumbent.events.window import day_of
 from incumbent.logs import get
 from incumbent.loop.act import Actor
 from incumbent.loop.attribute import Attributor
+from incumbent.loop.catalogue import Cataloguer, current_plan
 from incumbent.loop.decide import Decider
 from incumbent.loop.definitions import definitions
 from incumbent.loop.mature import Maturer
-from incumbent.loop.plan import build_plan
 from incumbent.loop.rollup import Rollup
 from incumbent.loop.schedule import Job, Scheduler
 from incumbent.loop.seal import Sealer
@@ -55,7 +55,9 @@ class Looper:
             config.loop.seal_s + config.loop.attribute_s))
         self.rollup = Rollup(lake, control, clock, known, **common)
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
-        self.actor = Actor(control, log, clock, lambda: build_plan(config, control.experiments()), **common)
+        plan_of = lambda: current_plan(config, control)  # noqa: E731
+        self.actor = Actor(control, log, clock, plan_of, **common)
+        self.cataloguer = Cataloguer(lake, control, clock, plan_of, **common)
         self._sealed_s = clock.monotonic()
         loop = config.loop
         self.scheduler = Scheduler([
@@ -64,6 +66,7 @@ class Looper:
             Job("decide", self._timed("decide", self.decider.run_once), loop.decide_s,
                 first_s=min(loop.attribute_s, 10.0)),
             Job("act", self._timed("act", self.actor.run_once), loop.act_s),
+            Job("catalogue", self._timed("catalogue", self.cataloguer.run_once), loop.seal_s, first_s=1.0),
             Job("house", self._timed("house", self.keep_house), loop.compact_s, first_s=loop.compact_s),
         ], clock)
 

@@ -1,0 +1,89 @@
+"""catalogue: what a shop says of its items (`Item` events) reaches the plan: what is delisted, what is a variant.
+
+The newest event of an item counts, by its time and then its id, whenever it arrives. What is known stands in Control
+under the cursor ``catalogue``, so that a gateway can build its plan without the lake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from incumbent.clock import Clock
+from incumbent.config import Config
+from incumbent.events.plan import ServingPlan
+from incumbent.loop.leases import Held
+from incumbent.loop.plan import build_plan
+from incumbent.stores.store import Control, Lake
+
+CURSOR = "catalogue"
+
+
+class Known(Struct, frozen=True):
+    """What serving needs of the catalogue, as of one version of the lake's items."""
+
+    version: int = -1
+    delisted: list[str] = []
+    groups: dict[str, str] = {}
+
+
+class Catalogued(Struct, frozen=True):
+    """What a run did: whether it looked, and the hash of the plan that it published, where that is a new one."""
+
+    looked: bool = False
+    delisted: int = 0
+    plan: str | None = None
+    stopped: str | None = None
+
+
+def known(control: Control) -> Known:
+    """What Control knows of the catalogue."""
+    kept = control.cursor(CURSOR)
+    return Known() if kept is None else msgspec.json.decode(kept, type=Known)
+
+
+def current_plan(config: Config, control: Control) -> ServingPlan:
+    """The plan that should be in force: configuration, experiments and catalogue as they stand."""
+    items = known(control)
+    return build_plan(config, control.experiments(), delisted=items.delisted, groups=items.groups)
+
+
+class Cataloguer:
+    """Reads the lake's items where they changed, and publishes the plan that follows; one at a time."""
+
+    def __init__(self, lake: Lake, control: Control, clock: Clock, plan_of: Callable[[], ServingPlan], *,
+                 holder: str = "loop", lease_s: float = 30.0) -> None:
+        self._lake, self._control, self._clock, self._plan_of = lake, control, clock, plan_of
+        self._holder, self._lease_s = holder, lease_s
+
+    def run_once(self) -> Catalogued:
+        """Bring the plan up to the catalogue."""
+        before = known(self._control)
+        version, changed = self._lake.changes("item", before.version)
+        if not changed and version == before.version:
+            return Catalogued()
+        with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
+            if not lease.renew():
+                return Catalogued(stopped="another process holds the lease")
+            after = self._read(version)
+            self._control.set_cursor(CURSOR, msgspec.json.encode(after).decode())
+            old, new = self._control.plan_version(), self._control.publish(
+                msgspec.structs.replace(self._plan_of(), time=self._clock.now()))
+        return Catalogued(True, len(after.delisted), new.hash if new.version != old else None)
+
+    def _read(self, version: int) -> Known:
+        from pyarrow import compute as pc  # a gateway reads `known`, and loads no Arrow
+
+        rows = self._lake.scan("item", columns=["item_id", "time", "event_id", "listed", "group_id"])
+        if not rows.num_rows:
+            return Known(version)
+        keep_nulls = pc.ScalarAggregateOptions(skip_nulls=False)
+        newest: Any = rows.sort_by([("time", "ascending"), ("event_id", "ascending")]).group_by(
+            "item_id", use_threads=False).aggregate([("listed", "last", keep_nulls), ("group_id", "last", keep_nulls)])
+        table = newest.select(["item_id", "listed_last", "group_id_last"]).to_pydict()
+        found = sorted(zip(table["item_id"], table["listed_last"], table["group_id_last"], strict=True))
+        return Known(version, [item for item, listed, _ in found if listed is False],
+                     {item: group for item, _, group in found if group is not None})
