@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,16 +75,17 @@ def _expression(file: DataFile) -> Any:
     return (ds.field("day") == day) & (ds.field("bucket") == bucket)
 
 
-def condition(period: Window | None, users: Collection[str] | None, user_column: str | None) -> Any:
-    """What a row has to meet, as a dataset expression; None where there is no condition."""
+def condition(table: str, period: Window | None, users: Collection[str] | None, user_column: str | None) -> Any:
+    """What a row has to meet, as an expression over its columns; None where there is no condition."""
     parts = []
     if period is not None:
         start, end = (pa.scalar(moment, pa.timestamp("us", tz="UTC")) for moment in (period.start, period.end))
         parts.append((ds.field("time") >= start) & (ds.field("time") < end))
-    if users is not None:
-        assert user_column is not None
+    if users is not None and user_column is not None:
         parts.append(pc.is_in(ds.field(user_column), value_set=pa.array(sorted(users), pa.string())))
-    return parts[0] & parts[1] if len(parts) == 2 else parts[0] if parts else None
+        if table == "embedding":  # an item may have the name of a user
+            parts.append(ds.field("entity") == "user")
+    return reduce(and_, parts) if parts else None
 
 
 def with_retries(attempt: Callable[[], Result], table: str, attempts: int = 5) -> Result:

@@ -115,7 +115,7 @@ class DeltaLake:
             files = pruned(folder.snapshot(), period, wanted)
             if not files:
                 return empty(table, names)
-            return read(folder.path, table, files, names, condition(period, chosen, column))
+            return read(folder.path, table, files, names, condition(table, period, chosen, column))
 
         return with_retries(attempt, table)
 

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from incumbent.events.schema import Event
 from incumbent.events.window import Window
 from incumbent.stores import erase
 from incumbent.stores.columns import by_table, to_arrow
 from incumbent.stores.dedup import first_of_each
-from incumbent.stores.delta_read import checked_columns
+from incumbent.stores.delta_read import checked_columns, condition
 from incumbent.stores.partitions import split, within
 from incumbent.stores.store import Commit, Partition, Quarantined, Table
 from incumbent.stores.tables import TABLES, conform, empty
@@ -103,13 +102,12 @@ class MemoryLake:
             parts = [part for partition, held in self._tables[table].parts.items()
                      if wanted is None or partition.bucket in wanted for part in held]
         rows = pa.concat_tables([empty(table), *parts])
-        if period is not None:
-            start, end = (pa.scalar(moment, rows["time"].type) for moment in (period.start, period.end))
-            rows = rows.filter(pc.and_(pc.greater_equal(rows["time"], start), pc.less(rows["time"], end)))
-        if users is not None:
-            column = erase.USER_COLUMNS.get(table)
-            chosen = pa.array(sorted(users) if column else [], pa.string())
-            rows = rows.filter(pc.is_in(rows[column or "event_id"], value_set=chosen))
+        column = erase.USER_COLUMNS.get(table)
+        if users is not None and column is None:
+            return empty(table, names)
+        where = condition(table, period, None if users is None else set(users), column)
+        if where is not None:
+            rows = rows.filter(where)
         return rows if names is None else rows.select(names)
 
     def changes(self, table: Table, since: int) -> tuple[int, frozenset[Partition]]:

@@ -151,6 +151,8 @@ def a_scan_filters(shelf: Shelf) -> None:
         assert ids_in(shelf.lake, period=wanted, buckets=buckets, users=users) == expected, (wanted, buckets, users)
     assert shelf.lake.scan("feedback", columns=["item_id", "day"]).column_names == ["item_id", "day"]
     assert shelf.lake.scan("item", users=["user-1"]).num_rows == 0
+    shelf.lake.commit(one_of_each(9), "w", 3)  # an item's vector has the name of the user here
+    assert shelf.lake.scan("embedding", users=["ann"], columns=["entity"]).to_pylist() == [{"entity": "user"}]
 
 
 @LAKES.law()
