@@ -11,6 +11,7 @@ import pytest
 
 from incumbent.clock import ManualClock
 from incumbent.errors import StoreError
+from incumbent.stores import sqlite_wal
 from incumbent.stores.inbox import EmbeddedLog
 from incumbent.stores.store import Record
 
@@ -87,6 +88,48 @@ def test_bit_flips_never_give_a_wrong_record(ram_path):
         assert len(out) == 50 or (log.problems and len(out) >= 40), f"{len(out)} left, {log.problems}"
         log.close()
     assert told > 20
+
+
+def test_a_bent_wal_is_told_and_loses_only_what_is_bent(ram_path):
+    """SQLite forgets all behind a bad frame of its WAL without a word; here the commits behind it come out."""
+    clock, sizes = ManualClock(NOW), []
+    log = EmbeddedLog(ram_path / "live", clock)
+    for i in range(30):
+        log.append(records(i * 3, 3, 2000)).result(20)
+        (wal,) = (ram_path / "live" / "inbox").glob("*-wal")
+        sizes.append(wal.stat().st_size)
+    database = wal.with_name(wal.name.removesuffix("-wal"))
+    content, wal_content = database.read_bytes(), wal.read_bytes()
+    log.close()
+    draw, told = random.Random(5), 0
+    for n in range(40):
+        bent = bytearray(wal_content)
+        at = draw.randrange(32) if n % 4 == 0 else draw.randrange(32, len(bent))
+        bent[at] ^= 1 << draw.randrange(8)
+        folder = ram_path / str(n) / "inbox"
+        folder.mkdir(parents=True)
+        (folder / database.name).write_bytes(content)
+        (folder / wal.name).write_bytes(bent)
+        log = EmbeddedLog(ram_path / str(n), clock)
+        out = [r for s in drain_all(log) for r in s.records]
+        assert all(r == record(int(r.event_id[4:8], 16), 2000) for r in out)
+        hit = sum(size <= at for size in sizes)  # the commit whose bytes were bent; the header belongs to the first
+        lost = {int(r.event_id[4:8], 16) for r in records(0, 90)} - {int(r.event_id[4:8], 16) for r in out}
+        if hit < len(sizes) - 1:
+            assert log.problems and list((folder / "damaged").glob("*.bent")), f"bent at {at}"
+            assert lost <= set(range(hit * 3, hit * 3 + 3)), f"bent at {at}: {sorted(lost)} lost, commit {hit} was hit"
+            told += 1
+        else:
+            assert lost <= set(range(87, 90)), "the last commit cannot be told from a torn one"
+        log.close()
+    assert told > 30
+
+
+@pytest.mark.parametrize("size", [0, 31, 32, 4096, 4152, 50_000])
+def test_a_zeroed_or_random_wal_is_a_torn_one(size):
+    assert not sqlite_wal.is_bent(bytes(size))
+    assert not sqlite_wal.is_bent(random.Random(size).randbytes(size))
+    assert sqlite_wal.overlay(b"x" * 4096, bytes(size)) == b"x" * 4096
 
 
 def test_a_file_that_is_no_database_is_set_aside(tmp_path):

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from incumbent.errors import StoreError
-from incumbent.stores import sqlite_pages
+from incumbent.stores import sqlite_pages, sqlite_wal
 from incumbent.stores.inbox_file import InboxDamaged, InboxFile, connect, sync_directory, unpack
 from incumbent.stores.store import Record
 
@@ -18,10 +18,12 @@ _log = logging.getLogger("incumbent.stores")
 
 
 def check(path: Path) -> None:
-    """Raise `InboxDamaged` unless a file is whole: its pages, and the checksum of each frame not yet released.
+    """Raise `InboxDamaged` unless a file is whole: its write-ahead log, its pages, and each frame not yet released.
 
     The ids of the day are left out: they are many, and only the answer `duplicate` stands on them.
     """
+    if sqlite_wal.is_bent(_bytes(_wal(path))):
+        raise InboxDamaged("the write-ahead log of an inbox is damaged", got=str(_wal(path)))
     try:
         with closing(connect(path)) as db:
             for table in ("meta", "position", "frames"):
@@ -45,12 +47,16 @@ def salvage(path: Path, target: InboxFile, now: datetime) -> StoreError:
     Only after the records are synced in `target` does the file go, so a crash here repeats and never loses. What the
     lake already had of it, the lake finds by its event ids.
     """
-    frames = _readable(path)
-    for records in frames:
-        target.commit(records, now)
     folder = path.parent / FOLDER
     folder.mkdir(exist_ok=True)
     aside = folder / f"{path.stem}-{now:%Y%m%dT%H%M%S}{path.suffix}"
+    wal = _bytes(_wal(path))
+    bent = sqlite_wal.is_bent(wal)
+    if bent:  # SQLite will fold what it can read of it into the file, and forget the rest
+        aside.with_name(aside.name + "-wal.bent").write_bytes(wal)
+    frames = _readable(path, sqlite_wal.overlay(_bytes(path), wal) if bent else None)
+    for records in frames:
+        target.commit(records, now)
     for suffix in ("-shm", "-wal", ""):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
@@ -62,8 +68,20 @@ def salvage(path: Path, target: InboxFile, now: datetime) -> StoreError:
     return error
 
 
-def _readable(path: Path) -> list[list[Record]]:
-    """The frames not yet released that can be read whole, in their order: by SQL, and where that fails, by pages."""
+def _wal(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _readable(path: Path, overlaid: bytes | None) -> list[list[Record]]:
+    """The frames not yet released that can be read whole, in their order: by SQL, and where that fails, by pages;
+    `overlaid` is the file as its bent write-ahead log would have it, where that is so."""
     found: dict[int, list[Record]] = {}
     first, skip, whole = 0, 0, False
     with suppress(sqlite3.DatabaseError), closing(connect(path)) as db:
@@ -80,8 +98,8 @@ def _readable(path: Path) -> list[list[Record]]:
                     whole = False
         with suppress(sqlite3.DatabaseError):
             db.execute("PRAGMA wal_checkpoint").fetchall()
-    if not whole:
-        for row in sqlite_pages.rows(path.read_bytes()):
+    for content in ([] if whole else [_bytes(path)]) + ([] if overlaid is None else [overlaid]):
+        for row in sqlite_pages.rows(content):
             if row.id >= first and row.id not in found:
                 _keep(found, path, row)
     if first in found:
