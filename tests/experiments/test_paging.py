@@ -13,7 +13,7 @@ from incumbent.experiments.paging import Cursor, lists_digest, read, unit_digest
 
 SIGNER = Signer(b"secret")
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
-CURSORS = st.builds(Cursor, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, st.integers(1, 99), st.integers(0, 999),
+CURSORS = st.builds(Cursor, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, st.booleans(), st.integers(1, 99), st.integers(0, 999),
                     st.integers(0, 999), st.lists(TEXT, max_size=30))
 
 
@@ -42,7 +42,7 @@ def test_made_up_text_is_refused(text: str) -> None:
 
 
 def test_another_secret_is_refused() -> None:
-    cursor = Cursor("r", "home", "p", "u", "interleave", "d", 1, 1, 1, [])
+    cursor = Cursor("r", "home", "p", "u", "interleave", "d", True, 1, 1, 1, [])
     with pytest.raises(DataError, match="not one of ours"):
         read(write(cursor, Signer(b"other")), SIGNER)
 

@@ -139,17 +139,20 @@ def test_models_are_asked_at_once() -> None:
         return [f"{ask.surface}-{n}" for n in range(k)]
     started = time.monotonic()
     made = last(Shop(old=slow, new=slow, depth=5, deadline_ms=1000, model={"deadline_ms": 900}))
-    assert time.monotonic() - started < 0.19 and made.mode == "interleave"
+    assert time.monotonic() - started < 0.19 and made.mode == "interleave", "two of 0.1 s, in turn, take 0.2 s"
 
 
-@pytest.mark.parametrize(("asked_ms", "surface_ms"), [(80, 5000), (None, 80)])
+@pytest.mark.parametrize(("asked_ms", "surface_ms"), [(400, 5000), (None, 400)])
 def test_the_answer_comes_within_the_deadline(asked_ms: int | None, surface_ms: int) -> None:
+    over = []
+
     async def hang(ask: Ask, k: int) -> list[str]:
-        while True:
+        while not over:
             try:
                 await asyncio.sleep(30)
             except asyncio.CancelledError:
                 continue  # not even cancelling it helps
+        return []
 
     async def talk() -> tuple[float, RecommendationAnswer]:
         shop = Shop(old=hang, new=OLD, deadline_ms=surface_ms, model={"deadline_ms": 10_000})
@@ -157,13 +160,11 @@ def test_the_answer_comes_within_the_deadline(asked_ms: int | None, surface_ms: 
         started = time.monotonic()
         answer = await shop.gateway.recommend(request)
         took = time.monotonic() - started
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.get_coro().close()  # type: ignore[union-attr]
+        over.append(True)
         return took, answer
-    loop = asyncio.new_event_loop()
-    took, answer = loop.run_until_complete(talk())
-    loop.close()
-    assert took < 0.08 and answer.mode == "fallback" and len(answer.items) == 2
+    took, answer = asyncio.run(talk())
+    assert 0.38 < took < 0.45, "the deadline, and what a busy machine needs to wake up"
+    assert answer.mode == "fallback" and len(answer.items) == 2
 
 
 # -------------------------------------------------------------------------------------------------------------- plan
@@ -276,7 +277,7 @@ def test_a_disk_that_does_not_come_back_does_not_hold_the_answer() -> None:
     shop.gateway._log = Stuck()  # type: ignore[assignment]
     started = time.monotonic()
     answer = ask(shop, deadline_ms=100)
-    assert 0.05 < time.monotonic() - started < 0.15
+    assert 0.05 < time.monotonic() - started < 0.2
     assert not answer.logged and len(answer.items) == 4
 
 

@@ -34,7 +34,7 @@ def shops(draw: Any) -> Shop:
     looks = {item: f"#{n % 5}" for n, item in enumerate(IDS)} if draw(st.booleans()) else {}
     return Shop(draw(ANSWER), draw(ANSWER), experiment=draw(st.sampled_from([experiment, experiment, None])),
                 pinned=draw(PINS), fallback=draw(LIST), filler=draw(st.booleans()), strict=draw(st.booleans()),
-                depth=draw(st.sampled_from([5, 200])),
+                depth=draw(st.sampled_from([5, 200])), deadline_ms=60_000, model={"deadline_ms": 60_000},
                 whole={"delisted": sorted(draw(SOME)), "presentations": looks,
                        "groups": {item: f"g{n % 3}" for n, item in enumerate(IDS)} if looks else {}})
 
@@ -42,10 +42,10 @@ def shops(draw: Any) -> Shop:
 def pages(shop: Shop, data: st.DataObject, excluded: set[str]) -> list[tuple[RecommendationAnswer, Impression]]:
     """Page after page, with things that happen between them."""
     found: list[tuple[RecommendationAnswer, Impression]] = []
-    cursor = None
+    cursor, ranking_id = None, f"r{data.draw(st.integers(0, 99))}"
     for _ in range(4):
         request = RecommendationRequest(surface="home", user_id="u42", k=data.draw(st.integers(1, 6)), cursor=cursor,
-                                        exclude=sorted(excluded))
+                                        exclude=sorted(excluded), ranking_id=ranking_id)
         found.append((asyncio.run(shop.gateway.recommend(request)), shop.impressions()[-1]))
         cursor = found[-1][0].cursor
         if cursor is None:

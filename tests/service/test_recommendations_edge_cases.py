@@ -228,9 +228,12 @@ def paging_after_the_lists_changed(front: Front) -> None:
     shop = Shop(old=OLD, new=NEW)
     first, _ = front.ask(shop)
     shop.models["new"].answer = ["c0", *NEW]
-    second, two = front.ask(shop, cursor=first["cursor"])
-    assert items(second) == [item for item in OLD if item not in items(first)][:4]
+    second, two = front.ask(shop, cursor=first["cursor"], k=3)
+    assert items(second) == [item for item in OLD if item not in items(first)][:3]
     assert (two.mode, two.reason, creditable(two), two.coins) == ("fallback", "page_changed", [], [])
+    third, three = front.ask(shop, cursor=second["cursor"])
+    assert (three.mode, three.reason) == ("fallback", "page_changed"), "a draft that was left cannot be taken up again"
+    assert not set(items(third)) & {*items(first), *items(second)}
 
 
 def paging_after_the_plan_changed(front: Front) -> None:

@@ -24,6 +24,7 @@ class Cursor(Struct, frozen=True, array_like=True):
     unit: str  # digest of the user's id as logged: a cursor continues its own user's ranking only
     lane: str
     lists: str  # digest of the lists that were merged
+    drafted: bool  # every page so far was one draft of them: only then can it go on
     page: int  # the last one given
     offset: int  # organic slots shown on all pages so far
     position: int  # absolute positions given so far, pinned ones included
@@ -37,7 +38,7 @@ def write(cursor: Cursor, signer: Signer) -> str:
     """The cursor as text that only this secret can have signed.
 
     >>> signer = Signer(b"secret")
-    >>> cursor = Cursor("r1", "home", "p", unit_digest("u42"), "interleave", "d", 1, 2, 2, ["a", "b"])
+    >>> cursor = Cursor("r1", "home", "p", unit_digest("u42"), "interleave", "d", True, 1, 2, 2, ["a", "b"])
     >>> read(write(cursor, signer), signer) == cursor
     True
     """

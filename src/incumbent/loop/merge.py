@@ -80,20 +80,23 @@ def merge(surface: Surface, given: Sequence[Given], page: Page) -> Merged:
     """The page's slots by the table of edge cases (docs/serve/edge-cases.md).
 
     Both lists are drafted where the user is in the lane, the stage shows the candidate, both models answered, and a
-    later page still sees the lists of the first. Everything else is one list in its own order, which credits nobody.
+    later page still sees the lists that all pages before were drafted from. Everything else is one list in its own
+    order, which credits nobody.
     """
     cursor = page.cursor
     drafting = page.lane == "interleave" and surface.shows_candidate and page.champion_only is None
     merging = given if drafting else given[:1]
+    both = drafting and given[0].ok and given[1].ok
     reasons = []
-    if cursor is not None and (page.stale or cursor.lists != lists_digest([one.items for one in merging])):
+    if cursor is not None and (page.stale or cursor.lists != lists_digest([one.items for one in merging])
+                               or (both and not cursor.drafted)):
         reasons.append("page_changed")
     first, offset = (cursor.position + 1, cursor.offset) if cursor else (1, 0)
     pins = _pins(surface, page, first)
     need = page.k - len(pins)
     coins: list[float] = []
     choice = None
-    if drafting and not reasons and given[0].ok and given[1].ok:
+    if both and not reasons:
         choice = _draft(surface, given, page, offset + need)
         if isinstance(choice, str):
             reasons.append(choice)

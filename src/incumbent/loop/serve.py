@@ -217,7 +217,8 @@ class Gateway:
             before = page.cursor
             cursor = paging.write(paging.Cursor(
                 page.ranking_id, surface.name, surface.plan_hash, paging.unit_digest(page.unit), page.lane,
-                merged.digest, impression.page, merged.offset + merged.organic, merged.slots[-1].position,
+                merged.digest, merged.mode == "interleave", impression.page, merged.offset + merged.organic,
+                merged.slots[-1].position,
                 [*(before.shown if before else ()), *(slot.item_id for slot in merged.slots)]), self._signer)
         return RecommendationAnswer(
             request_id=impression.request_id, ranking_id=page.ranking_id, mode=merged.mode, cursor=cursor,
