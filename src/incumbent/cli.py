@@ -137,6 +137,17 @@ def report(path: ConfigPath = None, directory: Directory = None, url: Url = None
 
 
 @app.command()
+def erase(user: Annotated[str, typer.Argument(help="The shop's id of the shopper.")], reason: Reason,
+          path: ConfigPath = None, directory: Directory = None, url: Url = None, key: Key = None,
+          as_json: Json = False) -> None:
+    """Forget a shopper: inboxes, lake with all its versions, quarantine, matured rows. An audit row stays."""
+    from incumbent.commands.desk import actor
+    from incumbent.commands.erase import show
+
+    show(_desk(path, directory, url, key).erase(user, actor=actor(), reason=reason), as_json)
+
+
+@app.command()
 def check(names: Annotated[list[str] | None, typer.Argument(help="Suites; all where none is named.")] = None,
           as_json: Json = False) -> None:
     """Run the contract suites over every registered implementation, yours included."""

@@ -64,6 +64,10 @@ class Remote:
         """The JSON that a POST answers with."""
         return self._call("POST", path, body)
 
+    def delete(self, path: str, body: dict[str, Any]) -> Any:
+        """The JSON that a DELETE answers with."""
+        return self._call("DELETE", path, body)
+
     def _call(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         headers = {"content-type": "application/json", "accept": "application/json"}
         if self._key:

@@ -20,6 +20,7 @@ class AnyDesk(Protocol):
     def report(self, days: int = 7) -> dict[str, Any]: ...
     def trace_request(self, request_id: str) -> dict[str, Any]: ...
     def trace_user(self, user_id: str) -> dict[str, Any]: ...
+    def erase(self, user_id: str, *, actor: str, reason: str) -> dict[str, Any]: ...
 
 
 class RemoteDesk:
@@ -54,6 +55,12 @@ class RemoteDesk:
     def trace_user(self, user_id: str) -> dict[str, Any]:
         """One shopper."""
         return self._object(f"/v1/trace/user/{_quote(user_id)}")
+
+    def erase(self, user_id: str, *, actor: str, reason: str) -> dict[str, Any]:
+        """Forget one shopper."""
+        erased: dict[str, Any] = self._remote.delete(f"/v1/users/{_quote(user_id)}",
+                                                     {"reason": reason, "actor": actor})
+        return erased
 
     def _object(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = self._remote.get(path)

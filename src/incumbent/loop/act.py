@@ -6,7 +6,7 @@ sealer drops an event id that the lake has, Control stores a conclusion once. A 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -57,18 +57,19 @@ class Actor:
     """Works off the outbox, oldest first; one process at a time, under the lease `act`.
 
     `plan_of` builds the plan that should be in force, from the configuration and the experiments as they stand. A row
-    that fails stays with its error and does not hold up the rows behind it.
+    that fails stays with its error and does not hold up the rows behind it. `more` are handlers of further kinds.
     """
 
     def __init__(
         self, control: Control, log: Log, clock: Clock, plan_of: Callable[[], ServingPlan], *,
         sinks: Sequence[Sink] | None = None, holder: str = "loop", lease_s: float = 30.0, log_timeout_s: float = 30.0,
+        more: Mapping[str, Callable[[dict[str, Any]], object]] | None = None,
     ) -> None:
         self._control, self._events, self._clock, self._plan_of = control, log, clock, plan_of
         self._sinks: Sequence[Sink] = (LogSink(),) if sinks is None else sinks
         self._holder, self._lease_s, self._log_timeout_s = holder, lease_s, log_timeout_s
-        self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
-            "publish": self._publish, "log": self._append, "store": self._store, "alert": self._alert}
+        self._handlers: dict[str, Callable[[dict[str, Any]], object]] = {
+            "publish": self._publish, "log": self._append, "store": self._store, "alert": self._alert, **(more or {})}
 
     def run_once(self) -> Acted:
         """Do what is to be done now."""

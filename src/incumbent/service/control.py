@@ -64,6 +64,7 @@ def routes(desk: Desk, keys: Keys) -> APIRouter:
     _experiments(router, desk, keys)
     _reading(router, desk)
     _shoppers(router, desk)
+    _erasure(router, desk, keys)
     if isinstance(desk.clock, ReplayClock):
         _clock(router, desk.clock)
     return router
@@ -116,21 +117,28 @@ def _reading(router: APIRouter, desk: Desk) -> None:
 
 
 def _shoppers(router: APIRouter, desk: Desk) -> None:
-    @router.get("/trace/request/{request_id}", tags=["trace"], summary="One request and all that came of it")
+    @router.get("/trace/request/{request_id:path}", tags=["trace"], summary="One request and all that came of it")
     def trace_request(request_id: Annotated[str, Path(max_length=512)]) -> dict[str, Any]:
         return desk.trace_request(request_id)
 
-    @router.get("/trace/user/{user_id}", tags=["trace"], summary="One shopper's requests, events and outcomes")
+    @router.get("/trace/user/{user_id:path}", tags=["trace"], summary="One shopper's requests, events and outcomes")
     def trace_user(user_id: User) -> dict[str, Any]:
         return desk.trace_user(user_id)
 
-    @router.get("/exclusions/{user_id}", tags=["shoppers"], summary="What a shopper wants to see no more")
+    @router.get("/exclusions/{user_id:path}", tags=["shoppers"], summary="What a shopper wants to see no more")
     def list_exclusions(user_id: User) -> list[str]:
         return desk.exclusions(user_id)
 
-    @router.post("/exclusions/{user_id}", tags=["shoppers"], summary="Exclude an item for a shopper, or take it back")
+    @router.post("/exclusions/{user_id:path}", tags=["shoppers"],
+                 summary="Exclude an item for a shopper, or take it back")
     def set_exclusion(user_id: User, body: ExclusionBody) -> list[str]:
         return desk.exclude(user_id, body.item_id, excluded=body.excluded)
+
+
+def _erasure(router: APIRouter, desk: Desk, keys: Keys) -> None:
+    @router.delete("/users/{user_id:path}", tags=["shoppers"], summary="Forget a shopper, everywhere")
+    def erase_user(user_id: User, body: StepBody, request: Request) -> dict[str, Any]:
+        return desk.erase(user_id, actor=body.actor or keys.name(request.headers.raw), reason=body.reason)
 
 
 def _clock(router: APIRouter, clock: ReplayClock) -> None:

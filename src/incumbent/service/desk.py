@@ -18,7 +18,7 @@ from incumbent.loop.decide import latest
 from incumbent.loop.operate import Operator
 from incumbent.loop.plan import share_of
 from incumbent.service.auth import signing_secret
-from incumbent.service.pulse import Pulse
+from incumbent.service.pulse import Pulse, credit_tiles
 from incumbent.stores.store import ExperimentRow, Stores
 
 #: what a path or a command calls a step -> the operator's verb
@@ -93,7 +93,8 @@ class Desk:
         """What is counted just now, provisional: ``{tiles: [{key, label, text}], reason}``."""
         if self._pulse is None:
             return {"tiles": [], "reason": "no service runs here"}
-        return self._pulse.live()
+        told = self._pulse.live()
+        return {**told, "tiles": [*told["tiles"], *credit_tiles(self.stores.control)]}
 
     def conclusions(self, kind: str, subject: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Decisions, findings, alerts or audits, newest first."""
@@ -121,6 +122,14 @@ class Desk:
         """Exclude an item for a shopper, or take that back; what is excluded then."""
         self.stores.control.exclude(self._logged(user_id), item_id, self.clock.now(), excluded=excluded)
         return self.exclusions(user_id)
+
+    def erase(self, user_id: str, *, actor: str, reason: str) -> dict[str, Any]:
+        """Forget a shopper everywhere; what went, by place, and the audit row that stays."""
+        from incumbent.loop.erase import Eraser
+
+        eraser = Eraser(self.stores, self.clock, EventIds(self.clock))
+        erased: dict[str, Any] = msgspec.to_builtins(eraser.erase(self._logged(user_id), actor=actor, reason=reason))
+        return erased
 
     def plan(self, hash: str | None = None) -> dict[str, Any]:
         """The plan in force, or the one of a hash."""
