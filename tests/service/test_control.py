@@ -9,7 +9,9 @@ import pytest
 from incumbent.clock import ManualClock, ReplayClock, SystemClock
 from incumbent.config import Config
 from incumbent.events.ids import EventIds, Signer
+from incumbent.events.schema import Feedback
 from incumbent.loop.ingest import Ingest
+from incumbent.loop.live import LiveTally
 from incumbent.service import app, control, health
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
@@ -19,6 +21,7 @@ from incumbent.service.page import Shim
 from incumbent.service.pulse import Pulse
 from incumbent.service.shim import Route
 from incumbent.stores.memory import open_stores
+from incumbent.testing.golden import impression
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 TREE = {
@@ -235,3 +238,14 @@ def test_the_pulse_counts_what_is_served(site):
     tiles = {tile["key"]: tile["text"] for tile in fresh.desk.live()["tiles"]}
     assert float(tiles["events"]) > 0 and tiles["failed"] == "none asked"
     assert {"name": "loop", "ok": False, "text": "does not report"} in fresh.desk.health()
+
+
+def test_what_is_bought_just_now_is_shown_by_owner():
+    fresh = Site()
+    tally = LiveTally(fresh.clock)
+    shown = impression("r1", T0, "u1", "home", "e1/ramp_50/interleave", ["a:pair1:T", "b:pair1:C"])
+    bought = Feedback(event_id="0" * 36, time=T0, user_id="u1", item_id="a", action="purchase", request_id="r1")
+    tally.add([shown, bought])
+    tally.publish(fresh.stores.control)
+    [tile] = [tile for tile in fresh.desk.live()["tiles"] if tile["key"] == "home/purchase"]
+    assert tile["text"] == "1 and 0"

@@ -6,6 +6,7 @@ at any moment loses nothing and counts nothing twice. What cannot be read goes t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,7 +43,8 @@ class Sealer:
 
     `log` is a Log that sees all inboxes (an `EmbeddedLog` opened with ``write=False`` adopts those of dead processes).
     `limit` is the most records of one segment, so the most that one commit holds in memory: small appends are sealed
-    together, up to that. `max_segments` bounds one run.
+    together, up to that. `max_segments` bounds one run. `taken` is told the events of every segment that the lake has
+    and the log has released (after a crash maybe twice): what is shown live is counted there.
 
     >>> from incumbent.clock import EPOCH, ManualClock
     >>> Sealed(segments=1, records=3, rows=2).rows
@@ -50,7 +52,8 @@ class Sealer:
     """
 
     def __init__(self, log: Log, lake: Lake, control: Control, clock: Clock, *, holder: str, lease_s: float = 30.0,
-                 limit: int = 50_000, max_segments: int = 1_000) -> None:
+                 limit: int = 50_000, max_segments: int = 1_000,
+                 taken: Callable[[Sequence[Any]], None] | None = None) -> None:
         self._log = log
         self._lake = lake
         self._control = control
@@ -59,6 +62,7 @@ class Sealer:
         self._lease_s = lease_s
         self._limit = limit
         self._max_segments = max_segments
+        self._taken = taken
 
     def run_once(self) -> Sealed:
         """Seal what is there. Raises `StoreError` where the lake or an inbox refuses: nothing of it is lost, and the
@@ -70,12 +74,15 @@ class Sealer:
             segment = self._log.drain(self._limit)
             if segment is None:
                 return done
-            rows, quarantined = self._commit(segment)
+            events, rows = self._commit(segment)
             if self._lease() is None:  # the lake has the segment: whoever seals now finds that out and releases it
                 return msgspec.structs.replace(done, reason="the lease went to another process")
             self._log.release(segment)
+            unreadable = sum(isinstance(event, Quarantined) and event.source == "sealer" for event in events)
             done = Sealed(done.segments + 1, done.records + len(segment.records), done.rows + rows,
-                          done.quarantined + quarantined)
+                          done.quarantined + unreadable)
+            if self._taken is not None:
+                self._taken(events)
         return msgspec.structs.replace(done, reason=f"there is more than {self._max_segments} segments")
 
     def stop(self) -> None:
@@ -92,8 +99,8 @@ class Sealer:
         """
         return self._control.acquire(LEASE, self._holder, self._lease_s, self._clock.now())
 
-    def _commit(self, segment: Segment) -> tuple[int, int]:
-        """Commit a segment; the rows that were new, and the records that had to be quarantined."""
+    def _commit(self, segment: Segment) -> tuple[list[Event | Quarantined], int]:
+        """Commit a segment; its events as they were kept, and the rows that were new."""
         now = self._clock.now()
         events = [decoded(record, now) for record in segment.records]
         try:
@@ -101,7 +108,7 @@ class Sealer:
         except DataError:  # raised before anything is written, for events that decode but do not fit
             events = [_fitting(event, record, now) for event, record in zip(events, segment.records, strict=True)]
             commit = self._lake.commit(events, segment.writer, segment.sequence)
-        return commit.rows, sum(isinstance(event, Quarantined) and event.source == "sealer" for event in events)
+        return events, commit.rows
 
 
 def decoded(record: Record, now: datetime) -> Event | Quarantined:

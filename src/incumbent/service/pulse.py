@@ -74,6 +74,22 @@ class Pulse:
         return out
 
 
+def credit_tiles(control: Control) -> list[dict[str, Any]]:
+    """What was clicked and bought in the last hour, by who contributed it: impression credit, provisional."""
+    from incumbent.loop.live import read
+
+    live = read(control)
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for key, count in live.hour.get("actions", {}).items():
+        surface, action, owner = key.rsplit("/", 2)
+        if action in ("click", "purchase") and owner in ("candidate", "champion"):
+            found.setdefault((surface, action), {})[owner] = count
+    return [{"key": f"{surface}/{action}", "label": f"{surface}: {action}s of the candidate's and the champion's items "
+                                                    "(last hour)",
+             "text": f"{owners.get('candidate', 0)} and {owners.get('champion', 0)}"}
+            for (surface, action), owners in sorted(found.items())]
+
+
 def _totals(snapshots: list[Snapshot]) -> dict[str, float]:
     out: dict[str, float] = {}
     for snapshot in snapshots:
