@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from incumbent.config import Config
 from incumbent.events.ids import EventIds
 from incumbent.events.window import day_of
 from incumbent.logs import get
+from incumbent.loop import erase
 from incumbent.loop.act import Actor
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.catalogue import Cataloguer, current_plan
 from incumbent.loop.decide import Decider
 from incumbent.loop.definitions import definitions
+from incumbent.loop.erase import Eraser
+from incumbent.loop.live import LiveTally
 from incumbent.loop.mature import Maturer
 from incumbent.loop.rollup import Rollup
 from incumbent.loop.schedule import Job, Scheduler
@@ -49,14 +52,17 @@ class Looper:
         log, lake, control = stores.log, stores.lake, stores.control
         known = lambda: definitions(control, config)  # noqa: E731
         days = config.stores.retention_days
-        self.sealer = Sealer(log, lake, control, clock, **common)
+        self.live, self._counting = LiveTally(clock), threading.Lock()
+        self.sealer = Sealer(log, lake, control, clock, taken=self._count_live, **common)
         self.attributor = Attributor(lake, control, clock, known, retention_days=days, **common)
         self.maturer = Maturer(lake, control, clock, retention_days=days, **common, grace_s=(
             config.loop.seal_s + config.loop.attribute_s))
         self.rollup = Rollup(lake, control, clock, known, **common)
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
         plan_of = lambda: current_plan(config, control)  # noqa: E731
-        self.actor = Actor(control, log, clock, plan_of, **common)
+        self._sealing = threading.Lock()
+        self._eraser = Eraser(stores, clock, EventIds(clock))
+        self.actor = Actor(control, log, clock, plan_of, more={erase.KIND: self._erase}, **common)
         self.cataloguer = Cataloguer(lake, control, clock, plan_of, **common)
         self._sealed_s = clock.monotonic()
         loop = config.loop
@@ -65,6 +71,7 @@ class Looper:
             Job("measure", self._timed("measure", self.measure), loop.attribute_s, first_s=min(loop.seal_s, 5.0)),
             Job("decide", self._timed("decide", self.decider.run_once), loop.decide_s,
                 first_s=min(loop.attribute_s, 10.0)),
+            Job("live", self._timed("live", self._publish_live), loop.live_s),
             Job("act", self._timed("act", self.actor.run_once), loop.act_s),
             Job("catalogue", self._timed("catalogue", self.cataloguer.run_once), loop.seal_s, first_s=1.0),
             Job("house", self._timed("house", self.keep_house), loop.compact_s, first_s=loop.compact_s),
@@ -83,11 +90,25 @@ class Looper:
 
         return run
 
+    def _erase(self, payload: dict[str, Any]) -> None:
+        """Forget a shopper between two sealings: this process seals, so nobody else is on the way to the lake."""
+        with self._sealing:
+            self._eraser.carry_out(payload)
+
     def _seal(self) -> Any:
-        done = self.sealer.run_once()
+        with self._sealing:
+            done = self.sealer.run_once()
         if done.reason is None:
             self._sealed_s = self._clock.monotonic()
         return done
+
+    def _publish_live(self) -> None:
+        with self._counting:
+            self.live.publish(self._stores.control)
+
+    def _count_live(self, events: Sequence[Any]) -> None:
+        with self._counting:
+            self.live.add(events)
 
     def measure(self) -> Any:
         """Outcomes, then matured units, then states: each stands on the one before."""
@@ -96,10 +117,10 @@ class Looper:
         return self.rollup.run_once()
 
     def keep_house(self) -> None:
-        """Merge yesterday's small files, and drop the days that retention has passed."""
+        """Merge small files, and drop the days that retention has passed."""
         now = self._clock.now()
         lake, stores = self._stores.lake, self._config.stores
-        lake.compact(now - timedelta(days=1))
+        lake.compact(now)
         kept = day_of(now - timedelta(days=stores.retention_days))
         for table in ("impression", "feedback", "outcome", "embedding", "measurement"):
             lake.expire(table, kept)
