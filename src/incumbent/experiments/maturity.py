@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from incumbent.events.window import Window, day_of
 
 #: the lanes that are compared; users of other lanes are no units
@@ -56,7 +59,12 @@ def rounded(value: float) -> float:
     >>> rounded(0.1 + 0.2), rounded(-1e-12)
     (0.3, 0.0)
     """
-    return round(value, DECIMALS) + 0.0
+    return float(rounded_all(np.array([value]))[0])
+
+
+def rounded_all(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`rounded` of each; exact also for sums of millions of minor units, which have fewer decimals to begin with."""
+    return np.round(values, DECIMALS) + 0.0
 
 
 def due_days(first: date, seen_until: datetime, grace: timedelta) -> list[date]:

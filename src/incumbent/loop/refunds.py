@@ -48,7 +48,10 @@ def credit(events: pa.Table, settled: pa.Table, terms: TermsOf, reach_days: int)
     later than the refund and at most `reach_days` UTC days before its day; the latest where there are several. It is
     counted for every credited exposure of the purchase that lies at most one attribution window before the refund.
     """
-    money = events.select(_COLUMNS).filter(pc.is_in(events["action"], pa.array(["purchase", "refund"])))
+    own = events.select(_COLUMNS).filter(pc.equal(events["action"], "refund"))
+    bought = events.select(_COLUMNS).filter(pc.and_(pc.equal(events["action"], "purchase"), pc.is_in(
+        events["user_id"], own["user_id"].unique())))
+    money = pa.concat_tables([own, bought])
     rows = [row for row in money.to_pylist() if not set(row["marks"] or ()) & set(BARRED)]
     refunds = sorted((row for row in rows if row["action"] == "refund"), key=lambda r: (r["time"], r["event_id"]))
     takes = Takes()

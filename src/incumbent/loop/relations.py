@@ -6,13 +6,15 @@ Embedded, the engine is DuckDB; the same expressions run on any frame that narwh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import narwhals as nw
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from incumbent.experiments.credit import BARRED, COMPETITIVE
+from incumbent.experiments.credit import BARRED
 from incumbent.experiments.maturity import EXPOSING, LANES
 
 DAY_US = 86_400_000_000
@@ -20,7 +22,7 @@ MONEY = ("purchase", "refund")
 
 SLOT_FIELDS = {"item_id": pa.string(), "position": pa.int64(), "kind": pa.string(), "owner": pa.string(),
                "pair_id": pa.int64()}
-PAIR_FIELDS = ("kind", "pair_id")
+_SLOTS = pa.list_(pa.struct(list(SLOT_FIELDS.items())))
 
 
 class Engine(Protocol):
@@ -48,7 +50,7 @@ class DuckEngine:
 
         self._connection = duckdb.connect(config={
             "autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": str(threads),
-            "memory_limit": f"{memory_mb}MB", "preserve_insertion_order": "false",
+            "memory_limit": f"{memory_mb}MB", "preserve_insertion_order": "false", "enable_progress_bar": "false",
         })
 
     def frame(self, table: pa.Table) -> nw.LazyFrame[Any]:
@@ -58,30 +60,50 @@ class DuckEngine:
         return nw.to_native(frame).to_arrow_table()
 
 
-def plain(rows: pa.Table, slot_fields: Sequence[str] = tuple(SLOT_FIELDS)) -> pa.Table:
-    """Rows as the expressions take them: times as integers, of the slots only some fields; nothing is copied."""
+def plain(rows: pa.Table) -> pa.Table:
+    """Rows as the expressions take them: times as integers, of the slots what credit needs; nothing is copied."""
     columns = {}
     for name in rows.column_names:
         column = rows.column(name)
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.int64())
         elif name == "slots":
-            kind = pa.list_(pa.struct([(field, SLOT_FIELDS[field]) for field in slot_fields]))
-            column = pa.chunked_array([_slim(chunk, slot_fields) for chunk in column.chunks], kind)
+            column = pa.chunked_array([_slim(chunk) for chunk in column.chunks], _SLOTS)
         columns[name] = column
     return pa.table(columns)
 
 
-def _slim(slots: pa.ListArray, names: Sequence[str]) -> pa.ListArray:
+def _slim(slots: pa.ListArray) -> pa.ListArray:
     values = slots.values  # whole children with whole offsets: a slice of a table keeps its meaning
-    fields = [values.field(values.type.get_field_index(name)).cast(SLOT_FIELDS[name]) for name in names]
-    return pa.ListArray.from_arrays(slots.offsets, pa.StructArray.from_arrays(fields, names=list(names)))
+    fields = [values.field(values.type.get_field_index(name)).cast(kind) for name, kind in SLOT_FIELDS.items()]
+    struct = pa.StructArray.from_arrays(fields, fields=list(_SLOTS.value_type))
+    return pa.ListArray.from_arrays(slots.offsets, struct, type=_SLOTS)
 
 
-def exposures(impressions: nw.LazyFrame[Any], fields: Sequence[str] = tuple(SLOT_FIELDS)) -> nw.LazyFrame[Any]:
+def with_pairs(rows: pa.Table) -> pa.Table:
+    """Impressions with `pairs` (competitive pairs on the page: two slots each, or a half) and their `pair_ids` in place
+    of their slots, and times as integers."""
+    columns = {name: rows.column(name) for name in rows.column_names if name not in ("slots", "time")}
+    ids, pairs = [], []
+    for chunk in rows.column("slots").chunks:
+        kinds, numbers = (pc.struct_field(chunk.flatten(), name) for name in ("kind", "pair_id"))
+        lengths = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        both, half = (pc.fill_null(pc.equal(kinds, kind), False).to_numpy(zero_copy_only=False)
+                      for kind in ("pair", "half"))
+        kept = np.concatenate([[0], np.cumsum(both | half)])[ends]
+        pairs.append(pa.array(np.diff(np.concatenate([[0.0], np.cumsum(both * 0.5 + half)])[ends])))
+        ids.append(pa.ListArray.from_arrays(pa.array(kept, pa.int32()),
+                                            numbers.filter(pa.array(both | half)).cast(pa.int64())))
+    return pa.table({**columns, "time": rows.column("time").cast(pa.int64()),
+                     "pairs": pa.chunked_array(pairs, pa.float64()),
+                     "pair_ids": pa.chunked_array(ids, pa.list_(pa.int64()))})
+
+
+def exposures(impressions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """One row per slot of an impression; the impression's own time becomes `exposed_us`."""
     slot = nw.col("slots").struct
-    return (impressions.explode("slots").with_columns(*[slot.field(name).alias(name) for name in fields])
+    return (impressions.explode("slots").with_columns(*[slot.field(name).alias(name) for name in SLOT_FIELDS])
             .drop("slots").rename({"time": "exposed_us"}).filter(~nw.col("kind").is_null()))
 
 
@@ -120,28 +142,22 @@ def requests_made(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], expe
 def pairs_shown(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
     """Per unit `n`, the competitive pairs shown within [t0, t1]: distinct (ranking, pair), a half counting as one.
 
-    A pair has two slots on one page, or a half; only where a ranking has further pages can it appear on two of them,
-    so only there are pairs told apart one by one.
+    Impressions are those of `with_pairs`. Only where a ranking has further pages can a pair appear on two of them, so
+    only there are pairs told apart one by one.
     """
     seen = _within(_compared(impressions, experiment), units)
     paged = seen.filter(nw.col("page") > 1).select("ranking_id").unique()
-    single = _pair_slots(seen.join(paged, on="ranking_id", how="anti"))
-    several = _pair_slots(seen.join(paged, on="ranking_id", how="semi"))
-    weight = nw.when(nw.col("kind") == "pair").then(nw.lit(0.5)).otherwise(nw.lit(1.0))
-    counted = single.select("user_id", weight.alias("pairs"))
-    told = several.select("user_id", "ranking_id", "pair_id").unique().select("user_id", nw.lit(1.0).alias("pairs"))
-    return nw.concat([counted, told]).group_by("user_id").agg(nw.col("pairs").sum().alias("n"))
+    single = seen.join(paged, on="ranking_id", how="anti").select("user_id", "pairs")
+    several = (seen.join(paged, on="ranking_id", how="semi").select("user_id", "ranking_id", "pair_ids")
+               .explode("pair_ids").filter(~nw.col("pair_ids").is_null()).unique())
+    told = several.select("user_id", nw.lit(1.0).alias("pairs"))
+    return nw.concat([single, told]).group_by("user_id").agg(nw.col("pairs").sum().alias("n"))
 
 
 def _compared(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
     """The experiment's requests in the lanes that are compared, in stages past the shadow."""
     return impressions.filter(nw.col("experiment") == experiment, nw.col("lane").is_in(LANES),
                               nw.col("stage").is_in(EXPOSING))
-
-
-def _pair_slots(impressions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    return exposures(impressions.select("user_id", "ranking_id", "time", "slots"), PAIR_FIELDS).filter(
-        nw.col("kind").is_in(COMPETITIVE))
 
 
 def credits(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import narwhals as nw
 import pyarrow as pa
@@ -14,7 +13,7 @@ from msgspec import Struct
 from incumbent.clock import EPOCH
 from incumbent.config import ExperimentConfig
 from incumbent.events.window import Window, day_of
-from incumbent.experiments.maturity import rounded
+from incumbent.experiments.maturity import rounded_all
 from incumbent.loop import relations
 from incumbent.loop.readings import Meter, by_days
 from incumbent.loop.relations import DAY_US, Engine
@@ -78,17 +77,15 @@ def matured_units(
     shown = engine.frame(_shown(lake, engine, scope, buckets, units, meter))
     credited = engine.frame(relations.plain(lake.scan("outcome", window, buckets, CREDITED)))
     terms = scope.definition
-    numbers: dict[str, dict[str, Any]] = {user: {} for user in units["user_id"].to_pylist()}
-    for frame in (
+    whole = periods
+    for part in (
         relations.requests_made(shown, periods, scope.name),
         relations.pairs_shown(shown, periods, scope.name),
-        relations.credits(credited, periods, scope.name, terms.actions, scope.currency,
-                          terms.outcome == "value"),
+        relations.credits(credited, periods, scope.name, terms.actions, scope.currency, terms.outcome == "value"),
         relations.values(credited, periods, scope.currency),
     ):
-        _gather(engine, frame, numbers)
-    return sorted((_row(scope, unit, numbers[unit["user_id"]]) for unit in units.to_pylist()),
-                  key=lambda row: (row.matured_at, row.unit))
+        whole = whole.join(part, on="user_id", how="left")
+    return _rows(scope, engine.collect(whole.sort("t1", "user_id")))
 
 
 def _shown(
@@ -99,7 +96,7 @@ def _shown(
     found, schema = [], pa.schema([])
     for piece in by_days(lake, "impression", _day(pc.min(units["t0"]).as_py()), _day(pc.max(units["t1"]).as_py()),
                          buckets, SHOWN, meter, users=units["user_id"].to_pylist()):
-        rows = relations.plain(piece, relations.PAIR_FIELDS)
+        rows = relations.with_pairs(piece)
         schema = rows.schema
         if rows.num_rows:
             ours = engine.frame(rows).filter(nw.col("experiment") == scope.name)
@@ -107,18 +104,16 @@ def _shown(
     return relations.concat(found, schema)
 
 
-def _gather(engine: Engine, frame: nw.LazyFrame[Any], into: dict[str, dict[str, Any]]) -> None:
-    for row in engine.collect(frame).to_pylist():
-        into[row.pop("user_id")].update(row)
-
-
-def _row(scope: Scope, unit: dict[str, Any], numbers: dict[str, Any]) -> Matured:
-    return Matured(
-        experiment=scope.name, unit=unit["user_id"], lane=unit["lane"], stage=unit["stage"],
-        exposed_at=_time(unit["t0"]), matured_at=_time(unit["t1"]),
-        x=rounded(numbers.get("x") or 0.0), y=rounded(numbers.get("y") or 0.0), n=float(numbers.get("n") or 0.0),
-        value=float(numbers.get("value") or 0.0), requests=int(numbers.get("requests") or 0),
-    )
+def _rows(scope: Scope, units: pa.Table) -> list[Matured]:
+    """Units with their numbers, absent ones 0, as they are sealed."""
+    named = (units[name].to_pylist() for name in ("user_id", "lane", "stage"))
+    times = ([_time(us) for us in units[name].to_pylist()] for name in ("t0", "t1"))
+    sums = (rounded_all(pc.fill_null(units[name].cast(pa.float64()), 0.0).to_numpy()).tolist()
+            for name in ("x", "y", "n", "value"))
+    requests = pc.fill_null(units["requests"].cast(pa.int64()), 0).to_pylist()
+    return [Matured(scope.name, user, lane, stage, exposed, matured, x, y, n, value, count)
+            for user, lane, stage, exposed, matured, x, y, n, value, count in zip(
+                *named, *times, *sums, requests, strict=True)]
 
 
 def only(units: pa.Table, users: Iterable[str]) -> pa.Table:
