@@ -86,7 +86,7 @@ def crossings(s: float, shop: Shop, worlds: int, part: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("s", "effect"), [(0.0, 0.0), (1.0, 0.0), (1.5, 0.0), (1.0, 0.3)])
 def test_the_sequence_covers_at_all_looks_at_once(s, effect):
-    missed, worlds = crossings(s, Shop(users=2_500, arrival_days=20, heterogeneity=s, effect=effect), 100, 3)
+    missed, worlds = crossings(s, Shop(users=2_500, arrival_days=20, heterogeneity=s, effect=effect), 60, 3)
     assert missed <= bound(worlds)
 
 
@@ -99,7 +99,7 @@ def test_coverage_in_1000_worlds(s, effect):
 
 def test_looking_daily_with_the_fixed_interval_would_not_do():
     """The same worlds, read with the fixed interval at every look: far more than 5 % of twins look different."""
-    worlds, fooled = 60, 0
+    worlds, fooled = 40, 0
     for i in range(worlds):
         one = world(Shop(users=2_500, arrival_days=20), 5, i)
         for _ in range(30):
