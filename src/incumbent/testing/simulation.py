@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -40,7 +40,7 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 DAY_S = 86_400.0
 EXPERIMENT = "e1"
 _BURSTS = ("error", "hang", "slow", "bad_score", "not_a_list", "empty")
-_BUCKETS = 3
+_BUCKETS = 2
 
 
 class Settings(Struct, frozen=True):
@@ -87,7 +87,6 @@ class Simulation:
         self.logs: list[SimulatedLog] = []
         self.fronts: list[Front] = []
         self.loops: list[LoopProcess] = []
-        self.seen_seals: dict[tuple[str, int], bytes] = {}
         self.checkpoints: list[Callable[[], None]] = []
         noise = self.rng("story").choice([(0.8, 0.8), (1.6, 0.1), (0.1, 1.6)])
         self.tastes = Tastes(settings.users, noise, self.rng("tastes"))
@@ -111,10 +110,12 @@ class Simulation:
                 await self.start_front(name)
             for name in ("loop-a", "loop-b"):
                 self.start_loop(name)
+            watch = loop.create_task(self._watch())
             chaos = loop.create_task(Chaos(self, self.rng("chaos")).reign())
             await self._traffic()
             await chaos
             await self._settle()
+            watch.cancel()
 
     # ------------------------------------------------------------------------------------------------------ processes
     def _log(self, name: str, clock: VirtualClock) -> SimulatedLog:
@@ -171,6 +172,12 @@ class Simulation:
                 self.shoppers.start(self.shoppers.visit())
             left -= at_once
             await asyncio.sleep(at_once * self.settings.every_s)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(DAY_S / 2)
+            for look in self.checkpoints:
+                look()
 
     def reconfigure(self, **changes: Any) -> None:
         """Change the configuration and publish its plan, as a deployment does."""
@@ -240,12 +247,15 @@ class Simulation:
             tuple(getattr(one, "verdict", "") for one in decisions), self.ledger.slowest_ms)
 
 
-def simulate(settings: Settings, check: Callable[[Simulation], Awaitable[None] | None] | None = None) -> Simulation:
-    """Run one world to its end, and `check` it where asked."""
+def simulate(settings: Settings) -> Simulation:
+    """Run one world to its end, and hold it against every invariant."""
+    from incumbent.testing import invariants  # which reads what stands here
+
     world = Simulation(settings)
+    world.checkpoints.append(invariants.SealWatch(world))
     run(world.live)
-    if check is not None:
-        check(world)
+    for look in (*world.checkpoints, lambda: invariants.check(world)):
+        look()
     return world
 
 
@@ -267,7 +277,7 @@ def _tree(rng: Random) -> dict[str, Any]:
             "surface": "home", "candidate": "new", "holdout": 0.15, "stages": stages,
             "attribution": rng.choice(["last_touch", "first_touch", "all_touch", "share", "impression"]),
             "skip_neutral": rng.random() < 0.3, "outcome": rng.choice(["count", "value"]), "currency": "EUR",
-            "actions": {"purchase": 1.0, "click": 0.125}, "attribution_window_days": 2.0, "maturity_window_days": 3.0,
+            "actions": {"purchase": 1.0, "click": 0.125}, "attribution_window_days": 1.5, "maturity_window_days": 2.0,
             "min_units": 40, "min_look_units": 20, "tuning_units": 100, "min_days": 4.0, "coin": rng.choice(
                 ["round", "round", "list"]),
             "segment": {"device": ["app"]} if rng.random() < 0.2 else {},

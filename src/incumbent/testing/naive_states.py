@@ -1,0 +1,150 @@
+"""The rolled-up states the slow way: loops over impressions and outcome rows, as an oracle for the rollup.
+
+It imports neither the rollup nor its tallies nor its keys; what a state should hold is written down here a second time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from incumbent.events.schema import Impression
+from incumbent.stats.buckets import Buckets
+from incumbent.stats.counts import Counts
+from incumbent.stats.log_histogram import LogHistogram
+from incumbent.stores.store import StateRow
+
+BARRED = ("unserved", "forged", "foreign_user")
+DONE = {"view": 2, "click": 3, "add_to_cart": 4, "purchase": 5}  # column of `engagement`
+Shard = tuple[str, date, int]  # key, day, user bucket of the lake
+
+
+def bucket(user: str, of: int) -> int:
+    """The bucket of a user: the first eight bytes of BLAKE2b, big-endian, modulo the number of buckets."""
+    return int.from_bytes(hashlib.blake2b(user.encode(), digest_size=8).digest(), "big") % of
+
+
+class NaiveStates:
+    """Counts, sums per user bucket, and numbers of values, per key, day and bucket; users are added one by one."""
+
+    def __init__(self, buckets: int, currency: str) -> None:
+        self._buckets, self._currency = buckets, currency
+        self.counts: defaultdict[Shard, Counter[str]] = defaultdict(Counter)
+        self.sums: defaultdict[Shard, dict[int, list[float]]] = defaultdict(dict)
+        self.values: Counter[Shard] = Counter()
+
+    def add(self, user: str, impressions: Sequence[Impression], outcomes: Iterable[dict[str, Any]]) -> None:
+        """Everything of one user."""
+        self._small, self._large = bucket(user, self._buckets), bucket(user, 256)
+        by_day: defaultdict[date, list[Impression]] = defaultdict(list)
+        for impression in impressions:
+            by_day[_day(impression.time)].append(impression)
+        done: defaultdict[date, list[dict[str, Any]]] = defaultdict(list)
+        for row in outcomes:
+            done[_day(row["time"])].append(row)
+        for day, shown in by_day.items():
+            self._requests(day, shown)
+            self._guardrails(day, shown, done[day])
+        for day, rows in done.items():
+            self._outcomes(day, rows)
+
+    def _sum(self, key: str, day: date, values: Sequence[float]) -> None:
+        """One row of sums: the number of rows stands before the values."""
+        cell = self.sums[key, day, self._small].setdefault(self._large, [0.0] * (len(values) + 1))
+        for at, value in enumerate((1.0, *values)):
+            cell[at] += value
+
+    def _requests(self, day: date, shown: list[Impression]) -> None:
+        for surface in {one.surface for one in shown}:
+            own = [one for one in shown if one.surface == surface]
+            self._sum(f"engagement/{surface}", day, [len(own), sum(len(one.slots) for one in own), 0, 0, 0, 0])
+        for one in shown:
+            def at(key: str) -> Shard:
+                return key, day, self._small
+
+            where = one.surface
+            self.counts[at(f"requests/{where}")][f"{one.mode}/{one.lane}"] += 1
+            for slot in one.slots:
+                self.counts[at(f"slots/{where}")][f"{slot.kind}/{slot.owner or 'none'}"] += 1
+            self.values[at(f"answer_ms/{where}")] += one.latency_ms is not None
+            for model in one.models:
+                of_model = f"{where}/model={model.name}/role={model.role}"
+                self.counts[at(f"status/{of_model}")][model.status] += 1
+                self.values[at(f"latency_ms/{of_model}")] += 1
+                if model.status == "ok":
+                    self.counts[at(f"list_size/{of_model}")][str(model.n_items)] += 1
+                if one.experiment is not None and one.stage is not None:
+                    key = (f"model/{one.experiment}/stage={one.stage}/lane={one.lane}/role={model.role}"
+                           f"/model={model.name}")
+                    self._sum(key, day, [model.status != "ok", model.status == "timeout", model.latency_ms])
+
+    def _guardrails(self, day: date, shown: list[Impression], rows: list[dict[str, Any]]) -> None:
+        days: dict[tuple[str, str, str], list[float]] = {}
+        requests = sorted((one.time, one.request_id, one.experiment, one.stage or "", one.lane) for one in shown
+                          if one.experiment is not None and one.stage is not None)
+        for _, _, experiment, stage, lane in requests:
+            days.setdefault((experiment or "", stage, lane), [0.0] * 4)[0] += 1
+        money = {row["event_id"]: row for row in rows
+                 if row["action"] in ("purchase", "refund") and row["reason"] not in BARRED}
+        for row in money.values():
+            for experiment in {key[0] for key in days}:
+                own = [request for request in requests if request[2] == experiment]
+                before = [request for request in own if request[0] <= row["time"]]
+                _, _, _, stage, lane = before[-1] if before else own[0]
+                cell = days[experiment, stage, lane]
+                bought = row["action"] == "purchase"
+                cell[1] = 1.0 if bought else cell[1]
+                if row["value_minor"] is not None and row["currency"] == self._currency:
+                    cell[2] += row["value_minor"]
+                elif row["value_minor"] is not None and bought:
+                    cell[3] += 1
+        for (experiment, stage, lane), cell in days.items():
+            self._sum(f"guardrail/{experiment}/stage={stage}/lane={lane}", day, cell)
+
+    def _outcomes(self, day: date, rows: list[dict[str, Any]]) -> None:
+        seen = set()
+        for row in rows:
+            where = row["surface"]
+            self.counts[f"outcomes/{where or 'none'}", day, self._small][
+                f"{row['action']}/{row['reason'] or 'credited'}"] += 1
+            inside = row["reason"] is None or row["exposed_at"] is not None
+            if where is None or not inside or (where, row["event_id"]) in seen:
+                continue
+            seen.add((where, row["event_id"]))
+            if row["action"] in DONE:
+                self._sum(f"engagement/{where}", day, [float(at == DONE[row["action"]]) for at in range(6)])
+            if row["action"] in ("purchase", "refund") and row["value_minor"] is not None:
+                self._sum(f"value/{where}/currency={row['currency']}", day, [row["value_minor"]])
+
+    def differences(self, stored: Iterable[StateRow]) -> list[str]:
+        """Where the stored states are not these; empty where they are."""
+        rows = {(row.key, row.day, row.bucket): row for row in stored}
+        wanted = {*self.counts, *self.sums, *(shard for shard, count in self.values.items() if count)}
+        found = [f"state {shard} is {'missing' if shard in wanted else 'of nothing'}"
+                 for shard in sorted(wanted ^ rows.keys())]
+        for shard in wanted & rows.keys():
+            got = self._difference(shard, rows[shard])
+            found += [f"state {shard}: {got}"] if got else []
+        return found
+
+    def _difference(self, shard: Shard, row: StateRow) -> str | None:
+        if row.state == "counts":
+            counted = Counts.from_bytes(row.data).counts
+            return None if counted == self.counts[shard] else f"{counted}, expected {dict(self.counts[shard])}"
+        if row.state == "log_histogram":
+            total = LogHistogram.from_bytes(row.data).total
+            return None if total == self.values[shard] else f"{total} values, expected {self.values[shard]}"
+        state = Buckets.from_bytes(row.data)
+        for at in range(256):
+            got = [float(state.rows[at]), *map(float, state.sums[at])]
+            cell = self.sums[shard].get(at, [0.0] * len(got))
+            if any(abs(a - b) > 1e-9 * max(1.0, abs(b)) for a, b in zip(got, cell, strict=True)):
+                return f"bucket {at} holds {got}, expected {cell}"
+        return None
+
+
+def _day(time: datetime) -> date:
+    return time.astimezone(UTC).date()
