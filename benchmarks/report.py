@@ -200,11 +200,11 @@ from pairs left join credit using (user_id) where n > 0
 
 def by_hand(lake: ArrowLake, window: Window) -> tuple[dict[str, Any], Clocks]:
     """The same numbers by SQL for this one question."""
-    connection = duckdb.connect(config={
-        "threads": "2", "autoinstall_known_extensions": "false", "enable_progress_bar": "false"})
+    connection = duckdb.connect(config={"threads": "2", "autoinstall_known_extensions": "false"})
     connection.register("impression", pa.concat_tables(piece for piece in pieces(lake, window) if piece.num_rows))
     connection.register("feedback", lake.scan("feedback", window, [0], FEEDBACK_COLUMNS))
     connection.sql("set timezone = 'UTC'")
+    connection.sql("set enable_progress_bar = false")
     clocks = Clocks()
     [row] = connection.sql(BY_HAND).to_arrow_table().to_pylist()
     clocks.end("SQL")

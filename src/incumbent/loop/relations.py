@@ -50,8 +50,9 @@ class DuckEngine:
 
         self._connection = duckdb.connect(config={
             "autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": str(threads),
-            "memory_limit": f"{memory_mb}MB", "preserve_insertion_order": "false", "enable_progress_bar": "false",
+            "memory_limit": f"{memory_mb}MB", "preserve_insertion_order": "false",
         })
+        self._connection.sql("set enable_progress_bar = false")
 
     def frame(self, table: pa.Table) -> nw.LazyFrame[Any]:
         return nw.from_native(self._connection.from_arrow(table))
