@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from incumbent.clock import Clock
 from incumbent.logs import get
@@ -31,7 +31,7 @@ def routes(checks: Mapping[str, Check], meter: Meter) -> APIRouter:
         ready, found = judge(checks)
         return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
 
-    @router.get("/metrics", summary="Prometheus text format, over all processes of this service")
+    @router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus text, over all processes")
     async def metrics() -> Response:
         return Response(meter.expose(), media_type="text/plain; version=0.0.4")
 

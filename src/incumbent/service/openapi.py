@@ -19,6 +19,10 @@ ERROR: dict[str, Any] = {"type": "object", "required": ["error"], "properties": 
     "type": "object", "required": ["code", "what"], "properties": {
         name: {"type": ["string", "null"]} for name in ("code", "what", "got", "expected", "hint", "field")}}}}
 PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+#: what the shim answers on every hot route before its handler is asked
+FRONT = {status: {"description": text, "content": PROBLEM} for status, text in {
+    "401": "No key, or an unknown one.", "403": "A key of another scope.", "408": "The body stopped half-way.",
+    "413": "Body too large.", "415": "Neither JSON nor MessagePack."}.items()}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -32,6 +36,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         for part in (recommendations.openapi(), events()):
             made.setdefault("paths", {}).update(part["paths"])
             schemas.update(part["components"]["schemas"])
+            for path in part["paths"].values():
+                path["post"]["responses"] = {**FRONT, **path["post"]["responses"]}
         schemas["Error"] = ERROR
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
@@ -53,8 +59,7 @@ def events() -> dict[str, Any]:
         "events": {"type": "array", "minItems": 1, "items": event_without_id}}}
     schemas["Error"] = ERROR
     responses = {status: {"description": text, "content": PROBLEM} for status, text in {
-        "401": "No key, or an unknown one.", "403": "A key of another scope.", "408": "The body stopped half-way.",
-        "413": "Body or batch too large.", "415": "Neither JSON nor MessagePack.",
+        "413": "Body or batch too large.",
         "422": "No event was accepted; `items` says why of each.",
         "503": "The log refuses; nothing was acknowledged: send the same again."}.items()}
     batch = {"anyOf": [{"$ref": "#/components/schemas/Events"}, {"type": "array", "items": event}]}
