@@ -12,6 +12,7 @@ from incumbent.clock import ManualClock
 from incumbent.stores import inbox_file, salvage
 from incumbent.stores.inbox import EmbeddedLog
 from incumbent.stores.inbox_file import InboxFile
+from incumbent.stores.inbox_lock import InboxLock
 from incumbent.stores.inboxes import Inboxes, new_inbox
 from incumbent.stores.store import Record
 
@@ -237,3 +238,20 @@ def test_sealers_may_take_turns(tmp_path):
     assert sorted(out) == sorted(r.event_id for r in records(0, 6) + records(10, 6))
     for log in (one, first, second):
         log.close()
+
+
+def test_what_a_dying_process_had_begun_is_cleared_away(tmp_path):
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    for name in ("w1.lock", "w1.new", "w1.new-journal", "w2.lock"):
+        (folder / name).write_bytes(b"")
+    living, lock = new_inbox(folder, NOW, lambda n: b"c" * n)
+    being_made = InboxLock.take(folder / "w3.sqlite")
+    (folder / "w3.new").write_bytes(b"")
+    log = EmbeddedLog(tmp_path, ManualClock(NOW))
+    names = {path.name.split(".")[0] for path in folder.iterdir()}
+    assert names == {living.writer, "w3", log.writer} and (folder / "w3.new").exists()
+    log.close()
+    living.close()
+    lock.give()
+    being_made.give()

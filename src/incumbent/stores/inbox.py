@@ -13,7 +13,7 @@ from incumbent.errors import StoreError
 from incumbent.stores.group_commit import GroupCommit
 from incumbent.stores.inbox_file import InboxDamaged, InboxFile, sync_directory
 from incumbent.stores.inbox_lock import InboxLock
-from incumbent.stores.inboxes import FOLDER, Inboxes, new_inbox
+from incumbent.stores.inboxes import FOLDER, Inboxes, clear_unfinished, new_inbox
 from incumbent.stores.salvage import check, salvage
 from incumbent.stores.store import Record, Segment
 
@@ -56,6 +56,7 @@ class EmbeddedLog:
         if write:
             folder = directory / FOLDER
             _make(folder)
+            clear_unfinished(folder)
             self._file, self._lock = self._take_over(folder) or new_inbox(folder, clock.now(), random)
             self._salvage_all(folder)
             self.writer = self._file.writer

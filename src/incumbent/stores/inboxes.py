@@ -173,6 +173,19 @@ class Inboxes:
         lock.give(remove=True)
 
 
+def clear_unfinished(folder: Path) -> None:
+    """Remove what processes left behind that died while they made or removed an inbox."""
+    for path in folder.glob("*.lock"):
+        inbox = path.with_suffix(SUFFIX)
+        lock = InboxLock.take(inbox) if not inbox.exists() else None
+        if lock is not None and not inbox.exists():
+            for suffix in (".new", ".new-journal", ".new-wal", ".new-shm"):
+                path.with_suffix(suffix).unlink(missing_ok=True)
+            lock.give(remove=True)
+        elif lock is not None:
+            lock.give()
+
+
 def new_inbox(folder: Path, now: datetime, random: Callable[[int], bytes]) -> tuple[InboxFile, InboxLock]:
     """A new inbox under a new writer id, and its lock."""
     while True:
