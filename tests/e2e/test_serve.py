@@ -112,7 +112,7 @@ def test_an_experiment_is_started_served_and_rolled_back_by_hand(tmp_path):
         service.wait_for(lambda: "candidate" in owners(), "interleaving")
         output = subprocess.run(
             [sys.executable, "-m", "incumbent", "experiment", "rollback", "favourites", "--reason", "enough"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=120)
+            cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert output.returncode == 0, output.stderr
         service.wait_for(lambda: owners() == {"champion"}, "rolled back")
         assert service.ask("GET", "/v1/experiments/favourites")[1]["stage"] == "ended"
@@ -200,7 +200,7 @@ def test_parts_run_apart_on_one_directory(tmp_path):
 
 
 def serve(directory, *arguments, **options):
-    return subprocess.run([sys.executable, "-m", "incumbent", "serve", *arguments], cwd=directory, timeout=120,
+    return subprocess.run([sys.executable, "-m", "incumbent", "serve", *arguments], cwd=directory, timeout=300,
                           capture_output=True, text=True, **options)
 
 

@@ -26,7 +26,7 @@ class Running:
     As a context manager it stops the service at the end and, where it had to be killed, fails with its output.
     """
 
-    def __init__(self, directory: Path, *, only: Sequence[str] = (), port: int = 0, patience_s: float = 120.0,
+    def __init__(self, directory: Path, *, only: Sequence[str] = (), port: int = 0, patience_s: float = 300.0,
                  environment: dict[str, str] | None = None, command: Sequence[str] | None = None) -> None:
         self.directory, self._patience_s, self._monotonic = directory, patience_s, SystemClock().monotonic
         self.output = directory / f"serve-{os.getpid()}-{id(self):x}.log"
