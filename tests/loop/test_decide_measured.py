@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
+import pytest
 
 from incumbent.events.schema import Feedback
 from incumbent.loop.attribute import Attributor
@@ -69,6 +70,7 @@ def test_a_preferred_candidate_goes_from_events_to_its_promotion():
     assert found["wins"] == sum(unit.x > unit.y for unit in units) > found["losses"]
 
 
+@pytest.mark.slow
 def test_a_disliked_candidate_ends():
     shop = run(20, likes=0.1, seed=5)
     assert (shop.row().stage, shop.row().verdict) == ("ended", "discard")
