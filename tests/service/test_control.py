@@ -120,6 +120,7 @@ def test_an_experiment_is_run_by_hand_over_http():
     ("POST", "/v1/experiments/e1/start", {"reason": "   "}, 422, "invalid", "reason"),
     ("POST", "/v1/experiments/e1/start", {"reason": "x", "why": 1}, 422, "invalid", "why"),
     ("POST", "/v1/experiments/e1/start", b"{", 422, "invalid", None),
+    ("POST", "/v1/experiments/e1/start", b"\xff\xfe", 422, "invalid", None),
     ("POST", "/v1/experiments/e1/explode", {"reason": "x"}, 422, "invalid", "step"),
     ("POST", "/v1/experiments/none/start", {"reason": "x"}, 404, "not_found", "experiment"),
     ("POST", "/v1/experiments/e1/promote", {"reason": "x"}, 409, "conflict", None),

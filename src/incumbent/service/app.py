@@ -73,6 +73,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         found: IncumbentError = NotFoundError("no such path", got=request.url.path, hint="GET /docs lists them")
     elif error.status_code == 405:
         found = MethodError("the path does not take this method", got=f"{request.method} {request.url.path}")
+    elif error.status_code == 400:  # a body that is not even text
+        found = DataError("body is not JSON", expected="one JSON object", hint=str(error.detail))
     else:
-        found = IncumbentError(str(error.detail))
-    return JSONResponse(found.to_dict(), status_code=error.status_code, headers=dict(error.headers or {}))
+        return JSONResponse(IncumbentError(str(error.detail)).to_dict(), status_code=error.status_code)
+    return JSONResponse(found.to_dict(), status_code=found.status, headers=dict(error.headers or {}))
