@@ -17,11 +17,11 @@ from incumbent.service.shim import Route, Shim
 from incumbent.testing import endpoints
 from incumbent.testing.gateway import Door, Shop, served
 
-DEADLINE_MS, REQUESTS = 600, 24
+REQUESTS = 24
 GOOD = [f"a{n}" for n in range(20)]
 #: behaviour -> the statuses that it may be counted as, and whether its list is merged
 FAULTS: dict[str, tuple[set[str], bool]] = {
-    "hang": ({"timeout", "open"}, False),
+    "hang": ({"timeout", "error", "open"}, False),  # error where the client's own clock strikes first
     "garbage": ({"error", "invalid", "open"}, False),
     "nan": ({"error", "invalid", "open"}, False),
     "error": ({"error", "open"}, False),
@@ -52,8 +52,10 @@ def front() -> Iterator[tuple[Door, Recommendations]]:
 @pytest.mark.parametrize("role", ["champion", "candidate"])
 def test_all_are_answered_in_time(role: str, fault: str, url: str, front: tuple[Door, Recommendations]) -> None:
     door, handler = front
+    # a model that works gets the time that a busy machine may need; one that does not, little
+    model_ms, deadline_ms = (5000, 10_000) if FAULTS[fault][1] else (150, 800)
     behaviour = f"{url}/json/{fault}" if fault != "nowhere" else "http://127.0.0.1:9/json"
-    limits = {"deadline_ms": 150, "concurrency": 64}
+    limits = {"deadline_ms": model_ms, "concurrency": 64}
     remote = HttpModel(ModelPlan("broken", "http", behaviour, "1", **limits))
     broken = "old" if role == "champion" else "new"
     shop = Shop(old=GOOD, new=GOOD[::-1], models={broken: remote}, depth=20,
@@ -62,18 +64,19 @@ def test_all_are_answered_in_time(role: str, fault: str, url: str, front: tuple[
 
     def one(n: int) -> tuple[float, int, Any]:
         started = time.monotonic()
-        status, answer = door.post(ROUTE, {"surface": "home", "user_id": f"u{n}", "k": 5, "deadline_ms": DEADLINE_MS})
+        status, answer = door.post(ROUTE, {"surface": "home", "user_id": f"u{n}", "k": 5, "deadline_ms": deadline_ms})
         return (time.monotonic() - started) * 1000, status, answer
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(one, range(REQUESTS)))
     door.run(remote.close())
     statuses, merged = FAULTS[fault]
     assert [status for _, status, _ in found] == [200] * REQUESTS
-    assert max(took for took, _, _ in found) < DEADLINE_MS, "also as the shop sees it, connection included"
+    assert max(took for took, _, _ in found) < deadline_ms, "also as the shop sees it, connection included"
     assert all(len(answer["items"]) == 5 and answer["logged"] for _, _, answer in found)
     made = shop.impressions()
-    assert len(made) == REQUESTS and all(one.latency_ms is not None and one.latency_ms < DEADLINE_MS for one in made)
+    assert len(made) == REQUESTS and all(one.latency_ms is not None and one.latency_ms < deadline_ms for one in made)
     counted = [next(model for model in one.models if model.role == role) for one in made]
-    assert {model.status for model in counted} <= statuses, "the failure is counted against that model"
+    stray = {(model.status, model.reason) for model in counted if model.status not in statuses}
+    assert not stray, "the failure is counted against that model"
     assert {one.mode for one in made} == {"interleave" if merged else "fallback"}
     assert all(model.reason for model in counted if model.status != "ok" or fault == "duplicates")
