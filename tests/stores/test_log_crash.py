@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from incumbent.clock import ManualClock
-from incumbent.stores import inbox_file, salvage
+from incumbent.stores import inbox_file, inbox_ids, salvage
 from incumbent.stores.inbox import EmbeddedLog
 from incumbent.stores.inbox_file import InboxFile
 from incumbent.stores.inbox_lock import InboxLock
@@ -255,3 +255,26 @@ def test_what_a_dying_process_had_begun_is_cleared_away(tmp_path):
     living.close()
     lock.give()
     being_made.give()
+
+
+def test_ids_wither_a_few_at_a_time(tmp_path, monkeypatch):
+    """The ids of a day are known on the next one, and go on the third, not all at once."""
+    monkeypatch.setattr(inbox_ids, "WITHER", 10)
+    clock, day = ManualClock(NOW), 86_400
+    log = EmbeddedLog(tmp_path, clock)
+
+    def left():
+        return sum(log._file._db.execute(f"SELECT count(*) FROM ids_{i}").fetchone()[0] for i in range(3))
+
+    log.append(records(0, 55)).result(20)
+    clock.advance(seconds=day)
+    assert log.append(records(50, 6)).result(20) == [False] * 5 + [True]
+    assert left() == 56
+    clock.advance(seconds=day)
+    counts = []
+    for i in range(100, 108):
+        assert log.append([record(55), record(i)]).result(20) == [False, True]
+        counts.append(left() - (i - 99))
+    assert counts == [46, 36, 26, 16, 6, 1, 1, 1]
+    assert log.append(records(0, 1)).result(20) == [True]
+    log.close()

@@ -51,10 +51,13 @@ class ControlPlans:
     def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None:
         """Exclude an item for a shopper, or take that back."""
         with self._db.write() as connection:
-            version = connection.scalar(sa.select(counters.c.value).where(counters.c.name == _EXCLUSIONS)) or 0
-            upsert(connection, counters, {"name": _EXCLUSIONS}, {"value": version + 1})
+            version = connection.scalar(sa.update(counters).where(counters.c.name == _EXCLUSIONS).values(
+                value=counters.c.value + 1).returning(counters.c.value))
+            if version is None:
+                version = 1
+                connection.execute(sa.insert(counters).values(name=_EXCLUSIONS, value=version))
             upsert(connection, exclusions, {"user_id": user_id, "item_id": item_id},
-                   {"excluded": excluded, "at": at, "version": version + 1})
+                   {"excluded": excluded, "at": at, "version": version})
 
     def exclusions(self, since: int = 0) -> tuple[int, Mapping[str, frozenset[str]]]:
         """The version, and per user that changed after `since` all items excluded now (maybe none)."""

@@ -91,6 +91,7 @@ class InboxFile:
                 self._db.close()
                 raise
         self._next = max(frame, end or 0, last or 0) + 1
+        self._withering = True  # maybe: the next commit looks
         self.inode = path.stat().st_ino
 
     @classmethod
@@ -116,7 +117,7 @@ class InboxFile:
     # ------------------------------------------------------------------------------------------------ the writer
     def commit(self, records: Sequence[Record], now: datetime) -> list[bool] | None:
         """Add records in one synced transaction; None where all of them were new, else which were."""
-        keys = inbox_ids.pack([record.event_id for record in records])
+        n, keys = len(records), inbox_ids.pack([record.event_id for record in records])
         new: list[bool] | None = None
         with explained(self.path), self._transaction():
             day = inbox_ids.turn(self._db, self._day, (now - EPOCH).days)
@@ -130,7 +131,8 @@ class InboxFile:
                 data = _encode(records)
                 self._db.execute("INSERT INTO frames VALUES (?, ?, ?, ?)",
                                  (self._next, len(records), zlib.crc32(data), data))
-        self._day = day
+            withering = (self._withering or day > self._day) and inbox_ids.wither(self._db, day, n)
+        self._day, self._withering = day, withering
         self._next += bool(records)
         return new
 

@@ -1,4 +1,7 @@
-"""The ids of a day, for the answer `duplicate`: two generations of one B-tree each, by the day of arrival."""
+"""The ids of a day, for the answer `duplicate`: three B-trees, of today, of yesterday, and one that withers away.
+
+A day's ids may be many millions; deleting them at once would hold up every append for seconds.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,21 @@ from collections.abc import Sequence
 SCHEMA = """
 CREATE TABLE ids_0 (id BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE ids_1 (id BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE ids_2 (id BLOB PRIMARY KEY) WITHOUT ROWID;
 """
+WITHER = 2_000  # ids deleted in one commit, or as many as it brings
 SIZE = 16
 _DASHES = (8, 13, 18, 23)
 
 _KEYS = (f"WITH RECURSIVE at(i) AS (VALUES (1) UNION ALL SELECT i + {SIZE} FROM at WHERE i + {SIZE} <= length(?1)) "
          f"SELECT key FROM (SELECT substr(?1, i, {SIZE}) AS key FROM at)")
 #: one statement for all ids of a commit: each statement that a thread steps costs it the interpreter lock and back
-_ADD = tuple(f"INSERT OR IGNORE INTO ids_{now} {_KEYS} WHERE NOT EXISTS (SELECT 1 FROM ids_{before} WHERE id = key)"
-             for now, before in ((0, 1), (1, 0)))
-_SEEN = f"{_KEYS} WHERE EXISTS (SELECT 1 FROM ids_0 WHERE id = key) OR EXISTS (SELECT 1 FROM ids_1 WHERE id = key)"
+_ADD = tuple(f"INSERT OR IGNORE INTO ids_{now} {_KEYS} WHERE NOT EXISTS "
+             f"(SELECT 1 FROM ids_{(now + 2) % 3} WHERE id = key)" for now in range(3))
+_SEEN = tuple(f"{_KEYS} WHERE EXISTS (SELECT 1 FROM ids_{now} WHERE id = key) "
+              f"OR EXISTS (SELECT 1 FROM ids_{(now + 2) % 3} WHERE id = key)" for now in range(3))
+_WITHER = tuple(f"DELETE FROM ids_{(now + 1) % 3} WHERE id IN (SELECT id FROM ids_{(now + 1) % 3} LIMIT ?)"
+                for now in range(3))
 
 
 def pack(ids: Sequence[str]) -> bytes:
@@ -46,26 +54,35 @@ def _is_uuid(id: str) -> bool:
 
 
 def turn(db: sqlite3.Connection, day: int, today: int) -> int:
-    """Empty the generations that have grown older than a day; returns the day that counts from now on.
+    """Begin a new day's tree; returns the day that counts from now on.
 
-    A clock that steps back changes nothing until it has caught up.
+    A clock that steps back changes nothing until it has caught up. After more than a day of silence all is forgotten.
     """
     if today <= day:
         return day
-    for old in {today, today - 1} if today - day > 1 else {today}:
-        db.execute(f"DELETE FROM ids_{old % 2}")
+    if today - day > 1:
+        for tree in range(3):
+            db.execute(f"DELETE FROM ids_{tree}")
     db.execute("UPDATE meta SET value = ? WHERE key = 'day'", (today,))
     return today
 
 
+def wither(db: sqlite3.Connection, day: int, n: int) -> bool:
+    """Delete some ids of the day before yesterday, at least as many as `n` that come; False where none was left.
+
+    What is left of them when the next day begins stays with its ids: an old id more harms nobody.
+    """
+    return db.execute(_WITHER[day % 3], (max(n, WITHER),)).rowcount > 0
+
+
 def add_all(db: sqlite3.Connection, day: int, keys: bytes) -> bool:
     """Remember packed ids; True where all were new. Where False, some were added: roll back, then `add_new`."""
-    return db.execute(_ADD[day % 2], (keys,)).rowcount * SIZE == len(keys)
+    return db.execute(_ADD[day % 3], (keys,)).rowcount * SIZE == len(keys)
 
 
 def add_new(db: sqlite3.Connection, day: int, keys: bytes) -> list[bool]:
     """Remember those of the packed ids that are new; returns which they were (of equal ones, the first)."""
-    seen = {row[0] for row in db.execute(_SEEN, (keys,))}
+    seen = {row[0] for row in db.execute(_SEEN[day % 3], (keys,))}
     new, fresh = [], []
     for at in range(0, len(keys), SIZE):
         key = keys[at:at + SIZE]
@@ -74,5 +91,5 @@ def add_new(db: sqlite3.Connection, day: int, keys: bytes) -> list[bool]:
             seen.add(key)
             fresh.append(key)
     if fresh:
-        db.execute(_ADD[day % 2], (b"".join(fresh),))
+        db.execute(_ADD[day % 3], (b"".join(fresh),))
     return new
