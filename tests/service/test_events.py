@@ -1,0 +1,101 @@
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from incumbent.clock import ManualClock, SystemClock
+from incumbent.config import LimitsConfig
+from incumbent.errors import StoreError
+from incumbent.events import codec
+from incumbent.events.ids import EventIds, Signer
+from incumbent.loop.ingest import Ingest
+from incumbent.service.events import EventsHandler
+from incumbent.service.metrics import Meter
+from incumbent.stores.memory_log import MemoryLog
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+CLOCK = ManualClock(T0)
+IDS = EventIds(CLOCK)
+
+
+def event(**changes):
+    return {"type": "feedback", "event_id": IDS.new(), "time": T0.isoformat(), "user_id": "u", "item_id": "i",
+            "action": "click", "request_id": Signer(b"s").sign("r"), **changes}
+
+
+class Collector:
+    def __init__(self, batch_events=10):
+        self.refuse = None
+        self.log = MemoryLog(CLOCK, fault=self._fault)
+        self.meter = Meter(None, "front", SystemClock())
+        ingest = Ingest(self.log, clock=CLOCK, ids=EventIds(CLOCK), signer=Signer(b"s"), limits=LimitsConfig())
+        self.handler = EventsHandler(ingest, self.meter, batch_events=batch_events)
+
+    def _fault(self, records):
+        if self.refuse is not None:
+            raise self.refuse
+
+    def post(self, body, content_type="application/json"):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        reply = asyncio.run(self.handler.handle(data, content_type))
+        return reply.status, json.loads(reply.body)
+
+    def kept(self):
+        segment = self.log.drain()
+        return [] if segment is None else list(segment.records)
+
+
+def test_a_batch_is_counted_and_answered_per_event():
+    collector = Collector()
+    one = event()
+    status, receipt = collector.post({"events": [one, event(action="x"), one, event(value_minor=5)]})
+    assert status == 200 and (receipt["accepted"], receipt["duplicate"], receipt["rejected"]) == (1, 1, 2)
+    assert [(i["index"], i["status"]) for i in receipt["items"]] == [(1, "rejected"), (2, "duplicate"), (3, "rejected")]
+    assert sorted(r.table for r in collector.kept()) == ["feedback", "quarantine", "quarantine"]
+    text = collector.meter.expose().decode()
+    for labels, count in (('outcome="accepted",reason=""', 1), ('outcome="duplicate",reason=""', 1),
+                          ('outcome="rejected",reason="schema"', 1), ('outcome="rejected",reason="currency"', 1)):
+        assert f"incumbent_events_total{{{labels}}} {count}.0" in text
+
+
+def test_message_pack_in():
+    collector = Collector()
+    status, receipt = collector.post(msgspec.msgpack.encode([event(), event()]), "application/msgpack")
+    assert (status, receipt) == (200, {"accepted": 2, "duplicate": 0, "rejected": 0, "items": []})
+    assert all(codec.decode(record.data).user_id == "u" for record in collector.kept())
+
+
+def test_a_batch_of_refusals_is_an_error_that_names_each():
+    collector = Collector()
+    status, answer = collector.post([event(action="x"), event(user_id="")])
+    assert status == 422
+    assert (answer["error"]["code"], answer["error"]["field"]) == ("invalid", "events[0].action")
+    assert [item["index"] for item in answer["items"]] == [0, 1] and answer["rejected"] == 2
+    assert len(collector.kept()) == 2
+
+
+@pytest.mark.parametrize(("body", "status", "field"), [
+    (b"", 422, None), (b"{", 422, None), (b"null", 422, None), (b"7", 422, None), (b'"x"', 422, None),
+    (b"[" * 100_000, 422, None), (b"[NaN]", 422, None), (b'{"events": 1}', 422, None),
+    (b'{"events": [], "x": 1}', 422, None), (b"[]", 422, "events"), (b'{"events": []}', 422, "events"),
+    (b"[" + b",".join([b"1"] * 11) + b"]", 413, "events"),
+])
+def test_what_is_no_batch_leaves_nothing(body, status, field):
+    collector = Collector()
+    got, answer = collector.post(body)
+    assert (got, answer["error"]["field"]) == (status, field)
+    assert collector.kept() == []
+
+
+def test_a_log_that_refuses_acknowledges_nothing_and_the_same_batch_goes_later():
+    collector = Collector()
+    batch = [event(), event(action="x")]
+    collector.refuse = StoreError("disk full", hint="make room")
+    status, answer = collector.post(batch)
+    assert status == 503 and answer["error"]["code"] == "store" and "accepted" not in answer
+    collector.refuse = None
+    status, receipt = collector.post(batch)
+    assert status == 200 and receipt["accepted"] == 1
+    assert b'outcome="accepted",reason=""} 1.0' in collector.meter.expose()
