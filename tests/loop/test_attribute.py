@@ -118,7 +118,7 @@ def oracle(events: Sequence[Any]) -> list[str]:
 
 @given(seed=st.integers(0, 10**6), buckets=st.sampled_from([1, 3, 16]), order=st.randoms(use_true_random=False),
        cuts=st.integers(1, 3))
-@settings(deadline=None, max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(deadline=None, max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_any_arrival_equals_the_naive_recomputation(seed: int, buckets: int, order: random.Random, cuts: int) -> None:
     events = history(seed)
     arriving = [*events, *order.sample(events, 10)]  # ten of them twice
@@ -149,7 +149,7 @@ def test_histories_hold_every_reason_and_rule() -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(deadline=None, max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(deadline=None, max_examples=3, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_swapping_the_teams_swaps_the_credits(seed: int) -> None:
     import msgspec
 
@@ -169,7 +169,7 @@ def test_swapping_the_teams_swaps_the_credits(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(deadline=None, max_examples=5, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(deadline=None, max_examples=3, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_rows_of_a_user_depend_on_nobody_else(seed: int) -> None:
     events = history(seed)
     whole, alone = Run(1), Run(1)

@@ -22,6 +22,7 @@ MONEY = ("purchase", "refund")
 
 SLOT_FIELDS = {"item_id": pa.string(), "position": pa.int64(), "kind": pa.string(), "owner": pa.string(),
                "pair_id": pa.int64()}
+SHOWN = ("request_id", "user_id", "surface", "experiment", "stage", "lane")
 _SLOTS = pa.list_(pa.struct(list(SLOT_FIELDS.items())))
 
 
@@ -104,21 +105,20 @@ def with_pairs(rows: pa.Table) -> pa.Table:
 def exposures(impressions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     """One row per slot of an impression; the impression's own time becomes `exposed_us`."""
     slot = nw.col("slots").struct
-    return (impressions.explode("slots").with_columns(*[slot.field(name).alias(name) for name in SLOT_FIELDS])
-            .drop("slots").rename({"time": "exposed_us"}).filter(~nw.col("kind").is_null()))
+    return impressions.explode("slots").select(
+        *SHOWN, nw.col("time").alias("exposed_us"), *[slot.field(name).alias(name) for name in SLOT_FIELDS])
 
 
 def touches(feedback: nw.LazyFrame[Any], impressions: nw.LazyFrame[Any], reach_days: int) -> nw.LazyFrame[Any]:
-    """Every pair of a feedback row (`row`, `time`, `user_id`, `item_id`, `named`) and an exposure of that user and item.
+    """Every pair of a feedback row (`row`, `time`, `user_id`, `item_id`, `named_request`) and an exposure of both.
 
     The exposure lies in the `reach_days` UTC days before that of the feedback, or on that day: what a rebuild of the
     feedback's day reads, whatever else was read with it.
-    """  # noqa: E501
+    """
     day = (nw.col("time") // DAY_US) * DAY_US
-    shown = exposures(impressions.join(feedback.select("user_id").unique(), on="user_id", how="semi"))
-    return (feedback.join(shown, on=["user_id", "item_id"], how="inner")
-            .filter(nw.col("exposed_us") >= day - reach_days * DAY_US, nw.col("exposed_us") < day + DAY_US)
-            .drop("user_id", "item_id"))
+    shown = exposures(impressions.join(feedback.select("user_id"), on="user_id", how="semi"))
+    return feedback.join(shown, on=["user_id", "item_id"], how="inner").filter(
+        (nw.col("exposed_us") >= day - reach_days * DAY_US) & (nw.col("exposed_us") < day + DAY_US))
 
 
 def first_exposures(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
@@ -157,8 +157,8 @@ def pairs_shown(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experi
 
 def _compared(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
     """The experiment's requests in the lanes that are compared, in stages past the shadow."""
-    return impressions.filter(nw.col("experiment") == experiment, nw.col("lane").is_in(LANES),
-                              nw.col("stage").is_in(EXPOSING))
+    return impressions.filter((nw.col("experiment") == experiment) & nw.col("lane").is_in(LANES)
+                              & nw.col("stage").is_in(EXPOSING))
 
 
 def credits(
@@ -198,7 +198,7 @@ def money(outcomes: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
 def _within(rows: nw.LazyFrame[Any], units: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     periods = units.select("user_id", "t0", "t1")
     return (rows.join(periods, on="user_id", how="inner")
-            .filter(nw.col("time") >= nw.col("t0"), nw.col("time") <= nw.col("t1")))
+            .filter((nw.col("time") >= nw.col("t0")) & (nw.col("time") <= nw.col("t1"))))
 
 
 def concat(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
