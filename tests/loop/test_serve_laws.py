@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from incumbent.events.plan import PinnedSlot
 from incumbent.events.schema import Impression
+from incumbent.experiments.audit import Auditor
 from incumbent.experiments.coins import coins
 from incumbent.loop.requests import RecommendationAnswer, RecommendationRequest
 from incumbent.testing.gateway import NO_HOLDOUT, Shop
@@ -43,10 +44,15 @@ def pages(shop: Shop, data: st.DataObject, excluded: set[str]) -> list[tuple[Rec
     """Page after page, with things that happen between them."""
     found: list[tuple[RecommendationAnswer, Impression]] = []
     cursor, ranking_id = None, f"r{data.draw(st.integers(0, 99))}"
+    plans = {shop.plan.hash: shop.plan}
+    auditor = Auditor("e1", plans.get)
     for _ in range(4):
         request = RecommendationRequest(surface="home", user_id="u42", k=data.draw(st.integers(1, 6)), cursor=cursor,
                                         exclude=sorted(excluded), ranking_id=ranking_id)
         found.append((asyncio.run(shop.gateway.recommend(request)), shop.impressions()[-1]))
+        if found[-1][1].experiment is not None:
+            tally = auditor.one(found[-1][1])
+            assert tally.mismatches == 0, tally.examples
         cursor = found[-1][0].cursor
         if cursor is None:
             break
@@ -54,7 +60,8 @@ def pages(shop: Shop, data: st.DataObject, excluded: set[str]) -> list[tuple[Rec
         if happening == "model":
             shop.models[data.draw(st.sampled_from(["old", "new"]))].answer = data.draw(ANSWER)
         elif happening == "plan":
-            shop.change(k_max=data.draw(st.integers(10, 200)))
+            plan = shop.change(k_max=data.draw(st.integers(10, 200)))
+            plans[plan.hash] = plan
         elif happening == "exclusion":
             shop.exclusions["u42"] = frozenset(data.draw(SOME))
     return found
