@@ -26,7 +26,7 @@ def shop(tmp_path, text="", workers=1):
     """The example of `incumbent init`, with its intervals shortened."""
     init(tmp_path)
     file = tmp_path / "incumbent.toml"
-    sound = file.read_text().replace("workers = 1", f"workers = {workers}")
+    sound = file.read_text().replace("workers = 1", f"workers = {workers}\ndrain_s = 60")
     for patient in ("deadline_ms = 150", "deadline_ms = 100", 'target = "shop:favourites"'):  # a machine under load
         sound = sound.replace(patient, f"deadline_ms = 20000\n{'' if 'target' not in patient else patient}")
     file.write_text(sound

@@ -218,6 +218,25 @@ def test_the_document_is_of_everything_and_sound(site):
     assert batch["anyOf"][0]["$ref"] == "#/components/schemas/Events"
 
 
+def test_the_document_is_a_page_that_loads_nothing(site):
+    from html.parser import HTMLParser
+
+    status, text = site.ask("GET", "/docs")
+    assert status == 200 and "/v1/recommendations" in text and "Take one step by hand" in text
+
+    class Loads(HTMLParser):
+        found: list = []
+
+        def handle_starttag(self, tag, attributes):
+            named = dict(attributes)
+            if tag in ("script", "link", "img", "iframe") or "src" in named or "//" in (named.get("href") or ""):
+                self.found.append((tag, named))
+
+    reader = Loads()
+    reader.feed(text)
+    assert reader.found == [] and text.count("<details") == text.count("</details>")
+
+
 def test_the_documents_schema_of_an_event_accepts_what_the_collector_accepts(site):
     import jsonschema_rs
 

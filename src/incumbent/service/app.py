@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route as StarletteRoute
 
 from incumbent import __version__
 from incumbent.errors import DataError, IncumbentError, NotFoundError, UnavailableError
-from incumbent.service import openapi
+from incumbent.service import docs_page, openapi
 from incumbent.service.shim import App, Message, Receive, Send
 
 
@@ -25,11 +25,14 @@ class MethodError(DataError):
 def build(routers: Iterable[APIRouter], hot: Mapping[str, App] | None = None, *, docs: bool = True) -> FastAPI:
     """An application of these routers, with the hot routes declared: `hot` holds those that this process serves."""
     app = FastAPI(title="incumbent", version=__version__, openapi_url="/openapi.json" if docs else None,
-                  docs_url="/docs" if docs else None, redoc_url=None)
+                  docs_url=None, redoc_url=None)
     for path in ("/v1/recommendations", "/v1/events"):
         app.router.routes.append(StarletteRoute(path, _Hot(path, (hot or {}).get(path)), methods=["POST"]))
     for router in routers:
         app.include_router(router)
+    if docs:
+        app.add_api_route("/docs", lambda: HTMLResponse(docs_page.render(openapi.document(app)), headers={
+            "content-security-policy": docs_page.POLICY}), include_in_schema=False)
     app.add_exception_handler(IncumbentError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -39,7 +39,8 @@ def build(
     made = app.build(routers)
     if mount is not None:
         mount(made, desk)
-    shim = Shim({}, made, keys=keys, meter=meter, clock=clock, body_bytes=config.limits.body_bytes, worker="p")
+    shim = Shim({}, made, keys=keys, meter=meter, clock=clock, body_bytes=config.limits.body_bytes, worker="p",
+                behind="page")
 
     async def tick() -> None:
         meter.flush()

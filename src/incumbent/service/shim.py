@@ -61,13 +61,14 @@ class Shim:
 
     def __init__(
         self, routes: Mapping[str, Route], fallback: App, *, keys: Keys, meter: Meter, clock: Clock,
-        body_bytes: int, body_timeout_s: float = 10.0, worker: str = "0",
+        body_bytes: int, body_timeout_s: float = 10.0, worker: str = "0", behind: str = "other",
     ) -> None:
         self._routes = dict(routes)
         self._fallback, self._keys, self._meter = fallback, keys, meter
         self._monotonic = clock.monotonic
         self._body_bytes, self._body_timeout_s = body_bytes, body_timeout_s
         self._prefix, self._count = f"{worker}-".encode(), 0
+        self._behind = behind  # what everything but hot routes is called in metrics
         self._log = get("incumbent.service")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -163,15 +164,15 @@ class Shim:
                 self._keys.check(scope["headers"], "read" if scope["method"] in ("GET", "HEAD") else "operate")
             await self._fallback(scope, receive, noted)
         except Exception as error:
-            reply = self._failed(error, request_id, "other")
+            reply = self._failed(error, request_id, self._behind)
             if begun:
                 raise  # half an answer is out: the server must cut the connection
             challenge = [(b"www-authenticate", b'Basic realm="incumbent"')] if reply.status == 401 else []
             await noted({"type": "http.response.start", "status": reply.status, "headers": [
                 (b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *challenge]})
             await send({"type": "http.response.body", "body": reply.body})
-        self._meter.add("incumbent_http_requests", ("other", str(status)))
-        self._meter.observe("incumbent_http_seconds", self._monotonic() - started, ("other",))
+        self._meter.add("incumbent_http_requests", (self._behind, str(status)))
+        self._meter.observe("incumbent_http_seconds", self._monotonic() - started, (self._behind,))
 
     def _request_id(self, asked: bytes | None) -> bytes:
         if asked is not None and _REQUEST_ID(asked):

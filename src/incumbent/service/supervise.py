@@ -190,7 +190,8 @@ class Supervisor:
         return 0 if clean else 1
 
     def _await_exit(self, group: list[Child], wake: int) -> bool:
-        deadline = self._monotonic() + self._config.service.drain_s + 2.0
+        sealing = any(child.process == "loop" for child in group)  # jobs end, then the rest is sealed
+        deadline = self._monotonic() + self._config.service.drain_s * (3.0 if sealing else 1.0) + 2.0
         clean, hurry = True, False
         while any(child.popen is not None for child in group):
             for child in group:
