@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
@@ -57,18 +58,19 @@ def ran(tmp_path_factory):
     printed, noise = demo("cf", 3, directory, Size(60, 2, 3), 600)
     assert noise == ""  # silent in a pipe
     rows = {table: DeltaTable(str(directory / "data" / "lake" / table)).to_pyarrow_table()
-            for table in ("impression", "feedback")}
+            for table in ("impression", "feedback", "item")}
     return printed, directory, rows
 
 
 def test_every_count_is_what_the_lake_holds(ran):
     printed, directory, rows = ran
     assert printed["requests"] == rows["impression"].num_rows > 30
-    assert printed["events"] == rows["feedback"].num_rows > 300
+    assert rows["feedback"].num_rows > 300
+    assert printed["events"] == rows["feedback"].num_rows + rows["item"].num_rows
     noted = acks.read(directory / "acks.txt")
     assert printed["acknowledged"] == len(noted.requests) + len(noted.events) == printed["requests"] + printed["events"]
     assert noted.requests == set(rows["impression"]["request_id"].to_pylist())
-    assert noted.events == set(rows["feedback"]["event_id"].to_pylist())
+    assert noted.events == {event for table in ("feedback", "item") for event in rows[table]["event_id"].to_pylist()}
     assert (printed["lost"], printed["duplicates"]) == (0, 0)
     assert 0 < printed["p50_ms"] <= printed["p99_ms"]
 
@@ -108,6 +110,12 @@ def test_both_models_are_on_record_with_their_whole_lists(ran):
         assert [(m["name"], m["status"], len(m["items"])) for m in models] == [("popular", "ok", 20), ("cf", "ok", 20)]
 
 
+def test_the_service_knows_what_every_shown_item_is_called(ran):
+    _, _, rows = ran
+    known = set(rows["item"].filter(pc.is_valid(rows["item"]["title"]))["item_id"].to_pylist())
+    assert known >= {item for models in rows["impression"]["models"].to_pylist() for m in models for item in m["items"]}
+
+
 def test_a_directory_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ConflictError, match="holds something else"):
@@ -137,6 +145,7 @@ def test_an_unknown_candidate_names_the_known_ones(tmp_path):
         main("better", directory=tmp_path)
 
 
+@pytest.mark.slow
 def test_ended_from_outside_it_takes_the_service_along(tmp_path):
     port = free_port()
     process = subprocess.Popen([sys.executable, "-c", RUN, "identical", "1", str(port), str(tmp_path), "60", "2", "30"],

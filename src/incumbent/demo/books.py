@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from incumbent.demo.acks import Acknowledged
 from incumbent.events.schema import Decision
+from incumbent.loop.decide import latest
 from incumbent.stores.store import Control, Lake
 
 #: verdicts that end the demo
@@ -21,11 +22,11 @@ CONCLUSIVE = ("promote", "discard", "roll_back", "inconclusive")
 class Books:
     """What `incumbent demo --json` prints.
 
-    `requests` and `events` are rows of the lake's impression and feedback tables. `acknowledged` is how many requests
-    and events the service acknowledged, by the replayer's own file; `lost` how many of those the lake does not hold,
-    `duplicates` how many rows it holds twice. `estimate`, `low` and `high` are the net preference on which the verdict
-    stands, with its confidence sequence, over `users` matured households; None where it is missing. `p50_ms` and
-    `p99_ms` are the gateway's own latency, as the impressions have it.
+    `requests` are rows of the lake's impression table, `events` those of its feedback and item tables. `acknowledged`
+    is how many requests and events the service acknowledged, by the replayer's own file; `lost` how many of those the
+    lake does not hold, `duplicates` how many rows it holds twice. `estimate`, `low` and `high` are the net preference
+    on which the verdict stands, with its confidence sequence, over `users` matured households; None where it is
+    missing. `p50_ms` and `p99_ms` are the gateway's own latency, as the impressions have it.
     """
 
     candidate: str
@@ -62,31 +63,35 @@ def audit(
 ) -> Books:
     """Read everything back. The service must have sealed what it holds; it may still run."""
     shown = lake.scan("impression", columns=["request_id", "event_id", "latency_ms"])
-    told = lake.scan("feedback", columns=["event_id"])
+    told = pa.concat_tables([lake.scan("feedback", columns=["event_id"]), lake.scan("item", columns=["event_id"])])
     requests, events = _ids(shown["request_id"]), _ids(told["event_id"])
     rows = shown.num_rows + told.num_rows
     latency = shown["latency_ms"].drop_null().to_numpy()
     p50, p99 = np.quantile(latency, (0.5, 0.99)).tolist() if len(latency) else (float("nan"),) * 2
-    decision = verdict(control, experiment)
-    seen: dict[str, Any] = {}
-    if decision is not None:
-        seen = decision.evidence.get("preference", {}).get("preference", {})
+    ruling = conclusion(control, experiment)
     return Books(
         candidate=candidate, requests=shown.num_rows, events=told.num_rows, acknowledged=len(acks),
         lost=len(acks.requests - requests) + len(acks.events - events),
-        duplicates=rows - len(_ids(shown["event_id"])) - len(events),
-        verdict=decision.verdict if decision else "hold", estimate=seen.get("value"), low=seen.get("low"),
-        high=seen.get("high"), users=int(seen.get("n") or 0), p50_ms=round(p50, 3), p99_ms=round(p99, 3),
-        stage=(decision.stage_from or "") if decision else "", reason=decision.reason if decision else "no decision",
-        day=decision.time.date().isoformat() if decision else "", seed=seed, shoppers=shoppers)
+        duplicates=rows - len(_ids(shown["event_id"])) - len(events), p50_ms=round(p50, 3), p99_ms=round(p99, 3),
+        seed=seed, shoppers=shoppers, **ruling)
+
+
+def conclusion(control: Control, experiment: str) -> dict[str, Any]:
+    """The verdict's part of the books: of the concluding Decision, or of the rule's latest look where there is none."""
+    found = verdict(control, experiment) or latest(control, experiment)
+    if found is None:
+        return {"verdict": "hold", "reason": "nobody has looked yet", "day": "", "stage": "", "estimate": None,
+                "low": None, "high": None, "users": 0}
+    seen = found.evidence.get("preference", {}).get("preference", {})
+    return {"verdict": found.verdict, "reason": found.reason, "day": found.time.date().isoformat(),
+            "stage": found.evidence.get("stage", ""), "estimate": seen.get("value"), "low": seen.get("low"),
+            "high": seen.get("high"), "users": int(seen.get("n") or 0)}
 
 
 def verdict(control: Control, experiment: str) -> Decision | None:
-    """The decision that concluded an experiment; the newest one where none has; None before the first."""
-    decisions = [found for found in control.conclusions("decision", experiment, limit=1_000)
-                 if isinstance(found, Decision)]
-    concluded = [found for found in decisions if found.verdict in CONCLUSIVE]
-    return concluded[-1] if concluded else decisions[0] if decisions else None
+    """The Decision that concluded an experiment; None where none has."""
+    found = [one for one in control.conclusions("decision", experiment, limit=1_000) if isinstance(one, Decision)]
+    return next((one for one in reversed(found) if one.verdict in CONCLUSIVE), None)
 
 
 def _ids(column: pa.ChunkedArray) -> frozenset[str]:

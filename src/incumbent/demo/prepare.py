@@ -9,6 +9,7 @@ from pathlib import Path
 
 from incumbent.config import Config
 from incumbent.demo import data, toml
+from incumbent.demo.lists import Lists
 from incumbent.demo.settings import Size, configuration
 from incumbent.demo.shoppers import Trip, enrol
 from incumbent.demo.story import Story, cast
@@ -32,6 +33,7 @@ class Run:
     port: int
     config: Config
     trips: list[Trip]
+    catalogue: dict[str, tuple[str, str]]  # item -> (title, category), of everything that a list can hold
 
     @property
     def config_file(self) -> Path:
@@ -80,7 +82,15 @@ def prepare(
     (directory / "incumbent.toml").write_text(HEAD + toml.dumps(tree), encoding="utf-8")
     say(f"{champion.name} is champion, {candidate.name} the candidate; {len(trips):,} trips of {size.shoppers:,} "
         f"households, {data.SPLIT:%Y-%m-%d} to {size.end:%Y-%m-%d}")
-    return Run(story, seed, size, directory, port, config, trips)
+    return Run(story, seed, size, directory, port, config, trips, catalogue(journey, champion, candidate))
+
+
+def catalogue(journey: data.Journey, *models: Lists) -> dict[str, tuple[str, str]]:
+    """What the items of some lists are called: (title, category) by item."""
+    items = sorted({int(item) for lists in models for pairs in lists.lists.values() for item, _ in pairs})
+    named = {item: journey.titles[item] for item in items}
+    return {str(item): (kind.capitalize(), (category or department).capitalize())
+            for item, (kind, category, department) in named.items()}
 
 
 HEAD = "# Written by `incumbent demo`. What is not here stands at its default.\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -21,7 +21,7 @@ from incumbent.demo.shoppers import TICK, Act, Shoppers, Trip
 from incumbent.demo.wire import Wire
 from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
-from incumbent.events.schema import Feedback
+from incumbent.events.schema import Feedback, Item
 
 BATCH_EVENTS = 1_000
 CONCURRENCY = 32
@@ -47,6 +47,12 @@ class Replay:
         self._places = asyncio.Semaphore(CONCURRENCY)
         self.requests = 0
 
+    async def describe(self, catalogue: Mapping[str, tuple[str, str]]) -> None:
+        """Tell the service what the items are called, so that the page can."""
+        await self._send([
+            Item(event_id=self._ids.new(), time=self._start, item_id=item, title=title, category=category)
+            for item, (title, category) in catalogue.items()])
+
     async def run(self, end: datetime, on_day: OnDay) -> None:
         """Replay until `end`, a midnight. Half hours in which nothing happens are passed over."""
         moments = sorted({*self._asking, *self._paying})
@@ -64,15 +70,15 @@ class Replay:
 
     async def _tick(self, now: datetime) -> None:
         await self._advance(now)
-        events = [self._event(act) for trip in self._paying.get(now, ()) for act in self._shoppers.pay(trip)]
+        events: list[Feedback | Item] = [
+            self._event(act) for trip in self._paying.get(now, ()) for act in self._shoppers.pay(trip)]
         trips = self._asking.get(now, [])
         answers = await asyncio.gather(*map(self._ask, trips))
         for trip, answer in zip(trips, answers, strict=True):
             shown = [item["item_id"] for item in answer["items"]]
             for act in self._shoppers.look(trip, shown):
                 events.append(self._event(act, answer["request_id"], trip.basket))
-        for start in range(0, len(events), BATCH_EVENTS):
-            await self._send(events[start:start + BATCH_EVENTS])
+        await self._send(events)
 
     async def _advance(self, now: datetime) -> None:
         self._now.set(now)
@@ -89,12 +95,14 @@ class Replay:
             self._acks.requests([answer["request_id"]])
         return answer
 
-    async def _send(self, events: list[Feedback]) -> None:
-        receipt = await self._wire.post("/v1/events", {"events": events})
-        if receipt["rejected"]:
-            raise DataError("the service refused events of the replay", got=receipt["items"][:3],
-                            hint="the replay's clock and its events disagree")
-        self._acks.events(event.event_id for event in events)
+    async def _send(self, events: Sequence[Feedback | Item]) -> None:
+        for first in range(0, len(events), BATCH_EVENTS):
+            batch = events[first:first + BATCH_EVENTS]
+            receipt = await self._wire.post("/v1/events", {"events": batch})
+            if receipt["rejected"]:
+                raise DataError("the service refused events of the replay", got=receipt["items"][:3],
+                                hint="the replay's clock and its events disagree")
+            self._acks.events(event.event_id for event in batch)
 
     def _event(self, act: Act, request_id: str | None = None, session: str | None = None) -> Feedback:
         return Feedback(
@@ -112,10 +120,3 @@ def _tick_after(moment: datetime) -> datetime:
     """
     over = timedelta(seconds=moment.timestamp() % TICK.total_seconds())
     return moment if not over else moment - over + TICK
-
-
-def of_period(trips: Iterable[Trip], start: datetime, end: datetime) -> list[Trip]:
-    """The trips that ask within [start, end)."""
-    return [trip for trip in trips if start <= trip.asks_at < end]
-
-

@@ -82,6 +82,7 @@ async def drive(run: Run, process: subprocess.Popen[bytes], tell: Callable[[int,
                 await child.until_ready(run, process, wire)
                 replay = Replay(wire, run.trips, Shoppers(run.trips, run.seed), book, seed=run.seed, start=SPLIT)
                 day = _Day(run, wire, stores.control, lambda text: tell(replay.requests, text))
+                await replay.describe(run.catalogue)
                 await start(wire, run)
                 await replay.run(run.size.over, day)
                 await catch_up(wire)
@@ -127,8 +128,7 @@ class _Day:
 
 
     def _over(self, row: ExperimentRow, now: datetime) -> bool:
-        decision = books.verdict(self._control, row.name)
-        if decision is not None and decision.verdict in books.CONCLUSIVE:
+        if books.verdict(self._control, row.name) is not None:
             return True
         seen = latest(self._control, row.name)
         return seen is not None and refused(
@@ -154,14 +154,14 @@ def stores_of(config: Config) -> Stores:
 
 def render(found: Books) -> str:
     """The verdict in words."""
-    interval = "missing"
+    interval = ""
     if found.estimate is not None:
         low, high = (f"{end:+.1%}" if end is not None else "?" for end in (found.low, found.high))
         interval = f"{found.estimate:+.1%} [{low}, {high}] over {found.users:,} households"
     return "\n".join([
         f"{found.verdict.replace('_', ' ').upper()}  candidate {found.candidate}, on {found.day}",
         f"  {found.reason}",
-        f"  net preference {interval}",
+        *([f"  net preference {interval}"] if found.estimate is not None else []),
         f"  {found.requests:,} requests and {found.events:,} events on record; {found.acknowledged:,} acknowledged, "
         f"{found.lost} lost, {found.duplicates} twice",
         f"  answered in {found.p50_ms:.2f} ms (median), {found.p99_ms:.2f} ms (99 %)",
