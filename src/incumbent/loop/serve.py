@@ -60,6 +60,8 @@ class Gateway:
         self._plans: dict[str, ServingPlan] = {}
         self._ready: dict[str, dict[str, Surface]] = {}
         self._surfaces: dict[str, Surface] = {}
+        self._guards: dict[str, Guarded] = {}
+        self._delisted: frozenset[str] = _NONE
         self.plan: ServingPlan | None = None
 
     # -------------------------------------------------------------------------------------------------------- plan
@@ -68,16 +70,18 @@ class Gateway:
 
         Rankings begun under one of the last plans, or one in `history`, go on under it while its models are the same.
         """
-        delisted = frozenset(plan.delisted)
-        surfaces = make_ready(plan, guards, delisted)
-        plan_hash = plan.hash
-        self._plans.pop(plan_hash, None)
-        recent = dict(list(self._plans.items())[-PLANS_KEPT + 1:])
-        kept = {old.hash: old for old in history} | recent | {plan_hash: plan}
-        self._ready = {old_hash: make_ready(old, guards, delisted) for old_hash, old in kept.items()
-                       if old_hash != plan_hash and all(plan.models.get(n) == m for n, m in old.models.items())}
-        self._ready[plan_hash] = surfaces
-        self._plans, self._surfaces, self.plan = kept, surfaces, plan
+        delisted, plan_hash = frozenset(plan.delisted), plan.hash
+        surfaces = make_ready(plan, plan_hash, guards, delisted)
+        before = {old_hash: old for old_hash, old in self._plans.items() if old_hash != plan_hash}
+        kept = {old.hash: old for old in history} | dict(list(before.items())[-PLANS_KEPT + 1:]) | {plan_hash: plan}
+        same = delisted == self._delisted and all(self._guards.get(name) is guard for name, guard in guards.items())
+        ready = {plan_hash: surfaces}
+        for old_hash, old in kept.items():
+            if old_hash != plan_hash and all(plan.models.get(name) == model for name, model in old.models.items()):
+                found = self._ready.get(old_hash) if same else None
+                ready[old_hash] = found or make_ready(old, old_hash, guards, delisted)
+        self._plans, self._ready, self._surfaces, self.plan = kept, ready, surfaces, plan
+        self._guards, self._delisted = dict(guards), delisted
 
     @property
     def problem(self) -> str | None:

@@ -24,8 +24,8 @@ class Surface:
                  "plan_hash", "policy", "roles", "shows_candidate")
 
     def __init__(
-        self, plan: SurfacePlan, whole: ServingPlan, plan_hash: str, guards: Mapping[str, Guarded],
-        delisted: AbstractSet[str],
+        self, plan: SurfacePlan, plan_hash: str, guards: Mapping[str, Guarded], delisted: AbstractSet[str],
+        groups: dict[str, str] | None, keys: dict[str, str] | None,
     ) -> None:
         experiment = plan.experiment if plan.experiment is not None and plan.experiment.stage != "ended" else None
         self.name, self.plan, self.plan_hash, self.experiment = plan.name, plan, plan_hash, experiment
@@ -43,8 +43,7 @@ class Surface:
         pinned_ids = frozenset(pin.item_id for pin in self.pinned.values())
         self.hidden: dict[str, AbstractSet[str]] = {
             name: items for name, items in (("pinned", pinned_ids), ("delisted", delisted)) if items}
-        self.groups = whole.groups or None
-        self.keys = look_alikes(whole.groups, whole.presentations) or None
+        self.groups, self.keys = groups, keys
         self.fallback: Ranked = clean(plan.fallback, None, self.hidden).items
 
 
@@ -67,9 +66,9 @@ def _pinned(pins: list[PinnedSlot], delisted: AbstractSet[str]) -> dict[int, Pin
 
 
 def make_ready(
-    plan: ServingPlan, guards: Mapping[str, Guarded], delisted: AbstractSet[str] | None = None,
+    plan: ServingPlan, plan_hash: str, guards: Mapping[str, Guarded], delisted: AbstractSet[str],
 ) -> dict[str, Surface]:
-    """All surfaces of a plan; `ConfigError` where a model or a policy is missing."""
-    plan_hash = plan.hash
-    gone = frozenset(plan.delisted) if delisted is None else delisted
-    return {name: Surface(surface, plan, plan_hash, guards, gone) for name, surface in plan.surfaces.items()}
+    """All surfaces of a plan; `ConfigError` where a model is missing, `NotFoundError` for an unknown policy."""
+    groups, keys = plan.groups or None, look_alikes(plan.groups, plan.presentations) or None
+    return {name: Surface(surface, plan_hash, guards, delisted, groups, keys)
+            for name, surface in plan.surfaces.items()}
