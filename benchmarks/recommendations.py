@@ -247,8 +247,8 @@ def report(
     cpu = {server: statistics.median(run.cpu_us for run in found) for server, found in runs.items()}
     print(f"load {os.getloadavg()[0]:.1f} at the end; medians over rounds; a disk sync takes "
           f"{statistics.median(syncs):.2f} ms, p99 {p99(syncs):.2f} ms")
-    print(f"{'server':<14}{'CPU / bare':>11}{'of the bar':>12}{'':>5}{'CPU us/req':>12}{'req/s':>8}{'p50 ms':>8}{'p99 ms':>8}"
-          f"{'failed':>8}")
+    print(f"{'server':<14}{'CPU / bare':>11}{'of the bar':>12}{'':>5}{'CPU us/req':>12}{'req/s':>8}"
+          f"{'p50 ms':>8}{'p99 ms':>8}{'failed':>8}")
     bars = {"bounded": 2 * cpu["bare"], "durable": 4 * cpu["bare"], "two workers": 1.2 * cpu["bounded"],
             "remote models": 700.0}
     for server, found in runs.items():
