@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
 
 from incumbent.config import Config, ExperimentConfig
 from incumbent.events.window import Window
@@ -51,8 +53,8 @@ def reach_days(known: Definitions) -> int:
 def currency_of(control: Control, name: str, definition: ExperimentConfig, lake: Lake) -> str:
     """The one currency in which an experiment's values are summed; empty while none is known.
 
-    The configured one; where there is none, that of the earliest purchase since the experiment began, which is then
-    kept for good under the cursor ``currency/NAME``: values of other currencies are counted and left out.
+    The configured one; where there is none, that of the earliest purchase known when it is first asked for since the
+    experiment began, which is then kept for good under the cursor ``currency/NAME``: values of others are left out.
     """
     if definition.currency is not None:
         return definition.currency
@@ -60,20 +62,25 @@ def currency_of(control: Control, name: str, definition: ExperimentConfig, lake:
     if kept is not None:
         return kept
     row = control.experiment(name)
-    found = None if row is None else _earliest_currency(lake, row.started_at)
+    if row is None:
+        return ""
+    seen = int(control.cursor(f"currency/{name}/seen") or -1)
+    version, changed = lake.changes("outcome", seen)
+    found = _earliest_currency(lake, row.started_at, sorted({partition.day for partition in changed}))
     if found is not None:
         control.set_cursor(f"currency/{name}", found)
+    elif version != seen:
+        control.set_cursor(f"currency/{name}/seen", str(version))  # what was looked at need not be looked at again
     return found or ""
 
 
-def _earliest_currency(lake: Lake, since: datetime) -> str | None:
-    days = sorted({partition.day for partition in lake.changes("outcome", -1)[1]})
+def _earliest_currency(lake: Lake, since: datetime, days: list[date]) -> str | None:
     for day in days:
         if Window.of_day(day).end <= since:
             continue
         rows = lake.scan("outcome", Window.of_day(day), columns=["time", "event_id", "action", "currency", "reason"])
-        bought = [row for row in rows.to_pylist() if row["action"] == "purchase" and row["currency"] is not None
-                  and row["reason"] not in BARRED and row["time"] >= since]
+        bought = [row for row in rows.filter(pc.equal(rows["action"], "purchase")).to_pylist()
+                  if row["currency"] is not None and row["reason"] not in BARRED and row["time"] >= since]
         if bought:
             return str(min(bought, key=lambda row: (row["time"], row["event_id"]))["currency"])
     return None

@@ -127,17 +127,17 @@ class Maturer:
 
     def _restate(self, scope: Scope, shown: frozenset[Partition], told: frozenset[Partition]) -> int:
         """Recompute the sealed units that changed partitions can have touched, and keep those that are different."""
+        last = max((seal.day for seal in self._control.seals(scope.name)), default=None)
+        if last is None or all(partition.day > last for partition in shown | told):
+            return 0  # as on most runs: nothing that is sealed reaches into today
         judged = {unit.unit: unit for unit in self._control.matured(scope.name)}
         known = judged | {unit.unit: unit for unit in self._control.restated(scope.name)}
         oldest = date.min if self._retention_days is None else day_of(self._clock.now()) - timedelta(
             days=self._retention_days)
         touched: dict[int, list[Matured]] = {}
         for unit in judged.values():
-            first, last = day_of(known[unit.unit].exposed_at), day_of(known[unit.unit].matured_at)
             bucket = user_bucket(unit.unit, self._lake.buckets)
-            # an impression may also come before the first one, and outcomes only matter inside the period
-            if first >= oldest and (any(p.bucket == bucket and p.day <= last for p in shown) or any(
-                    p.bucket == bucket and first <= p.day <= last for p in told)):
+            if day_of(known[unit.unit].exposed_at) >= oldest and touches(known[unit.unit], bucket, shown, told):
                 touched.setdefault(bucket, []).append(unit)
         changed: list[Matured] = []
         meter = Meter()
@@ -156,3 +156,9 @@ class Maturer:
         self._engine = self._engine or DuckEngine()
         return self._engine
 
+
+def touches(unit: Matured, bucket: int, shown: frozenset[Partition], told: frozenset[Partition]) -> bool:
+    """Whether changed impressions or outcomes can change a unit: an impression also from before its first one."""
+    first, last = day_of(unit.exposed_at), day_of(unit.matured_at)
+    return any(p.bucket == bucket and p.day <= last for p in shown) or any(
+        p.bucket == bucket and first <= p.day <= last for p in told)
