@@ -18,6 +18,9 @@ from incumbent.stores.partitions import split, within
 from incumbent.stores.store import Commit, Partition, Quarantined, Table
 from incumbent.stores.tables import TABLES, conform, empty
 
+#: the columns that a condition on a scan may read
+_CONDITION_COLUMNS = frozenset({"time", "user_id", "entity", "entity_id"})
+
 
 class _Rows:
     """One table: its rows by partition, its version, and when each partition changed last."""
@@ -97,17 +100,25 @@ class MemoryLake:
              columns: Sequence[str] | None = None, users: Iterable[str] | None = None) -> pa.Table:
         """The rows whose event time lies in `period`, of the buckets and users asked for."""
         names = checked_columns(table, columns)
-        wanted = None if buckets is None else set(buckets)
-        with self._guard:
-            parts = [part for partition, held in self._tables[table].parts.items()
-                     if wanted is None or partition.bucket in wanted for part in held]
-        rows = pa.concat_tables([empty(table), *parts])
         column = erase.USER_COLUMNS.get(table)
         if users is not None and column is None:
             return empty(table, names)
+        wanted = None if buckets is None else set(buckets)
+        days = None if period is None else set(period.days())
+        with self._guard:
+            chosen = [partition for partition in self._tables[table].parts
+                      if (wanted is None or partition.bucket in wanted) and (days is None or partition.day in days)]
+            parts = [part for partition in chosen for part in self._tables[table].parts[partition]]
+        if period is not None and all(Window.of_day(p.day).start >= period.start and Window.of_day(
+                p.day).end <= period.end for p in chosen):
+            period = None  # whole days
         where = condition(table, period, None if users is None else set(users), column)
-        if where is not None:
-            rows = rows.filter(where)
+        rows = pa.concat_tables([empty(table), *parts])
+        if where is None:
+            return rows if names is None else rows.select(names)
+        if names is not None:  # filtering copies: only what is asked for, and what the condition reads
+            rows = rows.select(list(dict.fromkeys([*names, *_CONDITION_COLUMNS.intersection(rows.column_names)])))
+        rows = rows.filter(where)
         return rows if names is None else rows.select(names)
 
     def changes(self, table: Table, since: int) -> tuple[int, frozenset[Partition]]:
