@@ -53,7 +53,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, seconds: float = 30.0) -> None:
+def wait_for(port: int, seconds: float = 120.0) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         try:
