@@ -121,6 +121,23 @@ def test_check_runs_one_implementation_of_a_suite(capsys):
     assert made["failed"] == 0 and len(made["suites"]["states:counts"]) > 3
 
 
+def test_on_a_base_install_it_says_what_to_install(shop):
+    """With the lake's packages hidden, as if they were not installed."""
+    hide = ("import sys\n"
+            "class Hidden:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            "        if name.partition('.')[0] in ('numpy', 'pyarrow', 'deltalake', 'scipy'):\n"
+            "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+            "sys.meta_path.insert(0, Hidden())\n"
+            "from incumbent.cli import main\n")
+    out = subprocess.run([sys.executable, "-c", hide + "main(['experiment', 'list'])"], capture_output=True, text=True,
+                         timeout=300)
+    assert out.returncode == 2 and "pip install 'incumbent[local]'" in out.stderr and "Traceback" not in out.stderr
+    out = subprocess.run([sys.executable, "-c", hide + "main(['config', 'check'])"], capture_output=True, text=True,
+                         timeout=300)
+    assert out.returncode == 0
+
+
 def test_a_service_that_does_not_answer(capsys):
     code, _, err = run(capsys, "experiment", "list", "--url", "http://127.0.0.1:9")
     assert code == 1 and "the service does not answer" in err

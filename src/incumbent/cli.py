@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from incumbent.errors import ConfigError, ConflictError, DataError, IncumbentError, NotFoundError, StoreError
+from incumbent.commands.codes import exit_code
+from incumbent.errors import IncumbentError
 
 app = typer.Typer(name="incumbent", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Keeps a production recommender honest: serve, interleave, log, measure, judge, act.")
@@ -177,17 +178,12 @@ def _print(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
-#: exit codes: 1 unexpected, 2 bad input or configuration, 3 a conflict, 4 a store
-_CODES: tuple[tuple[type[IncumbentError], int], ...] = (
-    (ConflictError, 3), (StoreError, 4), (ConfigError, 2), (DataError, 2), (NotFoundError, 2))
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; ends the process with its exit code, and errors are one message on standard error."""
     try:
         app(args=arguments)
     except IncumbentError as error:
         print(f"incumbent: {error}", file=sys.stderr)
-        sys.exit(next((code for kind, code in _CODES if isinstance(error, kind)), 1))
+        sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -8,6 +8,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any, Protocol
 
+from incumbent.commands.codes import local_parts
 from incumbent.commands.common import Remote, configured, stores
 
 
@@ -71,10 +72,10 @@ def desk(path: Path | None, directory: Path | None, url: str | None, key: str | 
     """The desk of a service where a URL is given, else that of the configured directory, open until the end."""
     if url is not None:
         return RemoteDesk(Remote(url, key))
-    from incumbent.service.desk import Desk
-    from incumbent.service.parts import clock_of
-
     config = configured(path, directory=directory)
+    with local_parts("a directory"):
+        from incumbent.service.desk import Desk
+        from incumbent.service.parts import clock_of
     opened = stores(config)
     atexit.register(opened.__exit__, None, None, None)
     return Desk(config, opened.__enter__(), clock_of(config))

@@ -10,23 +10,12 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from incumbent.errors import ConfigError, ConflictError, IncumbentError, StoreError
+from incumbent.commands.codes import exit_code, local_parts
+from incumbent.errors import IncumbentError
 
 if TYPE_CHECKING:
     from incumbent.config import Config
     from incumbent.service.parts import Assignment
-
-EXIT_CODES: dict[type[IncumbentError], int] = {ConfigError: 2, ConflictError: 3, StoreError: 4}
-
-
-def exit_code(error: IncumbentError) -> int:
-    """2 for a configuration, 3 for a conflict, 4 for a store, 1 for anything else.
-
-    >>> exit_code(ConflictError("the port is taken"))
-    3
-    """
-    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
-
 
 def main() -> int:
     """Take the assignment from standard input and run until told to stop."""
@@ -38,7 +27,8 @@ def main() -> int:
     config = parts.config_of(assignment)
     logs.configure(config.service.log_level, config.service.log_format, part=f"{assignment.process}-{assignment.index}")
     try:
-        return _run(assignment, config)
+        with local_parts(f"the part {assignment.process!r}"):
+            return _run(assignment, config)
     except IncumbentError as error:
         print(f"incumbent {assignment.process}: {error}", file=sys.stderr, flush=True)
         return exit_code(error)

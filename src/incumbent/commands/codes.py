@@ -1,0 +1,41 @@
+"""Exit codes of the command line and of every process of a service; and what is said where a part is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from incumbent.errors import ConfigError, ConflictError, DataError, IncumbentError, NotFoundError, StoreError
+
+#: the packages that `incumbent[local]` adds to the base install
+LOCAL = frozenset({"numpy", "scipy", "pyarrow", "deltalake", "duckdb", "narwhals", "jinja2", "vl_convert"})
+_CODES: tuple[tuple[type[IncumbentError], int], ...] = (
+    (ConfigError, 2), (DataError, 2), (NotFoundError, 2), (ConflictError, 3), (StoreError, 4))
+
+
+def exit_code(error: IncumbentError) -> int:
+    """2 for bad input or a configuration, 3 for a conflict, 4 for a store, 1 for anything else.
+
+    >>> exit_code(ConflictError("the port is taken"))
+    3
+    """
+    return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+
+
+@contextmanager
+def local_parts(what: str) -> Iterator[None]:
+    """Turn a missing package of `incumbent[local]` (lake, engine, page) into the sentence that says how to install it.
+
+    >>> with local_parts("the report"):
+    ...     import pyarrow_of_another_name
+    Traceback (most recent call last):
+    ...
+    ModuleNotFoundError: No module named 'pyarrow_of_another_name'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in LOCAL:
+            raise
+        raise ConfigError(f"{what} needs the local parts", got=f"no {error.name}",
+                          hint="pip install 'incumbent[local]', or ask a service by --url") from None
