@@ -23,6 +23,14 @@ def test_the_ramp_dilutes_by_the_square_of_the_share():
     assert small / large == pytest.approx(100, rel=1e-3)
 
 
+def test_only_what_is_beyond_the_margin_is_told():
+    bare = guardrail_users_needed(1.0, 0.05, share=0.5, holdout=0.2)
+    assert guardrail_users_needed(1.0, 0.10, share=0.5, holdout=0.2, margin=0.05) == bare
+    assert guardrail_users_needed(1.0, 0.0, share=0.5, holdout=0.2, margin=0.05) == bare
+    with pytest.raises(DataError):
+        guardrail_users_needed(1.0, 0.05, share=0.5, holdout=0.2, margin=0.05)
+
+
 @pytest.mark.parametrize("kwargs", [{"variance": 1.0, "effect": 0.0}, {"variance": -1.0, "effect": 0.1},
                                     {"variance": 1.0, "effect": 0.1, "power": 1.0},
                                     {"variance": 1.0, "effect": 0.1, "alpha": 0.0}])

@@ -38,12 +38,14 @@ def units_needed(
 
 
 def guardrail_users_needed(
-    cv: float, loss: float, *, share: float, holdout: float, alpha: float = 0.05, power: float = 0.8,
+    cv: float, loss: float, *, share: float, holdout: float, margin: float = 0.0, alpha: float = 0.05,
+    power: float = 0.8,
 ) -> int:
-    """The users, over lane and holdout together, at which a loss in the candidate's slots is proven at one stage.
+    """The users, over lane and holdout together, at which a loss beyond the margin is proven at one stage.
 
     `cv` is the coefficient of variation of the outcome per user, `loss` the relative loss in the candidate's slots;
-    the lane shows ``loss * share`` of it: ``n = 2.4 z^2 cv^2 (1/h + 1/(1 - h)) / (loss share)^2``.
+    the lane shows ``loss * share`` of it: ``n = 2.4 z^2 cv^2 (1/h + 1/(1 - h)) / ((loss - margin) share)^2``. The same
+    number shows a harmless candidate (loss 0) to be no worse than its margin.
 
     >>> guardrail_users_needed(3.0, 0.10, share=0.5, holdout=0.1)
     593526
@@ -54,4 +56,4 @@ def guardrail_users_needed(
         raise DataError("share must be in (0, 1] and holdout in (0, 1)", got=(share, holdout))
     check_alpha(alpha)
     lanes = 1 / holdout + 1 / (1 - holdout)
-    return units_needed(cv * cv * lanes, loss * share, alpha=2 * alpha, power=power)
+    return units_needed(cv * cv * lanes, (loss - margin) * share, alpha=2 * alpha, power=power)
