@@ -28,6 +28,7 @@ from incumbent import registry
 from incumbent.experiments.credit import BARRED, COMPETITIVE, Credit, CreditTerms, Touches
 from incumbent.loop import refunds, relations
 from incumbent.loop.credited import CREDIT_SCHEMA, EXPOSURE, TermsOf, without_exposure
+from incumbent.loop.nearby import Wanted, nearby
 from incumbent.loop.relations import DAY_US, Engine
 
 IMPRESSION_COLUMNS = ["request_id", "time", "user_id", "surface", "experiment", "stage", "lane", "slots"]
@@ -53,7 +54,7 @@ def outcome_rows(
     asked = events.take(pa.array(usual)).select(["row", "time", "user_id", "item_id", "request_id"])
     asked = asked.rename_columns(["row", "time", "user_id", "item_id", "named_request"])
     found = [engine.collect(relations.touches(engine.frame(asked), engine.frame(relations.plain(piece)), reach_days))
-             for piece in (gathered(impressions) if asked.num_rows else ())]
+             for piece in (gathered(impressions, asked) if asked.num_rows else ())]
     credited = credit_rows(relations.concat(found, _TOUCHED), terms)
     missed = np.setdiff1d(usual, credited["row"].to_numpy())
     banned = np.flatnonzero(pc.is_valid(marks).to_numpy(zero_copy_only=False))
@@ -64,12 +65,13 @@ def outcome_rows(
     return _assemble(events, pa.concat_tables([settled, given_back]), takes)
 
 
-def gathered(pieces: Iterable[pa.Table], rows: int = 100_000) -> Iterator[pa.Table]:
-    """The pieces, small ones put together: a query has a price of its own."""
+def gathered(pieces: Iterable[pa.Table], asked: pa.Table, rows: int = 500_000) -> Iterator[pa.Table]:
+    """What is near the feedback of each piece, small ones put together: a query has a price of its own."""
+    wanted = Wanted(asked["user_id"], asked["item_id"])
     held: list[pa.Table] = []
     for piece in pieces:
-        if piece.num_rows:
-            held.append(piece)
+        close = nearby(piece, wanted)
+        held += [close] if close.num_rows else []
         if sum(part.num_rows for part in held) >= rows:
             yield pa.concat_tables(held)
             held = []
