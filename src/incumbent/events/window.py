@@ -41,11 +41,22 @@ class Window(Struct, frozen=True, order=True):
     def __contains__(self, moment: object) -> bool:
         return isinstance(moment, datetime) and self.start <= moment < self.end
 
+    def touches(self, day: date) -> bool:
+        """Does any moment of the UTC day lie in the window?
+
+        >>> open_ended = Window(datetime(2026, 3, 1, 23, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+        >>> open_ended.touches(date(2026, 3, 1)), open_ended.touches(date(2026, 2, 28))
+        (True, False)
+        """
+        return self.start.astimezone(UTC).date() <= day and datetime.combine(day, time(), UTC) < self.end
+
     def days(self) -> Iterator[date]:
         """The UTC days that the window touches, in order."""
         day = self.start.astimezone(UTC).date()
         while datetime.combine(day, time(), UTC) < self.end:
             yield day
+            if day == date.max:
+                return
             day += timedelta(days=1)
 
 

@@ -104,10 +104,10 @@ class MemoryLake:
         if users is not None and column is None:
             return empty(table, names)
         wanted = None if buckets is None else set(buckets)
-        days = None if period is None else set(period.days())
         with self._guard:
             chosen = [partition for partition in self._tables[table].parts
-                      if (wanted is None or partition.bucket in wanted) and (days is None or partition.day in days)]
+                      if (wanted is None or partition.bucket in wanted)
+                      and (period is None or period.touches(partition.day))]
             parts = [part for partition in chosen for part in self._tables[table].parts[partition]]
         if period is not None and all(Window.of_day(p.day).start >= period.start and Window.of_day(
                 p.day).end <= period.end for p in chosen):
