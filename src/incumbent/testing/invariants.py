@@ -7,6 +7,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -216,7 +217,7 @@ def _decisions(world: Simulation) -> None:
             ledger.violation(f"decision {decision.event_id} was {decision.verdict}, its evidence says {again.verdict}")
     known = {(one.event_id) for one in control.conclusions("decision", EXPERIMENT, 10_000)}
     stages = control.stages(EXPERIMENT)
-    if any(a.until != b.since for a, b in zip(stages, stages[1:], strict=False)) or len(known) < len(stages):
+    if any(a.until != b.since for a, b in pairwise(stages)) or len(known) < len(stages):
         ledger.violation(f"the stages do not follow one another: {stages}")
 
 

@@ -1,4 +1,4 @@
-"""What the world outside a simulated system knows: what it was promised, what it was shown, and what broke a promise."""
+"""What the world outside a simulated system knows: promises, what was shown, and what broke a promise."""
 
 from __future__ import annotations
 

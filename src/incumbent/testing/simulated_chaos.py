@@ -28,9 +28,9 @@ class Chaos:
         self._world, self._rng = world, rng
         end = world.settings.days * DAY_S
         happens = RATES if world.settings.faults else {}
-        self._plan = [(min(0.05 * DAY_S, end / 4), "start")] + sorted(
+        self._plan = [(min(0.05 * DAY_S, end / 4), "start"), *(
             (rng.uniform(0, end), what) for what, rate in happens.items()
-            for _ in range(int(rate * world.settings.days + rng.random())))
+            for _ in range(int(rate * world.settings.days + rng.random())))]
         drawn, by_hand = rng.random(), 0.0
         for step, chance in _BY_HAND:
             by_hand += chance

@@ -93,11 +93,14 @@ class Front:
 
 
 class LoopProcess:
-    """All jobs of a loop, the real ones, under leases; it dies where its fuse says so."""
+    """All jobs of a loop, the real ones, under leases; it dies where its fuse says so.
+
+    Of two loops each measures and decides every other time, so that what one leaves undone the other finds.
+    """
 
     def __init__(
         self, name: str, clock: VirtualClock, log: SimulatedLog, logs: list[SimulatedLog], lake: MemoryLake,
-        control: WatchedControl, config: Callable[[], Config], rng: Random, engine: Engine, *, lag_s: float,
+        control: WatchedControl, config: Callable[[], Config], rng: Random, engine: Engine, *, first: bool,
     ) -> None:
         self.name, self.clock, self.log, self.fuse = name, clock, log, Fuse()
         self.alive = True
@@ -110,17 +113,18 @@ class LoopProcess:
         self.sealer = Sealer(inboxes, kept, held, clock, limit=2_000, **common)
         self.attributor = Attributor(kept, held, clock, known, engine=engine, **common)
         self.maturer = Maturer(kept, held, clock, engine=engine, **common,
-                               grace_s=timing.seal_s + timing.attribute_s)
+                               grace_s=timing.seal_s + timing.attribute_s / 2)
         self.rollup = Rollup(kept, held, clock, known, **common)
         self.decider = Decider(kept, held, clock, EventIds(clock, rng.randbytes), **common)
         self.actor = Actor(held, inboxes, clock, lambda: build_plan(config(), held.experiments()), sinks=(), **common)
         self._lake = kept
+        soon, later = (60.0, 0.0) if first else (420.0, timing.attribute_s / 2)
         self.scheduler = Scheduler([
-            Job("seal", self.sealer.run_once, timing.seal_s, first_s=lag_s),
-            Job("measure", self.measure, timing.attribute_s, first_s=lag_s),
-            Job("decide", self.decider.run_once, timing.decide_s, first_s=lag_s),
-            Job("act", self.actor.run_once, timing.act_s, first_s=lag_s),
-            Job("house", self.keep_house, timing.compact_s, first_s=lag_s + timing.compact_s),
+            Job("seal", self.sealer.run_once, timing.seal_s, first_s=soon),
+            Job("measure", self.measure, timing.attribute_s, first_s=soon + later),
+            Job("decide", self.decider.run_once, timing.decide_s, first_s=soon + later),
+            Job("act", self.actor.run_once, timing.act_s, first_s=soon),
+            Job("house", self.keep_house, timing.compact_s, first_s=soon + timing.compact_s),
         ], clock)
 
     def measure(self) -> None:

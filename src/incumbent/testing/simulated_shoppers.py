@@ -1,4 +1,4 @@
-"""Shoppers of a simulated system: they ask, look, buy, send back, exclude; what they do arrives late, twice, or broken."""
+"""Shoppers of a simulated system: they ask, look, buy, send back; what they do arrives late, twice, or broken."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Shoppers:
             "order_id": bought["order_id"], "line_id": bought["line_id"] if rng.random() < 0.5 else None}
         part: dict[str, Any] = rng.choice([
             {}, {"quantity": 1}, {"value_minor": price, "currency": bought["currency"]}])
-        wait_s = rng.choice([rng.uniform(100, 4_000), rng.uniform(4_000, 4 * 86_400)])
+        wait_s = rng.choice([rng.uniform(100, 4_000), rng.uniform(4_000, 3 * 86_400)])
 
         def later() -> None:
             self.on_their_way -= 1
@@ -171,7 +171,7 @@ class Shoppers:
         """On its way: soon, late or very late; now and then twice."""
         drawn = self._rng.random()
         delay_s = self._rng.uniform(91, 200) if drawn < 0.85 else self._rng.uniform(200, 20_000) if drawn < 0.97 \
-            else self._rng.uniform(20_000, 3 * 86_400)
+            else self._rng.uniform(20_000, 2 * 86_400)
         self._ledger.faults["feedback late"] += delay_s > 200
         self._ledger.sent.update(event["event_id"] for event in batch)
         self._later(delay_s, batch)
@@ -200,6 +200,10 @@ class Shoppers:
         try:
             receipt = await front.ingest.take([_encode(event) for event in batch])
         except StoreError:
+            return False
+        except Exception as error:
+            if front.alive:
+                self._ledger.violation(f"a batch was neither taken nor refused: {type(error).__name__}: {error}")
             return False
         if not front.alive:
             self._ledger.faults["acknowledgement lost in a crash"] += 1

@@ -113,7 +113,7 @@ class SimulatedLog(MemoryLog):
 
 
 class Inboxes:
-    """All inboxes of a host as its sealer sees them: those of live processes and of dead ones; appends go to its own."""
+    """All inboxes of a host as its sealer sees them, of live processes and of dead ones; appends go to its own."""
 
     def __init__(self, own: SimulatedLog, logs: list[SimulatedLog]) -> None:
         self._own, self._logs = own, logs

@@ -32,7 +32,7 @@ from incumbent.testing.ledger import Ledger
 from incumbent.testing.simulated_chaos import Chaos
 from incumbent.testing.simulated_models import Burst, SimulatedModel
 from incumbent.testing.simulated_processes import Front, LoopProcess
-from incumbent.testing.simulated_shoppers import CATALOGUE, K, LIST, Shoppers, Tastes
+from incumbent.testing.simulated_shoppers import CATALOGUE, LIST, K, Shoppers, Tastes
 from incumbent.testing.simulated_stores import SimulatedLog, WatchedControl
 from incumbent.testing.virtual_time import VirtualClock, VirtualLoop, run
 
@@ -140,7 +140,7 @@ class Simulation:
         clock = VirtualClock(self.loop, START)
         log = self._log(name, clock)
         process = LoopProcess(log.writer, clock, log, self.logs, self.lake, self.control, lambda: self.config,
-                              self.rng(log.writer), self._engine, lag_s=60.0 if name == "loop-a" else 420.0)
+                              self.rng(log.writer), self._engine, first=name == "loop-a")
         self.loops = [one for one in self.loops if one.alive] + [process]
         self.loop.create_task(process.run()).add_done_callback(self._ended)
 
@@ -201,8 +201,11 @@ class Simulation:
         """All disks and processes well again; late feedback arrives; the loops work until nothing is left to do."""
         for log in self.logs:
             log.full = False
-        while self.shoppers.on_their_way:
+        until = self.loop.time() + 10 * DAY_S
+        while self.shoppers.on_their_way and self.loop.time() < until:  # noqa: ASYNC110  time only passes here
             await asyncio.sleep(600.0)
+        if self.shoppers.on_their_way:
+            self.ledger.violation(f"{self.shoppers.on_their_way} batches were never acknowledged")
         await asyncio.sleep(2 * self.config.loop.lease_s)
         self.start_loop("loop-c")
         last = self.loops[-1]
@@ -225,8 +228,8 @@ class Simulation:
         control = self.control
         parts = (sorted(control._states), [sorted(shard.items()) for _, shard in sorted(control._states.items())],
                  control._plans, sorted(control._conclusions.items()), sorted(control._experiments.items()),
-                 sorted(control._seals.items()), control._matured, control._restated, sorted(control._exclusions.items()),
-                 sorted(control._outbox))
+                 sorted(control._seals.items()), control._matured, control._restated,
+                 sorted(control._exclusions.items()), sorted(control._outbox))
         return hashlib.blake2b(msgspec.msgpack.encode(parts), digest_size=16).digest()
 
     def fingerprint(self) -> str:
@@ -268,7 +271,7 @@ def _tree(rng: Random) -> dict[str, Any]:
     surface = {"champion": "old", "k_max": 3 * K, "depth": LIST, "deadline_ms": 150, "fallback": CATALOGUE[:6]}
     return {
         "stores": {"kind": "memory", "buckets": _BUCKETS},
-        "loop": {"seal_s": 10_800.0, "attribute_s": 43_200.0, "decide_s": 43_200.0, "act_s": 600.0,
+        "loop": {"seal_s": 14_400.0, "attribute_s": 172_800.0, "decide_s": 172_800.0, "act_s": 600.0,
                  "compact_s": 86_400.0, "lease_s": 900.0},
         "models": {"old": {"target": "simulation:old", "local": rng.random() < 0.5, **model},
                    "new": {"target": "simulation:new", **model}},

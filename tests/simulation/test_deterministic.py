@@ -1,0 +1,155 @@
+"""The whole system on virtual time, with everything going wrong: what was promised holds, and a seed says it all.
+
+Fast: ten seeds, at fewer visits over fewer model days than the slow suite, whose 200 seeds run one visit per 5 s of
+model time for two model weeks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+
+from incumbent.clock import EPOCH
+from incumbent.errors import UnavailableError
+from incumbent.stores.store import Seal
+from incumbent.testing import invariants, virtual_time
+from incumbent.testing.simulation import EXPERIMENT, Report, Settings, Simulation, simulate
+from incumbent.testing.virtual_time import VirtualClock, VirtualLoop
+
+FAST = [Settings(seed=seed, days=3.0, every_s=240.0, users=80) for seed in range(1, 11)]
+SLOW = [Settings(seed=seed) for seed in range(1_001, 1_201)]
+SHORT = "Settings(seed=77, days=0.6, every_s=240.0, users=30)"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tables are small: waiting for threads costs more than they bring."""
+    before = pa.cpu_count()
+    pa.set_cpu_count(1)
+    yield
+    pa.set_cpu_count(before)
+
+
+def told(report: Report) -> str:
+    counts = report.counts
+    return (f"seed {report.settings.seed}: {counts['requests']} requests, {counts['events acknowledged']} events, "
+            f"{sum(report.faults.values())} faults, stages {'/'.join(report.stages)}, "
+            f"slowest {report.slowest_ms:.0f} ms")
+
+
+@pytest.mark.parametrize("settings", FAST, ids=lambda settings: f"seed{settings.seed}")
+def test_invariants_hold(settings: Settings) -> None:
+    report = simulate(settings).report()
+    print(told(report))
+    assert report.violations == ()
+    assert report.counts["answered"] >= settings.requests * 0.9
+    assert report.faults["front crash"] and report.faults["loop crash"] and report.faults["disk full"]
+
+
+def of_slow(settings: Settings) -> Report:
+    pa.set_cpu_count(1)
+    return simulate(settings).report()
+
+
+@pytest.mark.slow
+def test_invariants_hold_over_two_weeks_of_200_seeds() -> None:
+    broken: dict[int, tuple[str, ...]] = {}
+    with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=5) as pool:
+        for report in pool.imap_unordered(of_slow, SLOW):
+            print(told(report), flush=True)
+            if report.violations:
+                broken[report.settings.seed] = report.violations
+    assert broken == {}
+
+
+def test_equal_seeds_give_equal_lakes_under_any_hash_seed() -> None:
+    source = ("from incumbent.testing.simulation import Settings, Simulation\n"
+              "from incumbent.testing.virtual_time import run\n"
+              f"world = Simulation({SHORT})\nrun(world.live)\nprint(world.fingerprint())\n")
+    prints = [subprocess.run([sys.executable, "-c", source], env={**os.environ, "PYTHONHASHSEED": seed},
+                             capture_output=True, text=True, timeout=600, check=True).stdout for seed in ("1", "2")]
+    assert prints[0] == prints[1] and len(prints[0].strip()) == 32
+
+
+def test_what_is_broken_is_found() -> None:
+    """The invariants see a lost impression, a doubled event, a tampered state, a moved seal and an unfair slot."""
+    world = Simulation(Settings(seed=5, days=1.0, every_s=600.0, users=20, faults=False))
+    virtual_time.run(world.live)
+    invariants.check(world)
+    assert world.ledger.violations == []
+
+    watch = invariants.SealWatch(world)
+    watch()
+    key = (EXPERIMENT, EPOCH.date())
+    world.control._seals[key] = Seal(EXPERIMENT, EPOCH.date(), 0, 1, "abc", EPOCH)
+    watch()
+    world.control._seals[key] = Seal(EXPERIMENT, EPOCH.date(), 0, 1, "abd", EPOCH)
+    watch()
+    lost = next(iter(world.ledger.answers.values()))
+    world.ledger.answers["nowhere"] = lost
+    rows = world.lake.scan("impression").slice(0, 1)
+    partition = next(iter(world.lake._tables["impression"].parts))
+    world.lake._tables["impression"].parts[partition].append(rows)
+    shard = next(shard for shard in world.control._states.values() if shard)
+    shard.pop(next(iter(shard)))
+    invariants.check(world)
+    found = "\n".join(world.ledger.violations)
+    for text in ("the seal of 1970-01-01 changed", "an acknowledged impression is lost: nowhere", "2 times",
+                 "missing"):
+        assert text in found, found
+
+
+# ------------------------------------------------------------------------------------------------------- virtual time
+def test_virtual_time_jumps_to_the_next_timer_in_order() -> None:
+    seen: list[tuple[float, str]] = []
+
+    async def wait(loop: VirtualLoop, seconds: float, name: str) -> None:
+        await asyncio.sleep(seconds)
+        seen.append((loop.time(), name))
+
+    async def main(loop: VirtualLoop) -> None:
+        await asyncio.gather(wait(loop, 5.0, "b"), wait(loop, 86_400.0, "c"), wait(loop, 0.5, "a"))
+
+    virtual_time.run(main)
+    assert seen == [(0.5, "a"), (5.0, "b"), (86_400.0, "c")]
+
+
+def test_a_simulation_that_stands_still_says_so() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        await loop.create_future()
+
+    loop = VirtualLoop()
+    task = loop.create_task(main(loop))
+    with pytest.raises(UnavailableError, match="stands still"):
+        loop.run_until_complete(task)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
+
+
+def test_a_stepped_clock_moves_business_time_alone() -> None:
+    async def main(loop: VirtualLoop) -> tuple[timedelta, float]:
+        clock = VirtualClock(loop, EPOCH)
+        await asyncio.sleep(100.0)
+        clock.step(-30.0)
+        return clock.now() - EPOCH, clock.monotonic()
+
+    assert virtual_time.run(main) == (timedelta(seconds=70), 100.0)
+
+
+def test_executors_run_here_and_now() -> None:
+    async def main(loop: VirtualLoop) -> int:
+        with pytest.raises(ZeroDivisionError):
+            await loop.run_in_executor(None, lambda: 1 // 0)
+        return await loop.run_in_executor(None, max, 1, 2)
+
+    assert virtual_time.run(main) == 2
