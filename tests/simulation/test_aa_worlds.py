@@ -99,7 +99,7 @@ def test_coverage_in_1000_worlds(s, effect):
 
 def test_looking_daily_with_the_fixed_interval_would_not_do():
     """The same worlds, read with the fixed interval at every look: far more than 5 % of twins look different."""
-    worlds, fooled = 40, 0
+    worlds, fooled = 120, 0
     for i in range(worlds):
         one = world(Shop(users=2_500, arrival_days=20), 5, i)
         for _ in range(30):
