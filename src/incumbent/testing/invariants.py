@@ -80,7 +80,7 @@ def _promises(world: Simulation) -> None:
     """What was acknowledged is in the lake, once; what is in the lake was sent; what was shown is what is on record."""
     ledger, lake = world.ledger, world.lake
     kept = {table: Counter(lake.scan(table, columns=["event_id"])["event_id"].to_pylist())
-            for table in ("impression", "feedback", "conclusion", "quarantine")}  # type: ignore[union-attr]
+            for table in ("impression", "feedback", "conclusion", "quarantine")}
     for table, ids in kept.items():
         for event_id in [event_id for event_id, n in ids.items() if n > 1]:
             ledger.violation(f"{table} {event_id} is in the lake {ids[event_id]} times")
@@ -111,7 +111,7 @@ def _users(world: Simulation) -> Iterator[tuple[str, list[Impression], list[Feed
         held: dict[str, defaultdict[str, list[Any]]] = {}
         for table in ("impression", "feedback"):
             held[table] = defaultdict(list)
-            for event in from_arrow(table, world.lake.scan(table, users=chosen)):  # type: ignore[arg-type]
+            for event in from_arrow(table, world.lake.scan(table, users=chosen)):
                 held[table][event.user_id].append(event)
         held["outcome"] = defaultdict(list)
         for row in world.lake.scan("outcome", users=chosen).to_pylist():

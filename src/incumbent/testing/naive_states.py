@@ -93,8 +93,8 @@ class NaiveStates:
             for experiment in {key[0] for key in days}:
                 own = [request for request in requests if request[2] == experiment]
                 before = [request for request in own if request[0] <= row["time"]]
-                _, _, _, stage, lane = before[-1] if before else own[0]
-                cell = days[experiment, stage, lane]
+                _, _, _, at_stage, at_lane = before[-1] if before else own[0]
+                cell = days[experiment, at_stage, at_lane]
                 bought = row["action"] == "purchase"
                 cell[1] = 1.0 if bought else cell[1]
                 if row["value_minor"] is not None and row["currency"] == self._currency:

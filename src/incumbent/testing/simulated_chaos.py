@@ -10,6 +10,7 @@ from incumbent.errors import ConflictError, NotFoundError
 from incumbent.testing.simulated_shoppers import CATALOGUE
 
 if TYPE_CHECKING:
+    from incumbent.testing.simulated_processes import Front, LoopProcess
     from incumbent.testing.simulation import Simulation
 
 DAY_S = 86_400.0
@@ -91,7 +92,7 @@ class Chaos:
     async def _disk_full(self) -> None:
         """One process's disk takes nothing for a while."""
         world, rng = self._world, self._rng
-        process = rng.choice([*world.fronts, *world.loops])
+        process: Front | LoopProcess = rng.choice([*world.fronts, *world.loops])
         process.log.full = True
         await asyncio.sleep(rng.choice([3.0, 120.0, 3_600.0]))
         process.log.full = False
@@ -99,7 +100,7 @@ class Chaos:
     async def _clock_step(self) -> None:
         """One machine's clock is set back, or forward; half an hour later it is right again."""
         world, rng = self._world, self._rng
-        process = rng.choice([*world.fronts, *world.loops])
+        process: Front | LoopProcess = rng.choice([*world.fronts, *world.loops])
         seconds = rng.choice([-1.0, -45.0, -150.0, 20.0])
         process.clock.step(seconds)
         await asyncio.sleep(1_800.0)
