@@ -101,8 +101,8 @@ class NaiveStates:
                     cell[2] += row["value_minor"]
                 elif row["value_minor"] is not None and bought:
                     cell[3] += 1
-        for (experiment, stage, lane), cell in days.items():
-            self._sum(f"guardrail/{experiment}/stage={stage}/lane={lane}", day, cell)
+        for (name, its_stage, its_lane), cell in days.items():
+            self._sum(f"guardrail/{name}/stage={its_stage}/lane={its_lane}", day, cell)
 
     def _outcomes(self, day: date, rows: list[dict[str, Any]]) -> None:
         seen = set()
