@@ -156,7 +156,7 @@ def _canonical(row: dict[str, Any], names: Sequence[str]) -> str:
     plain = {name: row[name] for name in names if name != "rule" or row["reason"] is None}
     for name, value in plain.items():
         if isinstance(value, float):
-            plain[name] = f"{value:.9f}"
+            plain[name] = f"{round(value, 9) + 0.0:.9f}"  # no negative zero
         elif name in ("time", "exposed_at") and value is not None:
             plain[name] = value.astimezone(UTC).isoformat()
     return str(list(plain.values()))
