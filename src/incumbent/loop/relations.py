@@ -19,6 +19,7 @@ from incumbent.experiments.maturity import EXPOSING, LANES
 
 DAY_US = 86_400_000_000
 MONEY = ("purchase", "refund")
+SEPARATOR = "\x1f"
 
 SLOT_FIELDS = {"item_id": pa.string(), "position": pa.int64(), "kind": pa.string(), "owner": pa.string(),
                "pair_id": pa.int64()}
@@ -122,37 +123,36 @@ def touches(feedback: nw.LazyFrame[Any], impressions: nw.LazyFrame[Any], reach_d
 
 
 def first_exposures(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
-    """Per unit of the experiment its first request (`user_id`, `t0`, `stage`, `lane`): earliest time, then request id.
+    """Per unit of the experiment its first request: `user_id`, `t0`, and `first`, its id, stage and lane (`SEPARATOR`).
 
-    Only requests in the lanes that are compared, in stages past the shadow.
+    The earliest time, then the least request id; only requests in the lanes that are compared, in stages past the
+    shadow.
     """
-    ours = _compared(impressions, experiment)
+    ours = _compared(impressions, experiment).select(
+        "user_id", "time", nw.concat_str(["request_id", "stage", "lane"], separator=SEPARATOR).alias("first"))
     earliest = ours.group_by("user_id").agg(nw.col("time").min().alias("t0"))
     at = ours.join(earliest, on="user_id", how="inner").filter(nw.col("time") == nw.col("t0"))
-    chosen = at.group_by("user_id").agg(nw.col("request_id").min().alias("request_id"))
-    return (at.join(chosen, on=["user_id", "request_id"], how="inner")
-            .group_by("user_id", "t0").agg(nw.col("stage").min(), nw.col("lane").min()))
+    return at.group_by("user_id", "t0").agg(nw.col("first").min())
 
 
-def requests_made(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
-    """Per unit its `requests` in the experiment's lanes within [t0, t1]; units have `user_id`, `t0`, `t1`."""
-    ours = _compared(impressions, experiment).select("user_id", "time")
-    return _within(ours, units).group_by("user_id").agg(nw.len().alias("requests"))
+def shown_to(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
+    """Per unit, within [t0, t1], its `requests` in the experiment's lanes and `pairs`, the competitive pairs on them.
 
-
-def pairs_shown(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
-    """Per unit `n`, the competitive pairs shown within [t0, t1]: distinct (ranking, pair), a half counting as one.
-
-    Impressions are those of `with_pairs`. Only where a ranking has further pages can a pair appear on two of them, so
-    only there are pairs told apart one by one.
+    Units have `user_id`, `t0`, `t1`; impressions are those of `with_pairs`. A half counts as one pair.
     """
+    seen = _within(_compared(impressions, experiment).select("user_id", "time", "pairs"), units)
+    return seen.group_by("user_id").agg(nw.len().alias("requests"), nw.col("pairs").sum())
+
+
+def repeated_pairs(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
+    """Per unit `repeated`, what `shown_to` counts too much: a pair of a ranking with pages that is on two of them."""
     seen = _within(_compared(impressions, experiment), units)
     paged = seen.filter(nw.col("page") > 1).select("ranking_id").unique()
-    single = seen.join(paged, on="ranking_id", how="anti").select("user_id", "pairs")
-    several = (seen.join(paged, on="ranking_id", how="semi").select("user_id", "ranking_id", "pair_ids")
-               .explode("pair_ids").filter(~nw.col("pair_ids").is_null()).unique())
-    told = several.select("user_id", nw.lit(1.0).alias("pairs"))
-    return nw.concat([single, told]).group_by("user_id").agg(nw.col("pairs").sum().alias("n"))
+    several = seen.join(paged, on="ranking_id", how="semi")
+    told = (several.select("user_id", "ranking_id", "pair_ids").explode("pair_ids")
+            .filter(~nw.col("pair_ids").is_null()).unique().select("user_id", nw.lit(-1.0).alias("pairs")))
+    counted = several.select("user_id", "pairs")
+    return nw.concat([counted, told]).group_by("user_id").agg(nw.col("pairs").sum().alias("repeated"))
 
 
 def _compared(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:

@@ -50,13 +50,20 @@ def first_exposures(
     found = []
     for rows in by_days(lake, "impression", scope.since, max(until, scope.since), buckets, FIRST, meter):
         if rows.num_rows:
-            first = relations.first_exposures(engine.frame(relations.plain(rows)), scope.name)
-            found.append(engine.collect(first).select(_UNITS.names).cast(_UNITS))
+            found.append(_unpacked(engine.collect(
+                relations.first_exposures(engine.frame(relations.plain(rows)), scope.name))))
     whole = relations.concat(found, _UNITS)
     if len(found) < 2:
         return whole
     whole = whole.sort_by([("t0", "ascending")])
     return whole.take(_first_rows(whole["user_id"]))
+
+
+def _unpacked(rows: pa.Table) -> pa.Table:
+    """`first` taken apart, from behind: a request id may be any text, stages and lanes are words."""
+    words = pc.split_pattern(rows["first"], relations.SEPARATOR, max_splits=2, reverse=True)
+    stage, lane = (pc.list_element(words, at) for at in (1, 2))
+    return pa.table([rows["user_id"], rows["t0"], stage, lane], schema=_UNITS)
 
 
 def _first_rows(users: pa.ChunkedArray) -> pa.Array:
@@ -74,13 +81,14 @@ def matured_units(
     units = units.append_column("t1", pc.add(units["t0"], scope.period_us))
     window = Window.of_days(_day(pc.min(units["t0"]).as_py()), _day(pc.max(units["t1"]).as_py()))
     periods = engine.frame(units)
-    shown = engine.frame(_shown(lake, engine, scope, buckets, units, meter))
+    rows = _shown(lake, engine, scope, buckets, units, meter)
+    shown, paged = engine.frame(rows), rows.num_rows > 0 and pc.max(rows["page"]).as_py() > 1
     credited = engine.frame(relations.plain(lake.scan("outcome", window, buckets, CREDITED)))
     terms = scope.definition
     whole = periods
     for part in (
-        relations.requests_made(shown, periods, scope.name),
-        relations.pairs_shown(shown, periods, scope.name),
+        relations.shown_to(shown, periods, scope.name),
+        *([relations.repeated_pairs(shown, periods, scope.name)] if paged else []),
         relations.credits(credited, periods, scope.name, terms.actions, scope.currency, terms.outcome == "value"),
         relations.values(credited, periods, scope.currency),
     ):
@@ -108,8 +116,10 @@ def _rows(scope: Scope, units: pa.Table) -> list[Matured]:
     """Units with their numbers, absent ones 0, as they are sealed."""
     named = (units[name].to_pylist() for name in ("user_id", "lane", "stage"))
     times = ([_time(us) for us in units[name].to_pylist()] for name in ("t0", "t1"))
-    sums = (rounded_all(pc.fill_null(units[name].cast(pa.float64()), 0.0).to_numpy()).tolist()
-            for name in ("x", "y", "n", "value"))
+    numbers = {name: pc.fill_null(units[name].cast(pa.float64()), 0.0).to_numpy()
+               for name in ("x", "y", "pairs", "value", "repeated") if name in units.column_names}
+    numbers["pairs"] = numbers["pairs"] - numbers.get("repeated", 0.0)
+    sums = (rounded_all(numbers[name]).tolist() for name in ("x", "y", "pairs", "value"))
     requests = pc.fill_null(units["requests"].cast(pa.int64()), 0).to_pylist()
     return [Matured(scope.name, user, lane, stage, exposed, matured, x, y, n, value, count)
             for user, lane, stage, exposed, matured, x, y, n, value, count in zip(
