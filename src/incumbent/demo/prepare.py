@@ -71,13 +71,13 @@ def prepare(
     for reason, count in journey.dropped.items():
         say(f"left out {count:,} of {journey.read:,} lines: {reason}")
     past = journey.lines.before(data.SPLIT)
+    trips = enrol(past, journey.lines.between(data.SPLIT, size.end), shoppers=size.shoppers, seed=seed,
+                  start=data.SPLIT, days=size.enrol_days)
     say(f"training on {len(past):,} lines before {data.SPLIT:%Y-%m-%d}")
     champion, candidate = cast(story, past, seed)
     champion.save(directory / "models" / "champion.msgpack")
     candidate.save(directory / "models" / "candidate.msgpack")
     config = configuration(story, seed, champion, candidate, size, directory=str(directory / "data"), port=port)
-    trips = enrol(past, journey.lines.between(data.SPLIT, size.end), shoppers=size.shoppers, seed=seed,
-                  start=data.SPLIT, days=size.enrol_days)
     tree = config.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     (directory / "incumbent.toml").write_text(HEAD + toml.dumps(tree), encoding="utf-8")
     say(f"{champion.name} is champion, {candidate.name} the candidate; {len(trips):,} trips of {size.shoppers:,} "

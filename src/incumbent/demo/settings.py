@@ -86,7 +86,8 @@ def configuration(
     return parse({
         "service": {"port": port, "clock": "replay", "replay_start": SPLIT.isoformat(), "log_level": "warning"},
         # every midnight rebuilds the day's partitions: few buckets for few households
-        "stores": {"directory": directory, "buckets": 4},
+        # an answer counts as acknowledged, so the impression is on disk before it leaves
+        "stores": {"directory": directory, "buckets": 4, "durability": "before_answer"},
         # the replay steps the loop at every midnight (POST /v1/loop/run); its own schedule is for what comes after
         "loop": {"attribute_s": 60.0, "decide_s": 60.0},
         "models": models,
