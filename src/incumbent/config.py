@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import tomllib
 from datetime import datetime
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -111,13 +112,32 @@ class Config(BaseSettings):
                 problems.append(f"{path}.maturity_window_days: shorter than the attribution window. Got "
                                 f"{experiment.maturity_window_days:g}. Expected >= "
                                 f"{experiment.attribution_window_days:g}.")
-            if not experiment.stages or [s.share for s in experiment.stages] != sorted(
-                    s.share for s in experiment.stages):
-                problems.append(f"{path}.stages: shares must not fall along the ramp.")
+            problems += self._stage_problems(path, experiment)
+            needed = ceil(2 * experiment.attribution_window_days + experiment.maturity_window_days) \
+                + self.limits.event_age_days
+            if self.stores.retention_days < needed:
+                problems.append(f"stores.retention_days: shorter than {path} needs to credit and mature. Got "
+                                f"{self.stores.retention_days}. Expected >= {needed}: two attribution windows, a "
+                                "maturity window and limits.event_age_days.")
             if experiment.holdout == 0 and any(
                     g.metric.endswith("user_day") and g.required for g in experiment.guardrails):
                 problems.append(f"{path}.holdout: 0 leaves guardrails against the holdout without a comparison. "
                                 "Hint: set holdout = 0.1, or required = false on them.")
+        return problems
+
+    @staticmethod
+    def _stage_problems(path: str, experiment: ExperimentConfig) -> list[str]:
+        """The rungs of a ramp: in order, none twice, shares never falling, and nothing shown in the shadow."""
+        order = list(get_args(StageConfig.model_fields["stage"].annotation))
+        names = [stage.stage for stage in experiment.stages]
+        problems = []
+        if not names or [stage.share for stage in experiment.stages] != sorted(s.share for s in experiment.stages):
+            problems.append(f"{path}.stages: shares must not fall along the ramp.")
+        if [order.index(name) for name in names] != sorted({order.index(name) for name in names}):
+            problems.append(f"{path}.stages: each stage at most once, in the order {', '.join(order)}. "
+                            f"Got {', '.join(names)}.")
+        if any(stage.stage == "shadow" and stage.share > 0 for stage in experiment.stages):
+            problems.append(f"{path}.stages: the candidate is not shown in shadow. Expected share = 0.")
         return problems
 
 

@@ -18,6 +18,9 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Scope = Literal["serve", "events", "shop", "read", "operate"]
+
+
 class ServiceConfig(Part):
     """How the service listens."""
 
@@ -27,7 +30,7 @@ class ServiceConfig(Part):
     clock: Literal["system", "replay"] = "system"  # replay: a business clock that a route advances
     replay_start: AwareDatetime | None = None  # where the replay's clock begins
     secret_env: str = "INCUMBENT_SECRET"  # the variable that holds the signing secret; else a file in the directory
-    keys: dict[str, Literal["serve", "events", "read", "operate"]] = {}  # SHA-256 of an API key, in hex -> its scope
+    keys: dict[str, Scope] = {}  # SHA-256 of an API key, in hex -> its scope; shop = serve and events
     log_level: Literal["debug", "info", "warning", "error"] = "info"  # from which severity on
     log_format: Literal["json", "text"] = "json"  # of the log on standard error
     drain_s: Annotated[float, Field(gt=0)] = 10.0  # how long a stop may take before it is forced

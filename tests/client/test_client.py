@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -141,10 +142,13 @@ def test_a_model_may_be_candidate_here_and_champion_there(service, url):
 
 
 def test_a_new_plan_is_followed_and_an_absent_service_is_borne(service, url):
-    with Client(url, secret=SECRET, plan_s=0.0) as client:
+    with Client(url, secret=SECRET, plan_s=0.01) as client:
         assert client.draft("home", "u1", 4, champion=OLD, candidate=NEW).mode == "interleave"
         service.plan = _plan(share=0.0, stage="shadow")
-        assert client.draft("home", "u1", 4, champion=OLD, candidate=NEW).mode == "shadow"
+        until = time.monotonic() + 20
+        while client.draft("home", "u1", 4, champion=OLD, candidate=NEW).mode != "shadow":
+            assert time.monotonic() < until
+            time.sleep(0.01)
         service.down = True
         assert client.draft("home", "u1", 4, champion=OLD, candidate=NEW).mode == "shadow"
         service.down = False
@@ -206,6 +210,24 @@ def test_track_survives_an_outage_and_loses_nothing(service, url):
         assert client.sent.retries >= 1
         assert client.sent.accepted == 50
     assert [event.event_id for event in service.kept(Feedback)] == ids
+
+
+def test_a_batch_that_is_too_large_is_sent_in_halves(service, url):
+    whole = service.answer
+
+    def answer(path, body, content_type):
+        if path == "/v1/events" and len(body) > 1500:
+            return 413, b'{"error": {"code": "too_large", "what": "body is too large"}}'
+        return whole(path, body, content_type)
+
+    service.answer = answer
+    refused = []
+    with Client(url, every_s=0.01, batch=64, on_rejected=refused.append) as client:
+        ids = [client.track("click", "u1", f"i{n}") for n in range(64)]
+        client.track("click", "u1", "x" * 200, context={str(n): "y" * 60 for n in range(30)})
+        assert client.flush(20)
+    assert [event.event_id for event in service.kept(Feedback)] == ids
+    assert [one.reason for one in refused] == ["body is too large."]
 
 
 def test_the_buffer_is_bounded_and_says_so(service, url):

@@ -10,11 +10,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-EXAMPLES = [pytest.param(block.group(1), id=f"{page.relative_to(ROOT)}:{page.read_text()[:block.start()].count(chr(10)) + 1}")
-            for page in PAGES for block in BLOCK.finditer(page.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("source", EXAMPLES)
+def _examples():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in BLOCK.finditer(text):
+            line = text[: block.start()].count("\n") + 1
+            yield pytest.param(block.group(1), id=f"{page.relative_to(ROOT)}:{line}")
+
+
+@pytest.mark.parametrize("source", _examples())
 def test_example_runs(source, tmp_path):
     done = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import msgspec
 from incumbent.client.http import Http
 from incumbent.client.sender import Rejected, Sender, SenderLog, Sent
 from incumbent.clock import Clock, SystemClock
-from incumbent.errors import ConfigError, DataError, UnavailableError
+from incumbent.errors import ConfigError, DataError, IncumbentError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds, Signer
 from incumbent.events.plan import ModelPlan, ServingPlan
@@ -48,7 +48,9 @@ class Client:
         self._ids = EventIds(self._clock)
         self._sender = Sender(self._http, capacity=capacity, batch=batch, every_s=every_s, on_rejected=on_rejected)
         self._lock = threading.Lock()
-        self._plan_s, self._plan_due = plan_s, 0.0
+        self._plan_s, self._closed = plan_s, threading.Event()
+        self._follower: threading.Thread | None = None
+        self._newer: ServingPlan | None = None
         self._gateway: Gateway | None = None
         if secret is not None:
             secret = secret.encode() if isinstance(secret, str) else secret
@@ -71,8 +73,12 @@ class Client:
         if self._gateway is None:
             raise ConfigError("drafting needs the signing secret", hint="Client(url, secret=...)")
         asked = _request(surface, user_id, k, request)
+        if self._follower is None:
+            self._begin_to_follow(self._gateway)
         with self._lock:
-            self._follow(self._gateway)
+            if self._newer is not None:
+                plan, self._newer = self._newer, None
+                self._gateway.use(plan, {name: _guard(model, self._clock) for name, model in plan.models.items()})
             token = _given.set(_by_model(self._gateway, surface, champion, candidate))
             try:
                 answer: RecommendationAnswer = _now(self._gateway.recommend(asked))
@@ -80,19 +86,26 @@ class Client:
             finally:
                 _given.reset(token)
 
+    def _begin_to_follow(self, gateway: Gateway) -> None:
+        """Fetch the first plan now, and look for newer ones on a thread of its own: no draft ever waits for one."""
+        with self._lock:
+            if self._follower is None:
+                self._newer = self._fetch()
+                self._follower = threading.Thread(target=self._follow, args=(gateway,), name="incumbent-plan",
+                                                  daemon=True)
+                self._follower.start()
+
     def _follow(self, gateway: Gateway) -> None:
-        """Look for a newer plan, at most every `plan_s`."""
-        if self._clock.monotonic() < self._plan_due:
-            return
-        try:
-            plan = _plan.decode(self._http.get("/v1/plan"))
-        except UnavailableError:
-            if gateway.plan is None:
-                raise
-        else:
+        while not self._closed.wait(self._plan_s):
+            try:
+                plan = self._fetch()
+            except IncumbentError:
+                continue  # the plan that is there goes on
             if gateway.plan is None or plan.hash != gateway.plan.hash:
-                gateway.use(plan, {name: _guard(model, self._clock) for name, model in plan.models.items()})
-        self._plan_due = self._clock.monotonic() + self._plan_s
+                self._newer = plan
+
+    def _fetch(self) -> ServingPlan:
+        return _plan.decode(self._http.get("/v1/plan"))
 
     # --------------------------------------------------------------------------------------------------------- events
     def track(self, action: Action, user_id: str, item_id: str, **fields: Any) -> str:
@@ -135,6 +148,7 @@ class Client:
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """Flush and stop; True where nothing was left behind."""
+        self._closed.set()
         done = self._sender.close(timeout_s)
         self._http.close()
         return done

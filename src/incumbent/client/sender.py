@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from incumbent.client.http import Http, RefusedBatch
-from incumbent.errors import IncumbentError, StoreError, UnavailableError
+from incumbent.errors import IncumbentError, StoreError, TooLargeError, UnavailableError
 from incumbent.stores.store import Record
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -35,7 +35,8 @@ class Sent(Struct):
 class Sender:
     """Sends batches in order; keeps a batch until the service has acknowledged or refused each of its events.
 
-    A service that is away is tried again after 0.1 s, doubling up to `max_wait_s`. The buffer holds `capacity`
+    A service that is away, or that refuses the key, is tried again after 0.1 s, doubling up to `max_wait_s`; a batch
+    that is too large is sent in halves, and a single event that is too large is refused. The buffer holds `capacity`
     events; past that `put` raises, so that memory is bounded and a caller knows. What the buffer holds is lost with
     the process: call `flush` before the end, or send what must not be lost with `Client.send`.
     """
@@ -103,6 +104,11 @@ class Sender:
                     continue
             try:
                 self.deliver(batch)
+            except TooLargeError as error:
+                if len(batch) > 1:
+                    self._batch = max(len(batch) // 2, 1)  # the service takes smaller ones
+                    continue
+                self._refuse(batch[0], str(error))
             except IncumbentError as error:
                 self.problem = str(error)
                 self.sent.retries += 1
@@ -116,6 +122,11 @@ class Sender:
                 for _ in batch:
                     self._buffer.popleft()
                 self._changed.notify_all()
+
+    def _refuse(self, record: Record, reason: str) -> None:
+        self.sent.rejected += 1
+        if self._on_rejected is not None:
+            self._on_rejected(Rejected(record.event_id, reason))
 
     def deliver(self, batch: Sequence[Record]) -> list[Rejected]:
         """One batch, now: the events refused for good. Raises where it must be tried again."""

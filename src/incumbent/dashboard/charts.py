@@ -25,8 +25,8 @@ def preference(series: list[dict[str, Any]], delta_min: float, stages: list[dict
     first, last = rows[0]["day"], rows[-1]["day"]
     marks = [{"day": stage["since"][:10], "label": stage["label"]} for stage in stages
              if first <= stage["since"][:10] <= last]
-    x = {"field": "day", "type": "temporal", "title": None, "axis": {"format": "%d %b", "grid": False, "labelOverlap": True,
-                                                                  "tickCount": {"interval": "day", "step": 1}}}
+    x = {"field": "day", "type": "temporal", "title": None, "axis": {
+        "format": "%d %b", "grid": False, "labelOverlap": True, "tickCount": {"interval": "day", "step": 1}}}
     share = {"type": "quantitative", "axis": {"format": "+.0%"}}
     return {
         "$schema": SCHEMA, "width": "container", "height": 280, "data": {"values": rows},

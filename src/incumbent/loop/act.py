@@ -54,7 +54,7 @@ class Acted(Struct, frozen=True):
 
 
 class Actor:
-    """Works off the outbox, oldest first; one process at a time, under the lease `act`.
+    """Works off the outbox: plans first, then what failed least, then oldest. One process at a time, lease `act`.
 
     `plan_of` builds the plan that should be in force, from the configuration and the experiments as they stand. A row
     that fails stays with its error and does not hold up the rows behind it. `more` are handlers of further kinds.
@@ -78,7 +78,7 @@ class Actor:
         with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Acted(stopped="another process holds the lease")
-            rows = self._control.outbox(_BATCH)
+            rows = sorted(self._control.outbox(_BATCH), key=lambda row: (row.kind != "publish", row.attempts))
             done = [row.id for row in rows if self._try(row)]
             return Acted(len(done), len(rows) - len(done))
 

@@ -23,7 +23,7 @@ from incumbent.loop.leases import Held
 from incumbent.stores.store import OutboxRow, Stores
 
 KIND = "erase"  # of the outbox row
-_LEASE_S = 3600.0
+_LEASE_S = 300.0
 
 
 class Erased(Struct, frozen=True):

@@ -6,6 +6,7 @@ where that fails the whole batch fails (`StoreError`), to be sent again with the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from incumbent.stores.store import Log, Quarantined, Record, Table
 
 #: (user id as logged, item id, time) of a shopper who wants to see an item no more
 Exclusion = tuple[str, str, datetime]
+YIELD_EVERY = 100
 _MISSING_ID = "Object missing required field `event_id`"
 _pack = msgspec.msgpack.Encoder().encode
 _TABLES: dict[type, Table] = {Feedback: "feedback", Embedding: "embedding", Item: "item", Impression: "impression"}
@@ -75,6 +77,8 @@ class Ingest:
         results: dict[int, ItemResult] = {}
         exclusions: list[Exclusion] = []
         for index, raw in enumerate(raws):
+            if index % YIELD_EVERY == YIELD_EVERY - 1:
+                await asyncio.sleep(0)  # requests share this thread: a batch of thousands must not make them late
             try:
                 event = self._read(raw, msgpack, index, results)
                 data = codec.encode(event)

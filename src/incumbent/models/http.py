@@ -53,7 +53,8 @@ class JsonEndpoint:
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._plan.concurrency, keepalive_timeout=60),
-            timeout=aiohttp.ClientTimeout(total=self._plan.deadline_ms / 1000 + 1.0),  # the guard's deadline comes first
+            # the guard's deadline comes first: a hang counts as a timeout, not as an error
+            timeout=aiohttp.ClientTimeout(total=self._plan.deadline_ms / 1000 + 1.0),
             headers=self._headers, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self._session

@@ -14,15 +14,16 @@ from typing import Literal
 from incumbent.config import Config
 from incumbent.errors import AuthError, StoreError
 
-Scope = Literal["serve", "events", "read", "operate"]
+Scope = Literal["serve", "events", "read", "operate", "plan"]
 Headers = Iterable[tuple[bytes, bytes]]
 
 #: what a key of each scope opens
 OPENS: dict[str, frozenset[str]] = {
-    "serve": frozenset({"serve"}),
+    "serve": frozenset({"serve", "plan"}),
     "events": frozenset({"events"}),
-    "read": frozenset({"read"}),
-    "operate": frozenset({"read", "operate"}),
+    "shop": frozenset({"serve", "events", "plan"}),  # what a client in a shop's own process needs
+    "read": frozenset({"read", "plan"}),
+    "operate": frozenset({"read", "operate", "plan"}),
 }
 _HINT = "send the header Authorization: Bearer KEY"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from incumbent.clock import Clock
 from incumbent.config import Config
+from incumbent.errors import StoreError
 from incumbent.events.ids import EventIds
 from incumbent.events.window import day_of
 from incumbent.logs import get
@@ -82,7 +83,7 @@ class Looper:
             started, outcome = self._clock.monotonic(), "error"
             try:
                 done = work()
-                outcome = "skipped" if getattr(done, "stopped", None) else "ok"
+                outcome = "skipped" if getattr(done, "stopped", None) or getattr(done, "reason", None) else "ok"
                 return done
             finally:
                 self._meter.add("incumbent_job_runs", (name, outcome))
@@ -128,7 +129,13 @@ class Looper:
 
     def observe(self) -> None:
         """Set the gauges, and write this process's metrics."""
-        self._meter.set("incumbent_inbox_records", float(self._stores.log.backlog))
+        if self._sealing.acquire(blocking=False):  # the inboxes are the sealer's while it seals
+            try:
+                self._meter.set("incumbent_inbox_records", float(self._stores.log.backlog))
+            except StoreError as error:
+                get("incumbent.service.looper").warning("an inbox cannot be counted", error=str(error))
+            finally:
+                self._sealing.release()
         self._meter.set("incumbent_seal_lag_seconds", self._clock.monotonic() - self._sealed_s)
         self._meter.flush()
 
@@ -137,9 +144,11 @@ class Looper:
         still = self.scheduler.stop(timeout_s)
         if still:
             get("incumbent.service.looper").warning("jobs did not end in time", jobs=still)
-        self.actor.run_once()
-        self.sealer.run_once()
-        self.sealer.stop()
+        if "act" not in still:
+            self.actor.run_once()
+        if "seal" not in still:
+            self.sealer.run_once()
+            self.sealer.stop()
 
 
 def run_loop(assignment: Assignment, config: Config, clock: Clock) -> int:

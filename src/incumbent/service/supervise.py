@@ -157,7 +157,8 @@ class Supervisor:
                     os.read(wake, 4096)
             else:
                 child = reports[fd]
-                child.ready = child.was_ready = os.read(fd, 1) != b"" or child.ready
+                child.ready = os.read(fd, 1) != b"" or child.ready
+                child.was_ready = child.was_ready or child.ready  # for good: a failing restart is no bad start
                 os.close(fd)
                 child.ready_fd = None
 

@@ -95,7 +95,7 @@ class Campaign:
         self._running[role] = process
         return process
 
-    def kill_at(self, role: str, point: str, nth: int = 1, timeout_s: float = 30.0) -> bool:
+    def kill_at(self, role: str, point: str, nth: int = 1, timeout_s: float = 120.0) -> bool:
         """Start a role that dies at the `nth` pass of a point, and wait for that; False where it never came there.
 
         Where the role runs already it is killed first, which counts as a kill at a random moment.
