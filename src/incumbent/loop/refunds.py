@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,14 @@ from incumbent.loop.relations import DAY_US
 
 _COLUMNS = ["row", "event_id", "time", "user_id", "item_id", "action", "order_id", "line_id", "quantity", "value_minor",
             "currency", "refers_to", "marks"]
+
+
+class Left(NamedTuple):
+    """What earlier refunds left of a purchase; None where the purchase did not say."""
+
+    part: float
+    quantity: int | None
+    value: int | None
 
 
 @dataclass
@@ -52,13 +60,14 @@ def credit(events: pa.Table, settled: pa.Table, terms: TermsOf, reach_days: int)
     bought = events.select(_COLUMNS).filter(pc.and_(pc.equal(events["action"], "purchase"), pc.is_in(
         events["user_id"], own["user_id"].unique())))
     money = pa.concat_tables([own, bought])
-    rows = [row for row in money.to_pylist() if not set(row["marks"] or ()) & set(BARRED)]
+    every = money.to_pylist()
+    rows = [row for row in every if not set(row["marks"] or ()) & set(BARRED)]
     refunds = sorted((row for row in rows if row["action"] == "refund"), key=lambda r: (r["time"], r["event_id"]))
-    takes = Takes()
+    takes = Takes({row["row"]: _take(row, None, {}) for row in every if row["action"] == "refund"})
     if not refunds:
         return CREDIT_SCHEMA.empty_table(), takes
     matched = _match(refunds, [row for row in rows if row["action"] == "purchase"], reach_days)
-    left: dict[int, float] = {}
+    left: dict[int, Left] = {}
     for refund in refunds:
         purchase = matched.get(refund["row"])
         takes.rows[refund["row"]] = _take(refund, purchase, left)
@@ -102,9 +111,9 @@ def _key(refund: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _take(
-    refund: dict[str, Any], purchase: dict[str, Any] | None, left: dict[int, float],
+    refund: dict[str, Any], purchase: dict[str, Any] | None, left: dict[int, Left],
 ) -> tuple[float, int | None, int | None, str | None]:
-    """Part, quantity, value and currency that a refund takes back; the parts of one purchase never exceed the whole.
+    """Part, quantity, value and currency that a refund takes back; those of one purchase never exceed the whole.
 
     The part is by quantity where both state it, else by value in the same currency, else the whole.
     """
@@ -117,12 +126,21 @@ def _take(
         part = value / purchase["value_minor"]
     else:
         part = 1.0
-    rest = left.get(purchase["row"], 1.0)
-    part = min(part, rest)
-    left[purchase["row"]] = rest - part
+    rest = left.get(purchase["row"]) or Left(1.0, purchase["quantity"], purchase["value_minor"])
+    part = min(part, rest.part)
     if value is None and purchase["value_minor"] is not None:
         value, currency = round(part * purchase["value_minor"]), purchase["currency"]
+    if value is not None and rest.value is not None and currency == purchase["currency"]:
+        value = min(value, rest.value)
+    if quantity is not None and rest.quantity is not None:
+        quantity = min(quantity, rest.quantity)
+    left[purchase["row"]] = Left(rest.part - part, _less(rest.quantity, quantity),
+                                 _less(rest.value, value if currency == purchase["currency"] else None))
     return part, quantity, value, currency
+
+
+def _less(rest: int | None, taken: int | None) -> int | None:
+    return rest if rest is None or taken is None else rest - taken
 
 
 def _by_row(settled: pa.Table, rows: set[int]) -> dict[int, list[dict[str, Any]]]:

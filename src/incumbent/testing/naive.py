@@ -108,10 +108,17 @@ def _refund(
         part = 1.0
     part = min(part, 1.0 - taken.get(purchase.event_id, 0.0))
     taken[purchase.event_id] = taken.get(purchase.event_id, 0.0) + part
-    value, currency = event.value_minor, event.currency
+    value, currency, quantity = event.value_minor, event.currency, event.quantity
     if value is None and purchase.value_minor is not None:
         value, currency = round(part * purchase.value_minor), purchase.currency
-    own = {"weight": -part, "value_minor": None if value is None else -value, "currency": currency}
+    if value is not None and purchase.value_minor is not None and currency == purchase.currency:
+        value = min(value, purchase.value_minor - int(taken.get(f"{purchase.event_id} value", 0)))
+        taken[f"{purchase.event_id} value"] = taken.get(f"{purchase.event_id} value", 0) + value
+    if quantity is not None and purchase.quantity is not None:
+        quantity = min(quantity, purchase.quantity - int(taken.get(f"{purchase.event_id} quantity", 0)))
+        taken[f"{purchase.event_id} quantity"] = taken.get(f"{purchase.event_id} quantity", 0) + quantity
+    own = {"weight": -part, "quantity": None if quantity is None else -quantity,
+           "value_minor": None if value is None else -value, "currency": currency}
     rows: list[dict[str, Any]] = []
     late: dict[tuple[str, str | None], dict[str, Any]] = {}
     for row in credited[purchase.event_id]:
