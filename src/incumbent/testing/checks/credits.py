@@ -2,7 +2,7 @@
 
 ::
 
-    incumbent check credits my_package.credit:my_rule
+    incumbent check credits
 """
 
 from __future__ import annotations
