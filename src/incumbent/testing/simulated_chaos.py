@@ -92,7 +92,8 @@ class Chaos:
     async def _disk_full(self) -> None:
         """One process's disk takes nothing for a while."""
         world, rng = self._world, self._rng
-        process: Front | LoopProcess = rng.choice([*world.fronts, *world.loops])
+        everyone: list[Front | LoopProcess] = [*world.fronts, *world.loops]
+        process = rng.choice(everyone)
         process.log.full = True
         await asyncio.sleep(rng.choice([3.0, 120.0, 3_600.0]))
         process.log.full = False
@@ -100,7 +101,8 @@ class Chaos:
     async def _clock_step(self) -> None:
         """One machine's clock is set back, or forward; half an hour later it is right again."""
         world, rng = self._world, self._rng
-        process: Front | LoopProcess = rng.choice([*world.fronts, *world.loops])
+        everyone: list[Front | LoopProcess] = [*world.fronts, *world.loops]
+        process = rng.choice(everyone)
         seconds = rng.choice([-1.0, -45.0, -150.0, 20.0])
         process.clock.step(seconds)
         await asyncio.sleep(1_800.0)
