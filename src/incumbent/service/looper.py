@@ -61,7 +61,7 @@ class Looper:
         self.rollup = Rollup(lake, control, clock, known, **common)
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
         plan_of = lambda: current_plan(config, control)  # noqa: E731
-        self._sealing = threading.Lock()
+        self._sealing, self._measuring = threading.Lock(), threading.Lock()
         self._eraser = Eraser(stores, clock, EventIds(clock))
         self.actor = Actor(control, log, clock, plan_of, more={erase.KIND: self._erase}, **common)
         self.cataloguer = Cataloguer(lake, control, clock, plan_of, **common)
@@ -92,8 +92,8 @@ class Looper:
         return run
 
     def _erase(self, payload: dict[str, Any]) -> None:
-        """Forget a shopper between two sealings: this process seals, so nobody else is on the way to the lake."""
-        with self._sealing:
+        """Forget a shopper between two sealings and two measurings: nothing of them is on its way back meanwhile."""
+        with self._sealing, self._measuring:
             self._eraser.carry_out(payload)
 
     def _seal(self) -> Any:
@@ -113,9 +113,10 @@ class Looper:
 
     def measure(self) -> Any:
         """Outcomes, then matured units, then states: each stands on the one before."""
-        self.attributor.run_once()
-        self.maturer.run_once()
-        return self.rollup.run_once()
+        with self._measuring:
+            self.attributor.run_once()
+            self.maturer.run_once()
+            return self.rollup.run_once()
 
     def keep_house(self) -> None:
         """Merge small files, and drop the days that retention has passed."""
