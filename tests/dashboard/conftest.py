@@ -90,7 +90,7 @@ def days(n):
 def _serve(config, stores, clock, ids):
     plan = build_plan(config, stores.control.experiments())
     stores.control.publish(plan)
-    lists = {"popular": [f"i{n}" for n in range(12)], "personal": [f"i{n}" for n in range(11, -1, -1)]}
+    lists = {"popular": [f"i{n}" for n in range(12)], "personal": ["i0", *(f"i{n}" for n in range(11, 0, -1))]}
     guards = {name: Guarded(model, _Ranked(lists[name]), clock) for name, model in plan.models.items()}
     gateway = Gateway(stores.log, clock=clock, ids=ids, signer=Signer(b"s"))
     gateway.use(plan, guards)

@@ -20,7 +20,7 @@ def _examples():
             yield pytest.param(block.group(1), id=f"{page.relative_to(ROOT)}:{line}")
 
 
-@pytest.mark.parametrize("source", _examples())
+@pytest.mark.parametrize("source", list(_examples()))
 def test_example_runs(source, tmp_path):
     done = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -57,7 +57,8 @@ class TestEventIds:
         made = {EventIds(ManualClock(START)).new() for _ in range(1000)}
         assert len(made) == 1000
 
-    @pytest.mark.parametrize("bad", ["", "x", str(uuid.uuid4()), "00000000-03e8-7000-8000-00000000000"])
+    @pytest.mark.parametrize("bad", ["", "x", "f32c9b95-b626-4e27-8a0e-0c34e39e3eb1",
+                                     "00000000-03e8-7000-8000-00000000000"])
     def test_only_a_uuid7_has_a_time(self, bad):
         with pytest.raises(ValueError):
             id_time(bad)

@@ -171,7 +171,7 @@ def _sample(request: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:
     """An impression as the page draws it: each model's list beside the merged one, every item with its title."""
     def item(item_id: str) -> dict[str, str]:
         return {"id": item_id, "title": titles.get(item_id, item_id)}
-    slots = [{**item(slot["item_id"]), **slot} for slot in request["slots"]]
+    slots = [{"owner": None, "pair_id": None, **item(slot["item_id"]), **slot} for slot in request["slots"]]
     owners = {slot["item_id"]: slot.get("owner") or slot["kind"] for slot in slots}
     lists = [{"role": model["role"], "name": model["name"], "version": model["version"], "status": model["status"],
               "latency_ms": model["latency_ms"], "reason": model.get("reason"),

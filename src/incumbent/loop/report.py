@@ -95,9 +95,10 @@ def _surface(control: Control, name: str, period: Window) -> Section:
         lines += [_line(f"{what} per request", engagement.ratio(what, "requests", unit=f"{what}/request"))
                   for what in ("clicks", "carts", "purchases")]
     for key, state in states(control, f"value/{name}/", period).items():
-        currency = keys.parts(key)["currency"]
-        lines.append(_line("value per request", state.ratio("value_minor", "requests",
-                                                            unit=f"{currency} minor units/request")))
+        if isinstance(engagement, Buckets):
+            unit = f"{keys.parts(key)['currency']} minor units/request"
+            both = engagement.beside(state)
+            lines.append(_line("value per request", both.ratio("value_minor", "requests", unit=unit)))
     lines += _models(control, name, period)
     notes = [] if lines else ["nothing was rolled up yet"]
     return Section(f"surface:{name}", f"surface {name}", lines, notes)

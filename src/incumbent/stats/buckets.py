@@ -82,6 +82,21 @@ class Buckets(ArrayState):
         sums = np.where(rows[:, None] == 0, 0.0, self.sums + sign * other.sums)
         return self._with(rows=rows, missing=missing, sums=sums)
 
+    def beside(self, other: Buckets) -> Buckets:
+        """The same buckets of users with the variables of both, for a ratio across two states; rows are this one's.
+
+        >>> shown = Buckets.zero(k=2, variables=["requests"]).update([0, 1], [4.0, 6.0])
+        >>> bought = Buckets.zero(k=2, variables=["value"]).update([0, 0, 1], [10.0, 5.0, 15.0])
+        >>> shown.beside(bought).ratio("value", "requests").value
+        3.0
+        """
+        k = self.config["k"]
+        if other.config["k"] != k or set(self.variables) & set(other.variables):
+            raise StateError("states do not stand side by side", got=other.config,
+                             expected=f"k = {k} and other variables")
+        return Buckets({"k": k, "variables": [*self.variables, *other.variables]}, rows=self.rows, missing=self.missing,
+                       sums=np.hstack([self.sums, other.sums]))
+
     def estimates(self) -> dict[str, Estimate]:
         """The mean per row of every variable, clustered by user."""
         return {name: self.ratio(name) for name in self.variables}
