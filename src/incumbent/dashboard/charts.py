@@ -50,13 +50,14 @@ def preference(series: list[dict[str, Any]], delta_min: float, stages: list[dict
     }
 
 
-def _rule(at: float, label: str, colour: str, dash: list[int], below: bool) -> dict[str, Any]:
+def _rule(at: float, label: str, colour: str, dash: list[int], left: bool) -> dict[str, Any]:
     y = {"field": "at", "type": "quantitative"}
     return {"data": {"values": [{"at": at, "label": label}]},
             "layer": [
                 {"mark": {"type": "rule", "color": colour, "strokeDash": dash, "opacity": 0.75}, "encoding": {"y": y}},
-                {"mark": {"type": "text", "align": "right", "x": "width", "dx": -4, "dy": 11 if below else -7,
-                          "fontSize": 11, "color": colour}, "encoding": {"y": y, "text": {"field": "label"}}},
+                {"mark": {"type": "text", "align": "left" if left else "right", "x": 0 if left else "width",
+                          "dx": 4 if left else -4, "dy": -7, "fontSize": 11, "color": colour},
+                 "encoding": {"y": y, "text": {"field": "label"}}},
             ]}
 
 

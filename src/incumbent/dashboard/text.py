@@ -23,7 +23,7 @@ def number(value: float | None, unit: str = "") -> str:
         sign = "+" if unit.startswith("net preference") else ""
         return f"{value * 100:{sign}.2f} %"
     if unit == "ms":
-        return f"{value:.1f} ms"
+        return f"{value:.1f} ms" if abs(value) >= 1 else f"{value:.2g} ms"
     if value == int(value) and abs(value) >= 1:
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3g}"
