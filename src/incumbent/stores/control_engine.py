@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,7 +120,7 @@ def alembic_config() -> AlembicConfig:
     """The configuration of the migrations that ship with the package."""
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stderr)  # its default is the standard output of when it was imported
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     return config
