@@ -25,7 +25,7 @@ async def quick(request, k):
 
 
 async def slow(request, k):
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.4)
     return [("b", 1.0)]
 
 
@@ -37,7 +37,7 @@ async def stubborn(request, k):
     """Swallows its cancellation."""
     for _ in range(3):
         try:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(3.0)
         except asyncio.CancelledError:
             continue
     return []
@@ -58,28 +58,30 @@ def ask(*models, deadline_s=1.0, k=5):
 
 @pytest.mark.parametrize("local", [True, False])
 def test_both_are_asked_at_once(local):
-    (one, two), elapsed = ask(make(slow, local=local), make(slow, local=local))
+    (one, two), elapsed = ask(make(slow, local=local, deadline_ms=5000), make(slow, local=local, deadline_ms=5000),
+                              deadline_s=5.0)
     assert one.items == two.items == ["b"]
-    assert elapsed < 0.095
+    assert elapsed < 0.79  # not one after the other
 
 
 @pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize("bad", [hang, stubborn])
 def test_a_late_model_costs_the_other_nothing(local, bad):
-    (good, late), elapsed = ask(make(slow, local=local), make(bad, local=local, deadline_ms=120))
+    (good, late), elapsed = ask(make(slow, local=local, deadline_ms=5000), make(bad, local=local, deadline_ms=600),
+                                deadline_s=5.0)
     assert good.items == ["b"]
     assert late.status == "timeout"
     assert "ms" in late.reason
-    assert elapsed < 0.28
+    assert elapsed < 4.0  # nobody waits for it
 
 
 def test_each_model_has_its_own_deadline_inside_the_requests():
     (one, two), elapsed = ask(make(hang, deadline_ms=50), make(slow, deadline_ms=5000), deadline_s=2.0)
     assert (one.status, two.status) == ("timeout", "ok")
-    assert one.latency_ms < 200
-    (one,), elapsed = ask(make(hang, deadline_ms=5000), deadline_s=0.1)
+    assert one.latency_ms < two.latency_ms
+    (one,), elapsed = ask(make(hang, deadline_ms=9000), deadline_s=0.1)
     assert one.status == "timeout"
-    assert elapsed < 0.3
+    assert elapsed < 4.0
 
 
 def test_a_model_that_exits_is_a_failed_model_and_not_a_dead_gateway():
