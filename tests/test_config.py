@@ -197,5 +197,5 @@ class TestFiles:
 
     def test_the_replay_start(self):
         replay = tree(service__clock="replay", service__replay_start="2017-07-01T00:00:00Z")
-        assert config.window_start(config.parse(replay)).year == 2017
-        assert config.window_start(config.parse(BASE)) is None
+        assert config.parse(replay).service.replay_start.year == 2017
+        assert config.parse(BASE).service.replay_start is None

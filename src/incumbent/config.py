@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import Any, get_args
@@ -37,7 +36,7 @@ from incumbent.errors import ConfigError
 __all__ = [
     "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "ExperimentConfig", "GuardrailConfig", "LimitsConfig",
     "LoopConfig", "ModelConfig", "PinnedConfig", "ServiceConfig", "StageConfig", "StoresConfig", "SurfaceConfig",
-    "frozen_definition", "load", "parse", "window_start",
+    "frozen_definition", "load", "parse",
 ]
 
 PREFIX = "INCUMBENT_"  # of the variables that override a key
@@ -188,8 +187,3 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def frozen_definition(config: Config, experiment: str) -> dict[str, Any]:
     """An experiment's configuration as plain JSON values, for Control to keep from its start on."""
     return config.experiments[experiment].model_dump(mode="json")
-
-
-def window_start(config: Config) -> datetime | None:
-    """Where a replay begins, None under the system clock."""
-    return config.service.replay_start if config.service.clock == "replay" else None
