@@ -1,12 +1,15 @@
 import asyncio
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from incumbent.clock import ManualClock, SystemClock
 from incumbent.config import Config
 from incumbent.errors import ConfigError, StoreError
 from incumbent.events.ids import EventIds, Signer
+from incumbent.events.plan import ExperimentPlan, SurfacePlan
 from incumbent.loop.plan import build_plan
 from incumbent.loop.requests import RecommendationRequest
 from incumbent.loop.serve import Gateway
@@ -14,11 +17,21 @@ from incumbent.models.guard import Guarded
 from incumbent.service.follow import Follower
 from incumbent.service.health import ClockWatch
 from incumbent.service.metrics import Meter
+from incumbent.stores.embedded import open_stores
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_log import MemoryLog
 from incumbent.testing.gateway import Scripted
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Timer(SystemClock):
+    """A clock whose monotonic side stands where a test puts it."""
+
+    elapsed_s = 0.0
+
+    def monotonic(self):
+        return self.elapsed_s
 
 
 class Flaky(MemoryControl):
@@ -49,15 +62,16 @@ def config(champion="a", **models):
 
 
 class Held:
-    def __init__(self):
-        self.control, self.clock, self.made, self.closed = Flaky(), SystemClock(), [], []
+    def __init__(self, control=None):
+        self.control, self.clock, self.made, self.closed = control or Flaky(), Timer(), [], []
+        self.broken = {"m:broken"}
         self.meter, self.exclusions = Meter(None, "front", self.clock), {}
         self.gateway = Gateway(MemoryLog(self.clock), clock=self.clock, ids=EventIds(self.clock), signer=Signer(b"s"),
                                exclusions=self.exclusions)
         self.follower = Follower(self.control, self.clock, self.meter, self.gateway, self.exclusions, self.make)
 
     def make(self, plan, clock):
-        if plan.target == "m:broken":
+        if plan.target in self.broken:
             raise ConfigError("model does not load", got=plan.target)
         self.made.append(plan.name)
         model = Scripted([f"{plan.name}1", f"{plan.name}2"])
@@ -67,8 +81,12 @@ class Held:
     async def _close(self, name):
         self.closed.append(name)
 
+    async def page(self, **changes):
+        asked = {"surface": "home", "user_id": "u", "k": 1, **changes}
+        return await self.gateway.recommend(RecommendationRequest(**asked))
+
     async def items(self, user="u"):
-        answer = await self.gateway.recommend(RecommendationRequest(surface="home", user_id=user, k=5))
+        answer = await self.page(user_id=user, k=5)
         return [item.item_id for item in answer.items]
 
 
@@ -77,7 +95,7 @@ def run(story):
 
 
 def test_a_new_plan_is_used_and_models_that_stay_are_kept(monkeypatch):
-    monkeypatch.setattr("incumbent.service.follow.GRACE_S", 0.01)
+    monkeypatch.setattr("incumbent.service.loading.GRACE_S", 0.01)
 
     async def story(held):
         assert held.follower.problem == "no plan yet"
@@ -132,6 +150,179 @@ def test_a_plan_that_cannot_be_served_leaves_the_one_before():
         assert "plan 2 cannot be served: model does not load" in held.follower.problem and held.follower.unservable
         held.control.publish(build_plan(config("b")))
         assert await held.follower.poll() and held.follower.problem is None and not held.follower.unservable
+
+    run(story)
+
+
+def test_a_plan_whose_model_comes_later_is_tried_again_ever_more_rarely():
+    async def story(held):
+        held.control.publish(build_plan(config("b", b="m:broken")))
+        tried = []
+        make = held.make
+
+        def noted(plan, clock):
+            tried.append((plan.name, clock.elapsed_s))
+            return make(plan, clock)
+
+        held.follower._models._make = noted
+        for _ in range(1300):  # ten minutes of polls, half a second apart
+            assert not await held.follower.poll()
+            held.clock.elapsed_s += 0.5
+        broken = [at for name, at in tried if name == "b"]
+        assert broken[:9] == [0, 1, 3, 7, 15, 31, 63, 123, 183]
+        assert held.made == ["a"]  # what did load is kept
+        held.broken.clear()
+        held.clock.elapsed_s += 60
+        assert await held.follower.poll() and held.follower.problem is None and not held.follower.unservable
+        assert await held.items() == ["b1", "b2"]
+
+    run(story)
+
+
+def test_a_model_whose_file_comes_later_is_served(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    async def story(held):
+        clock = Timer()
+        follower = Follower(held.control, clock, held.meter, held.gateway, {})
+        held.control.publish(build_plan(config(a="comes_later:model", b="comes_later:model")))
+        assert not await follower.poll() and "No module named 'comes_later'" in follower.problem
+        (tmp_path / "comes_later.py").write_text("async def model(request, k):\n    return [('late', 1.0)]\n")
+        clock.elapsed_s = 2.0
+        assert await follower.poll() and await held.items() == ["late"]
+        await follower.close()
+
+    run(story)
+
+
+def test_a_problem_is_logged_once_for_as_long_as_it_is_the_same():
+    async def story(held):
+        with capture_logs() as lines:
+            def said():
+                return [line["event"] for line in lines if line["log_level"] != "info"]
+
+            held.control.publish(build_plan(config("b", b="m:broken")))
+            for _ in range(100):
+                await held.follower.poll()
+                held.clock.elapsed_s += 1
+            assert len(said()) == 1, said()
+            held.control.publish(build_plan(config("a", a="m:broken")))
+            await held.follower.poll()
+            assert len(said()) == 2
+            held.control.away = True
+            for _ in range(10):
+                await held.follower.poll()
+            assert len(said()) == 3
+            held.control.away = False
+            await held.follower.poll()
+            held.control.away = True
+            await held.follower.poll()
+            assert len(said()) == 4
+
+    run(story)
+
+
+def test_a_model_that_takes_long_to_load_keeps_nobody_waiting():
+    import threading
+
+    async def story(held):
+        held.control.publish(build_plan(config()))
+        await held.follower.poll()
+        loading, loaded, make = asyncio.Event(), threading.Event(), held.follower._models._make
+        loop = asyncio.get_running_loop()
+
+        def slow(plan, clock):
+            loop.call_soon_threadsafe(loading.set)
+            assert loaded.wait(30)
+            return make(plan, clock)
+
+        held.follower._models._make = slow
+        held.control.publish(build_plan(config("b", b="m:other")))
+        polling = asyncio.create_task(held.follower.poll())
+        await asyncio.wait_for(loading.wait(), 30)
+        assert await held.items() == ["a1", "a2"] and not polling.done()
+        loaded.set()
+        assert await polling and await held.items() == ["b1", "b2"]
+
+    run(story)
+
+
+def test_a_restarted_gateway_continues_rankings_of_older_plans():
+    async def story(held):
+        shops = [build_plan(config(), delisted=[f"gone{n}"]) for n in range(5)]
+        held.control.publish(shops[0])
+        await held.follower.poll()
+        first = await held.page()
+        for shop in shops[1:]:
+            held.control.publish(shop)
+        again = Held(held.control)
+        await again.follower.poll()
+        second = await again.page(cursor=first.cursor, debug=True)
+        assert second.debug.plan == shops[0].hash and second.debug.reason is None
+        assert [item.item_id for item in second.items] == ["a2"]
+        # and one that was running sees the plans between two polls
+        third = await again.page()
+        await held.follower.poll()
+        assert set(held.gateway._ready) == {shop.hash for shop in shops}
+        assert (await held.page(cursor=third.cursor, debug=True)).debug.plan == shops[4].hash
+
+    run(story)
+
+
+def test_an_old_plan_that_cannot_be_served_keeps_no_new_one_away():
+    async def story(held):
+        plan = build_plan(config())
+        held.control.publish(msgspec.structs.replace(plan, surfaces={"home": SurfacePlan(
+            name="home", champion="a", experiment=ExperimentPlan("e", "b", "s", "canary", 0.5, policy="no_such"))}))
+        held.control.publish(plan)
+        assert await held.follower.poll() and await held.items() == ["a1", "a2"]
+
+    run(story)
+
+
+def test_a_large_plan_is_hashed_off_the_loop_and_once(monkeypatch, tmp_path):
+    import threading
+
+    from incumbent.events import plan as plans
+
+    where = []
+    blake2b = plans.hashlib.blake2b
+
+    def noted(*arguments, **options):
+        where.append(threading.current_thread().name)
+        return blake2b(*arguments, **options)
+
+    clock = SystemClock()
+    database = open_stores(Config(stores={"directory": str(tmp_path)}), clock, role="reader").control
+    plan = build_plan(config(), groups={f"i{n}": f"g{n}" for n in range(1000)})
+    assert database.publish(plan).hash == plan.hash
+
+    async def story(_):
+        held = Held(database)
+        monkeypatch.setattr(plans.hashlib, "blake2b", noted)
+        assert await held.follower.poll()
+        assert held.gateway.plan.hash == plan.hash and not await held.follower.poll()
+        assert where == []  # the hash that it was published under is carried
+        memory = Held()
+        memory.control.publish(build_plan(config()))
+        published = len(where)
+        assert await memory.follower.poll() and len(where) == published == 1
+
+    run(story)
+    database.close()
+
+
+def test_what_is_wrong_with_the_plan_is_a_metric():
+    async def story(held):
+        assert b'incumbent_problem{about="plan",reason="no plan yet"} 1.0' in held.meter.expose()
+        held.control.publish(build_plan(config()))
+        await held.follower.poll()
+        assert b"incumbent_problem{" not in held.meter.expose()
+        held.control.publish(build_plan(config("b", b="m:broken")))
+        await held.follower.poll()
+        told = held.meter.expose().decode()
+        assert 'incumbent_problem{about="plan",reason="plan 2 cannot be served: model does not load. Got' in told
+        assert "(plan 1 serves on)" in told
 
     run(story)
 

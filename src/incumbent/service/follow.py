@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -11,39 +11,48 @@ from typing import Any, TypeVar
 from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.errors import IncumbentError, StoreError
-from incumbent.events.plan import ModelPlan, ServingPlan
+from incumbent.events.plan import ServingPlan
 from incumbent.logs import get
 from incumbent.loop.catalogue import current_plan
 from incumbent.loop.ingest import Exclusion
 from incumbent.loop.plan import unservable
-from incumbent.loop.serve import Gateway
+from incumbent.loop.serve import PLANS_KEPT, Gateway
 from incumbent.models.guard import Guarded, build
+from incumbent.service.loading import Make, Models
 from incumbent.service.metrics import Meter
 from incumbent.stores.store import Control
 
-GRACE_S = 5.0  # a model that left the plan is closed this much later, when no request can hold it any more
+RETRY_S, RETRY_MOST_S = 1.0, 60.0  # a plan that cannot be served is tried again: soon, then ever more rarely
 T = TypeVar("T")
 
 
 class Follower:
     """Keeps one gateway on the current plan, and the map of exclusions that it reads.
 
-    A plan that cannot be served (a model that does not load) is reported, and the one before stays. `problem` is what
-    readiness says. Control is only ever touched on a thread of its own: a slow one costs no request anything.
+    A plan that cannot be served (a model that does not load) is told and tried again, and the one before stays.
+    `problem` is what readiness, metrics and the page say. Control is only ever touched on a thread of its own, and
+    models are loaded on another: a slow one costs no request anything.
     """
 
     def __init__(self, control: Control, clock: Clock, meter: Meter, gateway: Gateway | None,
-                 exclusions: dict[str, frozenset[str]], make: Callable[[ModelPlan, Clock], Guarded] = build) -> None:
-        self._control, self._clock, self._meter, self._gateway, self._make = control, clock, meter, gateway, make
-        self._exclusions = exclusions
-        self._guards: dict[str, Guarded] = {}
-        self._version, self._seen = 0, 0
+                 exclusions: dict[str, frozenset[str]], make: Make = build) -> None:
+        self._control, self._meter, self._gateway, self._exclusions = control, meter, gateway, exclusions
+        self._monotonic = clock.monotonic
+        self._models = Models(clock, make)
+        self._version, self._seen = 0, 0  # of the newest plan, in use or not; of the exclusions
+        self._refused: tuple[ServingPlan, Sequence[ServingPlan]] | None = None
+        self._again_s = self._wait_s = 0.0
+        self._told: set[str] = set()  # what was logged and is so still
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="control")
         self._polling = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
         self._log = get("incumbent.service.follow")
-        self.problem: str | None = "no plan yet" if gateway is not None else None
-        self.unservable = False  # the newest plan could not be put to use
+        self.problem: str | None = None
+        self._report("no plan yet" if gateway is not None else None)
+
+    @property
+    def unservable(self) -> bool:
+        """Whether the newest plan could not be put to use."""
+        return self._refused is not None
 
     async def publish(self, config: Config) -> None:
         """Publish the plan of a configuration and of the experiments as they stand; a plan that is current already
@@ -61,48 +70,90 @@ class Follower:
         """Look once; True where a new plan is in use. Never raises."""
         async with self._polling:
             try:
-                version = await self._run(self._control.plan_version)
-                plan = await self._run(self._control.plan) if version != self._version else None
+                plans = await self._run(self._newer)
                 self._seen, changed = await self._run(self._control.exclusions, self._seen)
             except Exception as error:  # whatever a store does, serving goes on
-                return self._away(error)
-            self._exclusions.update(changed)
-            for user in [user for user, items in changed.items() if not items]:
-                self._exclusions.pop(user, None)
-            self._meter.set("incumbent_plan_unreachable", 0)
-            if plan is None or self._gateway is None:
+                self._away(error)
+                plans = []
+            else:
+                self._back(changed)
+            if self._gateway is None:
                 return False
-            return self._use(plan)
+            if plans:
+                earlier = [*self._refused[1], self._refused[0]] if self._refused is not None else []
+                self._version, self._wait_s = plans[-1].version, RETRY_S
+                return await self._use(self._gateway, plans[-1], [*earlier, *plans[:-1]][-PLANS_KEPT:])
+            if self._refused is not None and self._monotonic() >= self._again_s:
+                return await self._use(self._gateway, *self._refused)
+            return False
 
-    def _away(self, error: Exception) -> bool:
+    def _newer(self) -> list[ServingPlan]:
+        """The plans since the last look, the newest last; at first, those that cursors may name. In a thread."""
+        version = self._control.plan_version()
+        if version == self._version:
+            return []
+        plans = self._control.plan_history(max(1, min(PLANS_KEPT, version - self._version)))
+        for plan in plans:
+            _ = plan.hash  # made here, where it is not carried: it takes a while over a large catalogue
+        return plans
+
+    def _back(self, changed: Any) -> None:
+        """Control answers: note what changed."""
+        self._told.discard("away")
+        self._exclusions.update(changed)
+        for user in [user for user, items in changed.items() if not items]:
+            self._exclusions.pop(user, None)
+        self._meter.set("incumbent_plan_unreachable", 0)
+
+    def _away(self, error: Exception) -> None:
         self._meter.set("incumbent_plan_unreachable", 1)
         if self._version == 0:
-            self.problem = f"no plan yet: {error}"
-        self._log.warning("control cannot be reached; serving on", plan_version=self._version, error=str(error))
-        return False
+            self._report(f"no plan yet: {error}")
+        if "away" not in self._told:
+            self._log.warning("control cannot be reached; serving on", plan_version=self._version, error=str(error))
+            self._told.add("away")
 
-    def _use(self, plan: ServingPlan) -> bool:
-        assert self._gateway is not None
+    async def _use(self, gateway: Gateway, plan: ServingPlan, history: Sequence[ServingPlan]) -> bool:
         try:
-            guards = {name: old if (old := self._guards.get(name)) is not None and old.plan == model
-                      else self._make(model, self._clock) for name, model in plan.models.items()}
-            self._gateway.use(plan, guards)
+            guards = await self._models.load(plan.models)
+            self._put(gateway, plan, guards, history)
         except Exception as error:  # a model's own code runs here
-            self.problem = f"plan {plan.version} cannot be served: {error}"
-            self._log.error("a plan cannot be served; the one before stays", plan_version=plan.version,
-                            error=str(error), exc_info=None if isinstance(error, IncumbentError) else error)
-            self._version = plan.version
-            self.unservable = True
+            self._refuse(plan, history, error)
             return False
-        gone = [guard for guard in self._guards.values() if guard not in guards.values()]
-        self._guards, self._version, self.problem, self.unservable = guards, plan.version, None, False
+        self._models.use(guards)
+        self._refused = None
+        self._report(None)
         self._meter.set("incumbent_plan_version", plan.version)
-        if gone:
-            leaving = asyncio.get_running_loop().create_task(_close_later(gone))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
         self._log.info("serving by plan", plan_version=plan.version, plan=plan.hash)
         return True
+
+    def _put(self, gateway: Gateway, plan: ServingPlan, guards: dict[str, Guarded],
+             history: Sequence[ServingPlan]) -> None:
+        try:
+            gateway.use(plan, guards, history)
+        except IncumbentError as error:
+            if not history:
+                raise
+            gateway.use(plan, guards)  # an old plan that nothing here can serve any more must not keep a new one away
+            self._log.warning("rankings of earlier plans are not continued", plan_version=plan.version,
+                              error=str(error))
+
+    def _refuse(self, plan: ServingPlan, history: Sequence[ServingPlan], error: Exception) -> None:
+        assert self._gateway is not None
+        self._refused = plan, history
+        self._again_s, self._wait_s = self._monotonic() + self._wait_s, min(2 * self._wait_s, RETRY_MOST_S)
+        used = self._gateway.plan
+        problem = f"plan {plan.version} cannot be served: {error}" + (
+            f" (plan {used.version} serves on)" if used is not None else "")
+        if problem != self.problem:
+            self._log.error("a plan cannot be served; it is tried again, and the one before stays",
+                            plan_version=plan.version, error=str(error),
+                            exc_info=None if isinstance(error, IncumbentError) else error)
+        self._report(problem)
+
+    def _report(self, problem: str | None) -> None:
+        self.problem = problem
+        self._meter.problems("plan", [] if problem is None else [problem])
 
     async def exclude(self, exclusions: list[Exclusion]) -> None:
         """Put exclusions into Control and, once they are there, before this gateway's next request."""
@@ -114,26 +165,11 @@ class Follower:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def close(self) -> None:
-        """Close the models and the thread."""
-        for task in list(self._leaving):
-            task.cancel()
-        await _close(self._guards.values())
+        """Close the models and the threads."""
+        await self._models.close()
         self._thread.shutdown(wait=False)
 
 
 def _exclude(control: Control, exclusions: list[Exclusion]) -> None:
     for user, item, at in exclusions:
         control.exclude(user, item, at)
-
-
-async def _close_later(guards: list[Guarded]) -> None:
-    await asyncio.sleep(GRACE_S)
-    await _close(guards)
-
-
-async def _close(guards: Iterable[Guarded]) -> None:
-    for guard in guards:
-        try:
-            await asyncio.wait_for(guard.recommender.close(), 2.0)
-        except Exception as error:  # a model's own clean-up is its own affair
-            get("incumbent.service.follow").warning("a model did not close", model=guard.plan.name, error=str(error))

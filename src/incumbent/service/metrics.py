@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from bisect import bisect_left
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from incumbent.clock import Clock
 from incumbent.events.schema import Impression
 
 LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+REASON_CHARS = 400  # of a problem, as a label
 
 Labels = tuple[str, ...]
 Kind = Literal["counter", "gauge", "histogram"]
@@ -41,6 +43,7 @@ CATALOGUE: dict[str, tuple[Kind, Labels, str]] = {
     "incumbent_seal_lag_seconds": ("gauge", (), "Age of the last completed seal run."),
     "incumbent_job_runs": ("counter", ("job", "outcome"), "Runs of the loop's jobs: ok, error, skipped."),
     "incumbent_job_seconds": ("histogram", ("job",), "Duration of the loop's jobs."),
+    "incumbent_problem": ("gauge", ("about", "reason"), "1 for whatever is wrong now, or was found damaged."),
     "incumbent_up": ("gauge", ("part",), "Processes of this service that reported within ten seconds."),
 }
 
@@ -82,6 +85,20 @@ class Meter:
     def set(self, name: str, value: float, labels: Labels = ()) -> None:
         """Set a gauge."""
         self._values[name][labels] = value
+
+    def problems(self, about: str, reasons: Iterable[str]) -> None:
+        """Say what is wrong with something, in place of what was said before; nothing where all is well.
+
+        >>> from incumbent.clock import SystemClock
+        >>> meter = Meter(None, "front", SystemClock())
+        >>> meter.problems("plan", ["plan 2 cannot be served"]), meter.snapshot().values["incumbent_problem"]
+        (None, [(('plan', 'plan 2 cannot be served'), 1.0)])
+        >>> meter.problems("plan", []), meter.snapshot().values
+        (None, {})
+        """
+        kept = {labels: value for labels, value in self._values["incumbent_problem"].items() if labels[0] != about}
+        self._values["incumbent_problem"] = kept | {
+            (about, " ".join(reason.split())[:REASON_CHARS]): 1.0 for reason in reasons}
 
     def observe(self, name: str, seconds: float, labels: Labels = ()) -> None:
         """Put a duration into its bucket."""

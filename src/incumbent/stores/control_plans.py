@@ -14,7 +14,8 @@ from incumbent.stores.control_states import upsert
 from incumbent.stores.control_tables import counters, exclusions, plans
 
 _decode = msgspec.json.Decoder(ServingPlan).decode
-_NEWEST = sa.select(plans.c.body).order_by(plans.c.version.desc()).limit(1)
+_NEWEST = sa.select(plans.c.hash, plans.c.body).order_by(plans.c.version.desc())
+_CURRENT = sa.select(plans.c.version, plans.c.hash).order_by(plans.c.version.desc()).limit(1)
 _VERSION = sa.select(sa.func.max(plans.c.version))
 _EXCLUSIONS = "exclusions"
 
@@ -26,22 +27,28 @@ class ControlPlans:
 
     def publish(self, plan: ServingPlan) -> ServingPlan:
         """Store a plan as the current one under the next version, unless it equals the current one."""
+        digest = plan.hash  # before the transaction: it takes a while over a large catalogue
         with self._db.write() as connection:
-            body = connection.scalar(_NEWEST)
-            current = _decode(body) if body is not None else None
-            if current is not None and current.hash == plan.hash:
-                return current
-            plan = msgspec.structs.replace(plan, version=current.version + 1 if current else 1)
-            connection.execute(sa.insert(plans).values(version=plan.version, hash=plan.hash,
+            current = connection.execute(_CURRENT).first()
+            if current is not None and current.hash == digest:
+                return _plan(*connection.execute(_NEWEST.limit(1)).one())
+            plan = plan.stamped(current.version + 1 if current else 1, plan.time)
+            connection.execute(sa.insert(plans).values(version=plan.version, hash=digest,
                                                        body=msgspec.json.encode(plan).decode()))
         return plan
 
     def plan(self, hash: str | None = None) -> ServingPlan | None:
         """The current plan, or the newest one of a hash; None where there is none."""
-        query = _NEWEST if hash is None else _NEWEST.where(plans.c.hash == hash)
+        query = _NEWEST.limit(1) if hash is None else _NEWEST.where(plans.c.hash == hash).limit(1)
         with self._db.read() as connection:
-            body = connection.scalar(query)
-        return _decode(body) if body is not None else None
+            row = connection.execute(query).first()
+        return _plan(*row) if row is not None else None
+
+    def plan_history(self, limit: int) -> list[ServingPlan]:
+        """The last `limit` plans, the current one last."""
+        with self._db.read() as connection:
+            rows = connection.execute(_NEWEST.limit(limit)).all()
+        return [_plan(*row) for row in reversed(rows)]
 
     def plan_version(self) -> int:
         """The current plan's version, 0 where there is none."""
@@ -74,3 +81,7 @@ class ControlPlans:
                 if excluded:
                     items.add(item)
         return version, {user: frozenset(items) for user, items in found.items()}
+
+
+def _plan(digest: str, body: str) -> ServingPlan:
+    return _decode(body).carrying(digest)

@@ -70,13 +70,18 @@ class MemoryPlans(MemoryTables):
         with self._lock:
             if self._plans and self._plans[-1].hash == plan.hash:
                 return self._plans[-1]
-            self._plans.append(msgspec.structs.replace(plan, version=len(self._plans) + 1))
+            self._plans.append(plan.stamped(len(self._plans) + 1, plan.time))
             return self._plans[-1]
 
     def plan(self, hash: str | None = None) -> ServingPlan | None:
         """The current plan, or the newest one of a hash; None where there is none."""
         with self._lock:
             return next((plan for plan in reversed(self._plans) if hash is None or plan.hash == hash), None)
+
+    def plan_history(self, limit: int) -> list[ServingPlan]:
+        """The last `limit` plans, the current one last."""
+        with self._lock:
+            return self._plans[-limit:]
 
     def plan_version(self) -> int:
         """The current plan's version, 0 where there is none."""

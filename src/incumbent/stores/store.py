@@ -278,6 +278,10 @@ class Control(Protocol):
         """The current plan, or the one of that hash."""
         ...
 
+    def plan_history(self, limit: int) -> list[ServingPlan]:
+        """The last `limit` plans, at least one asked for, the current one last: rankings begun under them go on."""
+        ...
+
     def plan_version(self) -> int:
         """The current plan's version, 0 where there is none: what gateways poll."""
         ...

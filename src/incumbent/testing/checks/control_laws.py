@@ -98,6 +98,7 @@ def plans_are_numbered(b: Bench) -> None:
     assert (second.version, third.version, control.plan_version()) == (2, 3, 3)
     assert control.plan() == third and control.plan(second.hash) == second and control.plan(first.hash) == third
     assert control.plan("0" * 16) is None
+    assert control.plan_history(2) == [second, third] and control.plan_history(9) == [first, second, third]
 
 
 def one_holds_a_lease(b: Bench) -> None:
