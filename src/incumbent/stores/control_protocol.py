@@ -1,0 +1,116 @@
+"""Control: what is decided and measured. Its protocol; the rows are in `control_rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Protocol
+
+from incumbent.events.plan import ServingPlan
+from incumbent.events.schema import Conclusion
+from incumbent.events.window import Window
+from incumbent.stores.control_rows import (
+    ExperimentRow,
+    Lease,
+    Matured,
+    OutboxRow,
+    Seal,
+    StageChange,
+    StateRow,
+)
+
+
+class Control(Protocol):
+    """What is decided and measured: small, transactional, kept for ever."""
+
+    # -- states, with the cursor that they stand on, in one transaction
+    def put(self, day: date, bucket: int, family: str, states: Sequence[StateRow],
+            cursor: tuple[str, str] | None = None) -> None:
+        """Replace all states of one (family, day, bucket) shard, and move a cursor, in one transaction."""
+        ...
+
+    def range(self, prefix: str, days: Window | None = None) -> list[StateRow]:
+        """All states whose key starts with `prefix`, of the days that the window touches, ordered by key and day."""
+        ...
+
+    def cursor(self, name: str) -> str | None: ...
+    def set_cursor(self, name: str, value: str) -> None: ...
+
+    # -- plan
+    def publish(self, plan: ServingPlan) -> ServingPlan:
+        """Store a plan as the current one (its version set to the next number) unless it equals the current one."""
+        ...
+
+    def plan(self, hash: str | None = None) -> ServingPlan | None:
+        """The current plan, or the one of that hash."""
+        ...
+
+    def plan_history(self, limit: int) -> list[ServingPlan]:
+        """The last `limit` plans, at least one asked for, the current one last: rankings begun under them go on."""
+        ...
+
+    def plan_version(self) -> int:
+        """The current plan's version, 0 where there is none: what gateways poll."""
+        ...
+
+    # -- leases
+    def acquire(self, name: str, holder: str, ttl_s: float, now: datetime) -> Lease | None:
+        """Take or renew a lease; None while somebody else holds it."""
+        ...
+
+    def give_back(self, lease: Lease) -> None: ...
+
+    # -- conclusions: the event, what changes with it, and the outbox rows, in one transaction
+    def conclude(
+        self, conclusion: Conclusion, *, experiment: ExperimentRow | None = None, change: StageChange | None = None,
+        outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None,
+    ) -> None:
+        """Store a conclusion once by its event id with all that follows from it; `ConflictError` where `experiment`
+        was changed by somebody else (its version is not the stored one plus one)."""
+        ...
+
+    def conclusions(self, kind: str | None = None, subject: str | None = None, limit: int = 100) -> list[Conclusion]:
+        """Newest first. `subject` is an experiment name for decisions, the subject otherwise."""
+        ...
+
+    def memory(self, name: str) -> bytes | None:
+        """What a sequential detector or rule carries from step to step."""
+        ...
+
+    def outbox(self, limit: int = 100) -> list[OutboxRow]: ...
+    def outbox_done(self, ids: Sequence[str]) -> None: ...
+    def outbox_failed(self, id: str, error: str) -> None: ...
+
+    # -- experiments
+    def experiments(self) -> list[ExperimentRow]: ...
+    def experiment(self, name: str) -> ExperimentRow | None: ...
+    def stages(self, experiment: str) -> list[StageChange]: ...
+
+    # -- maturity
+    def seal(self, experiment: str, day: date, rows: Sequence[Matured], sealed_at: datetime) -> Seal:
+        """Write one maturity day once. Sealing it again with the same rows returns the first seal; with other rows
+        raises `ConflictError`."""
+        ...
+
+    def seals(self, experiment: str) -> list[Seal]: ...
+    def matured(self, experiment: str) -> list[Matured]:
+        """All sealed units in sequence order (seal order, then matured_at, then unit)."""
+        ...
+
+    def restate(self, experiment: str, rows: Sequence[Matured], at: datetime) -> None:
+        """Units as they are now where late events changed them; replaces their earlier restatement, feeds no test."""
+        ...
+
+    def restated(self, experiment: str) -> list[Matured]: ...
+
+    # -- exclusions, users
+    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None: ...
+    def exclusions(self, since: int = 0) -> tuple[int, Mapping[str, frozenset[str]]]:
+        """A version and the items excluded per user; only users that changed after version `since`."""
+        ...
+
+    def erase(self, users: Iterable[str], audit: Conclusion) -> dict[str, int]:
+        """Remove users from matured, restated, exclusions; per table, the rows that went; with its audit row."""
+        ...
+
+    def close(self) -> None: ...
