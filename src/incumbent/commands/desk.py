@@ -75,10 +75,14 @@ def desk(path: Path | None, directory: Path | None, url: str | None, key: str | 
     config = configured(path, directory=directory)
     with local_parts("a directory"):
         from incumbent.service.desk import Desk
+        from incumbent.service.metrics import Meter
         from incumbent.service.parts import clock_of
+        from incumbent.service.pulse import Pulse
     opened = stores(config)
     atexit.register(opened.__exit__, None, None, None)
-    return Desk(config, opened.__enter__(), clock_of(config))
+    held, clock = opened.__enter__(), clock_of(config)
+    meter = Meter(config.stores.directory / "run" / "metrics", "command", clock)  # reads what a service says of itself
+    return Desk(config, held, clock, Pulse(meter, clock, held.control, ()))
 
 
 def actor() -> str:

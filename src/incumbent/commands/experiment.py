@@ -28,6 +28,9 @@ def show_list(desk: AnyDesk, as_json: bool) -> None:
         allowed = ", ".join(step.replace("_", "") for step in one["steps"])
         table.add_row(one["name"], one["surface"], one["candidate"], stage, share, one["verdict"] or "", allowed)
     Console().print(table)
+    for one in found:
+        if one.get("unserved"):
+            print(f"{one['name']} is not served: {one['unserved']}")
 
 
 def show_one(desk: AnyDesk, name: str, as_json: bool) -> None:
@@ -38,6 +41,8 @@ def show_one(desk: AnyDesk, name: str, as_json: bool) -> None:
         return
     stage = (found["stage"] or "not started") + (", held" if found["held"] else "")
     print(f"{name}: {found['candidate']} against the champion of {found['surface']}; {stage}")
+    if found.get("unserved"):
+        print(f"not served: {found['unserved']}; shoppers see the champion alone")
     for change in found["stages"]:
         print(f"  {_day(change['since'])}  {change['stage']}, share {change['share']:.0%}")
     looked = found["evaluation"]

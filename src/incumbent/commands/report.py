@@ -10,11 +10,15 @@ from rich.table import Table
 
 
 def show(report: dict[str, Any], as_json: bool) -> None:
-    """The report as tables, a section each; missing numbers with their reason. The methods stand in the JSON."""
+    """The report as tables, a section each, under whatever is not well; missing numbers with their reason. The methods
+    stand in the JSON."""
     if as_json:
         print(json.dumps(report, indent=2, default=str))
         return
     console = Console()
+    for one in report.get("health", ()):
+        if not one["ok"]:
+            console.print(f"NOT WELL {one['name']}: {one['text']}", highlight=False, markup=False)
     console.print(f"{report['since']} to {report['until']}, 95 % intervals", highlight=False)
     for section in report["sections"]:
         console.print(f"\n[bold]{section['title']}[/bold]", highlight=False)

@@ -11,12 +11,12 @@ import msgspec
 
 from incumbent.clock import Clock
 from incumbent.config import Config, frozen_definition
-from incumbent.errors import DataError, NotFoundError
+from incumbent.errors import DataError, NotFoundError, StoreError
 from incumbent.events.ids import EventIds, hash_user
 from incumbent.experiments.experiment import steps
 from incumbent.loop.decide import latest
 from incumbent.loop.operate import Operator
-from incumbent.loop.plan import share_of
+from incumbent.loop.plan import share_of, unservable
 from incumbent.service.auth import signing_secret
 from incumbent.service.pulse import Pulse, credit_tiles
 from incumbent.stores.store import ExperimentRow, Stores
@@ -37,7 +37,8 @@ class Desk:
     def experiments(self) -> list[dict[str, Any]]:
         """All experiments: running, ended, and configured but not started."""
         rows = {row.name: row for row in self.stores.control.experiments()}
-        return [self._summary(name, rows.get(name)) for name in sorted({*self.config.experiments, *rows})]
+        reasons = unservable(self.config, rows.values())
+        return [self._summary(name, rows.get(name), reasons) for name in sorted({*self.config.experiments, *rows})]
 
     def experiment(self, name: str) -> dict[str, Any]:
         """One experiment: definition, stages, the latest evaluation, decisions and findings."""
@@ -45,10 +46,10 @@ class Desk:
         if row is None and name not in self.config.experiments:
             raise NotFoundError("no such experiment", got=name, field="experiment", expected="one of " + (
                 ", ".join(e["name"] for e in self.experiments()) or "none configured"))
-        looked = latest(self.stores.control, name)
         control = self.stores.control
+        looked = latest(control, name)
         return {
-            **self._summary(name, row),
+            **self._summary(name, row, unservable(self.config, control.experiments())),
             "definition": row.definition if row else frozen_definition(self.config, name),
             "stages": msgspec.to_builtins(control.stages(name)),
             "evaluation": msgspec.to_builtins(looked) if looked else None,
@@ -57,16 +58,17 @@ class Desk:
             "findings": msgspec.to_builtins(control.conclusions("finding", f"experiment:{name}", 50)),
         }
 
-    def _summary(self, name: str, row: ExperimentRow | None) -> dict[str, Any]:
+    def _summary(self, name: str, row: ExperimentRow | None, unserved: dict[str, str]) -> dict[str, Any]:
+        """`unserved` says why an experiment that runs is not in the plan, None where it is or does not run."""
         if row is None:
             definition = self.config.experiments[name]
             return {"name": name, "surface": definition.surface, "candidate": definition.candidate, "stage": None,
                     "share": None, "held": False, "verdict": None, "started_at": None, "ended_at": None,
-                    "steps": list(steps(None))}
+                    "unserved": None, "steps": list(steps(None))}
         return {"name": name, "surface": row.definition["surface"], "candidate": row.definition["candidate"],
                 "stage": row.stage, "share": share_of(row), "held": row.held, "verdict": row.verdict,
                 "started_at": row.started_at.isoformat(), "ended_at": row.ended_at and row.ended_at.isoformat(),
-                "steps": list(steps(row.stage, held=row.held))}
+                "unserved": unserved.get(name), "steps": list(steps(row.stage, held=row.held))}
 
     def step(self, name: str, step: str, *, actor: str, reason: str) -> dict[str, Any]:
         """Take one step by hand (start, hold, resume, promote, discard, rollback); the Decision."""
@@ -78,16 +80,23 @@ class Desk:
 
     # ---------------------------------------------------------------------------------------------------- reading
     def report(self, days: int = 7) -> dict[str, Any]:
-        """The latest numbers, each with n and interval."""
+        """The latest numbers, each with n and interval, and how the service fares."""
         from incumbent.loop.report import report
 
         made: dict[str, Any] = msgspec.to_builtins(
             report(self.stores.control, self.config, self.clock.now(), days=days))
-        return made
+        return {**made, "health": self.health()}
 
     def health(self) -> list[dict[str, Any]]:
-        """How the service fares: ``{name, ok, text}``, empty where none runs here."""
-        return self._pulse.health() if self._pulse is not None else []
+        """How the service fares, ``{name, ok, text}``: its processes where some run here, and experiments that run
+        without being served."""
+        told = self._pulse.health() if self._pulse is not None else []
+        try:
+            unserved = unservable(self.config, self.stores.control.experiments())
+        except StoreError as error:
+            return told or [{"name": "control", "ok": False, "text": str(error)}]
+        return [*told, *({"name": "experiment", "ok": False, "text": f"{name} runs and is not served: {reason}"}
+                         for name, reason in unserved.items())]
 
     def live(self) -> dict[str, Any]:
         """What is counted just now, provisional: ``{tiles: [{key, label, text}], reason}``."""

@@ -94,6 +94,7 @@ class Front:
         """Follow the plan, look at the clock, write the metrics."""
         await self.follower.poll()
         self._watch.look()
+        health.log_problems(self.meter, self.log)
         self.meter.flush()
 
     async def stop(self) -> None:

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from incumbent.clock import Clock
 from incumbent.logs import get
 from incumbent.service.metrics import Meter
+from incumbent.stores.store import Log
 
 #: None where all is well, else the sentence that says what is not
 Check = Callable[[], str | None]
@@ -75,6 +76,12 @@ class ClockWatch:
         self._log.warning("the clock stepped back", by_s=(last - now).total_seconds(), now=now.isoformat(),
                           hint="check time synchronisation of this machine")
         return last - now
+
+
+def log_problems(meter: Meter, log: Log) -> None:
+    """Report what the log refuses just now, and what it found damaged since this process opened it."""
+    meter.problems("log", [] if log.error is None else [str(log.error)])
+    meter.problems("inbox", [str(problem) for problem in getattr(log, "problems", ())])
 
 
 def silent(meter: Meter, process: str, count: int, within_s: float, clock: Clock) -> Check:

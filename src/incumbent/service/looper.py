@@ -25,9 +25,11 @@ from incumbent.loop.definitions import definitions
 from incumbent.loop.erase import Eraser
 from incumbent.loop.live import LiveTally
 from incumbent.loop.mature import Maturer
+from incumbent.loop.plan import unservable
 from incumbent.loop.rollup import Rollup
 from incumbent.loop.schedule import Job, Scheduler
 from incumbent.loop.seal import Sealer
+from incumbent.service import health
 from incumbent.service.metrics import Meter
 from incumbent.service.parts import Assignment, open_stores
 from incumbent.service.run import tell, watch_parent
@@ -138,7 +140,22 @@ class Looper:
             finally:
                 self._sealing.release()
         self._meter.set("incumbent_seal_lag_seconds", self._clock.monotonic() - self._sealed_s)
+        health.log_problems(self._meter, self._stores.log)
+        self._report_unserved()
+        self._report_jobs()
         self._meter.flush()
+
+    def _report_unserved(self) -> None:
+        try:
+            unserved = unservable(self._config, self._stores.control.experiments())
+        except Exception as error:  # Control is away: the jobs say so
+            get("incumbent.service.looper").warning("experiments cannot be read", error=str(error))
+            return
+        self._meter.problems("experiment", [f"{name}: {reason}" for name, reason in unserved.items()])
+
+    def _report_jobs(self) -> None:
+        self._meter.problems("job", [f"{job.name} failed {job.failing} times in a row: {job.error}"
+                                     for job in self.scheduler.status() if job.failing])
 
     def finish(self, timeout_s: float) -> None:
         """Let running jobs end, work off the outbox, and seal what the fronts left behind."""

@@ -11,7 +11,7 @@ from incumbent.service.metrics import LATENCY_S, Meter, Snapshot
 from incumbent.stores.store import Control
 
 SPAN_S = 10.0  # rates are over the last so many seconds
-HOT = ("recommendations", "events")
+ELSEWHERE = frozenset({"experiment"})  # problems that the desk finds itself, also while no loop runs
 
 
 class Pulse:
@@ -51,17 +51,22 @@ class Pulse:
                           for key, label, text in tiles], "reason": None}
 
     def health(self) -> list[dict[str, Any]]:
-        """``{name, ok, text}`` of every process, of Control, of the plan and of sealing."""
+        """``{name, ok, text}`` of every process, of Control, of the plan and of sealing, and of whatever a process says
+        is wrong: a plan that cannot be served, a log that refuses, an inbox that was damaged, a job that fails."""
         now = self._monotonic()
         fresh = [s for s in self._meter.neighbours() if now - s.at < STALE_S]
+        if not any(self._processes.values()) and not any(s.part in self._processes for s in fresh):
+            return []  # no service runs here, and none should
         out = []
         for process, wanted in self._processes.items():
             up = sum(s.part == process for s in fresh)
             if wanted:
                 out.append({"name": process, "ok": up > 0, "text": f"{up} running" if up else "does not report"})
+        wrong = sorted({labels for s in fresh for labels, _ in s.values.get("incumbent_problem", ())})
         try:
             version = self._control.plan_version()
-            out.append({"name": "plan", "ok": version > 0, "text": f"version {version}" if version else "none yet"})
+            if not any(about == "plan" for about, _ in wrong):
+                out.append({"name": "plan", "ok": version > 0, "text": f"version {version}" if version else "none yet"})
         except Exception as error:  # shown, whatever it is
             out.append({"name": "control", "ok": False, "text": str(error)})
         unreachable = _largest(fresh, "incumbent_plan_unreachable")
@@ -71,7 +76,7 @@ class Pulse:
         if lag is not None:
             out.append({"name": "sealing", "ok": lag < 120, "text": f"{waiting or 0:.0f} records wait, sealed "
                                                                     f"{lag:.0f} s ago"})
-        return out
+        return out + [{"name": about, "ok": False, "text": reason} for about, reason in wrong if about not in ELSEWHERE]
 
 
 def credit_tiles(control: Control) -> list[dict[str, Any]]:

@@ -1,0 +1,174 @@
+"""What is wrong is told everywhere that somebody looks: readiness, metrics, the page's health, the command line."""
+
+import asyncio
+import random
+from datetime import UTC, datetime
+
+import pytest
+
+from incumbent.clock import ManualClock, SystemClock
+from incumbent.config import Config
+from incumbent.events.ids import EventIds
+from incumbent.loop.operate import Operator
+from incumbent.loop.plan import build_plan
+from incumbent.loop.schedule import Job
+from incumbent.service import health
+from incumbent.service.desk import Desk
+from incumbent.service.front import Front
+from incumbent.service.looper import Looper
+from incumbent.service.metrics import REASON_CHARS, Meter
+from incumbent.service.pulse import Pulse
+from incumbent.stores.embedded import open_stores
+from incumbent.stores.memory import open_stores as open_memory
+from incumbent.stores.store import Record
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+MODELS = {"old": {"target": "incumbent.testing.endpoints:good"}, "new": {"target": "incumbent.testing.endpoints:short"}}
+
+
+def config(directory, **changes):
+    return Config(**{"models": MODELS, "surfaces": {"home": {"champion": "old"}},
+                     "stores": {"directory": str(directory)}, "experiments": {
+                         "e1": {"surface": "home", "candidate": "new"}}, **changes})
+
+
+class Service:
+    """A front over embedded stores, and the page's look at what it reports."""
+
+    def __init__(self, directory):
+        self.config, self.clock = config(directory), SystemClock()
+        (directory / "run" / "metrics").mkdir(parents=True)
+        self.stores = open_stores(self.config, self.clock, role="gateway")
+        self.front = Front(self.config, ("gateway", "collector"), self.clock, self.stores.log, self.stores.control)
+        self.pulse = Pulse(Meter(directory / "run" / "metrics", "page", self.clock), self.clock, self.stores.control,
+                           ("gateway", "collector"))
+
+    def health(self):
+        return {line["name"]: (line["ok"], line["text"]) for line in self.pulse.health()}
+
+    def run(self, story):
+        async def told():
+            await self.front.start()
+            try:
+                await story()
+            finally:
+                await self.front.stop()
+
+        asyncio.run(told())
+
+
+def test_a_damaged_inbox_is_shown(tmp_path):
+    log = open_stores(config(tmp_path), SystemClock(), role="gateway").log
+    for n in range(40):
+        log.append([Record(f"0195{n:04x}-0000-7000-8000-000000000000", "feedback", b"x" * 9000)]).result(20)
+    path = tmp_path / "inbox" / f"{log.writer}.sqlite"
+    log.close()
+    content = bytearray(path.read_bytes())
+    content[-60_000:] = random.Random(1).randbytes(60_000)
+    path.write_bytes(content)
+    service = Service(tmp_path)
+
+    async def story():
+        assert health.judge(service.front.checks)[0]  # damage of the past keeps nobody from serving
+        await service.front.tick()
+        ok, text = service.health()["inbox"]
+        assert not ok and path.name in text
+        assert 'incumbent_problem{about="inbox",reason="' in service.front.meter.expose().decode()
+
+    service.run(story)
+
+
+def test_a_plan_that_cannot_be_served_is_told_everywhere_and_gone_when_it_can(tmp_path):
+    service = Service(tmp_path)
+    reason = "plan 2 cannot be served: model target cannot be loaded. Got 'nowhere:model'"
+
+    async def story():
+        assert service.health()["plan"] == (True, "version 1")
+        broken = config(tmp_path, models={**MODELS, "new": {"target": "nowhere:model"}})
+        service.stores.control.publish(build_plan(broken))
+        await service.front.tick()
+        ready, checks = health.judge(service.front.checks)
+        assert not ready and checks["plan"].startswith(reason) and checks["plan"].endswith("(plan 1 serves on)")
+        ok, text = service.health()["plan"]
+        assert not ok and text.startswith(reason)
+        assert f'incumbent_problem{{about="plan",reason="{reason}' in service.front.meter.expose().decode()
+        service.stores.control.publish(build_plan(service.config, delisted=["x"]))
+        await service.front.tick()
+        assert health.judge(service.front.checks)[0] and service.health()["plan"] == (True, "version 3")
+        assert "incumbent_problem{" not in service.front.meter.expose().decode()
+
+    service.run(story)
+
+
+def start_and_forget(control, directory):
+    """An experiment is started whose candidate is no longer configured afterwards."""
+    before = config(directory, models={**MODELS, "removed": {"target": "m:f"}},
+                    experiments={"gone": {"surface": "home", "candidate": "removed"}})
+    clock = ManualClock(T0)
+    Operator(control, before, clock, EventIds(clock)).start("gone", actor="ann", reason="try it")
+
+
+@pytest.fixture
+def loop():
+    clock = ManualClock(T0)
+    stores = open_memory(config("unused"), clock)
+    meter = Meter(None, "loop", SystemClock())
+    return Looper(config("unused"), stores, clock, meter), stores, meter
+
+
+def problems(meter):
+    return [labels for labels, _ in meter.snapshot().values.get("incumbent_problem", ())]
+
+
+def test_an_experiment_that_runs_and_is_not_served_is_told(loop):
+    looper, stores, meter = loop
+    start_and_forget(stores.control, "unused")
+    looper.observe()
+    assert problems(meter) == [("experiment", "gone: candidate 'removed' is no longer configured")]
+    desk = Desk(config("unused"), stores, looper._clock)
+    text = "gone runs and is not served: candidate 'removed' is no longer configured"
+    assert desk.health() == [{"name": "experiment", "ok": False, "text": text}] == desk.report()["health"]
+    assert {one["name"]: one["unserved"] for one in desk.experiments()} == {
+        "e1": None, "gone": "candidate 'removed' is no longer configured"}
+    assert desk.experiment("gone")["unserved"] == "candidate 'removed' is no longer configured"
+
+
+def test_a_job_that_fails_is_told_until_it_is_well_again(loop):
+    looper, _, meter = loop
+
+    def full():
+        raise OSError("no space left")
+
+    entry = looper.scheduler._entries["decide"]
+    entry.job = Job("decide", full, 600.0)
+    looper.scheduler.run_now("decide")
+    looper.observe()
+    assert problems(meter) == [("job", "decide failed 1 times in a row: OSError: no space left")]
+    entry.job = Job("decide", int, 600.0)
+    looper.scheduler.run_now("decide")
+    looper.observe()
+    assert problems(meter) == []
+
+
+def test_a_reason_is_one_line_of_bounded_length():
+    meter = Meter(None, "front", SystemClock())
+    meter.problems("plan", ["a\n  b" + "x" * 1000])
+    [(about, reason)] = problems(meter)
+    assert about == "plan" and reason.startswith("a bx") and len(reason) == REASON_CHARS
+
+
+def test_the_command_line_reports_what_is_not_well(tmp_path, capsys, monkeypatch):
+    from incumbent import cli
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["init"])
+    control = open_stores(config(tmp_path / "incumbent-data"), SystemClock(), role="gateway").control
+    start_and_forget(control, tmp_path / "incumbent-data")
+    control.close()
+    for command, line in (("report", "NOT WELL experiment: gone runs and is not served: candidate 'removed'"),
+                          ("experiment list", "gone is not served: candidate 'removed' is no longer configured"),
+                          ("experiment show gone", "not served: candidate 'removed' is no longer configured")):
+        with pytest.raises(SystemExit):
+            cli.main(command.split())
+        assert line in " ".join(capsys.readouterr().out.split())
