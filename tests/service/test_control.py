@@ -1,17 +1,22 @@
 """The control routes, the OpenAPI document, and the two ways to a hot route, in process and over memory stores."""
 
 import asyncio
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fastapi import FastAPI
 
 from incumbent.clock import ManualClock, ReplayClock, SystemClock
 from incumbent.config import Config
+from incumbent.dashboard import mount
 from incumbent.events.ids import EventIds, Signer
 from incumbent.events.schema import Feedback
+from incumbent.loop.act import Actor
 from incumbent.loop.ingest import Ingest
 from incumbent.loop.live import LiveTally
+from incumbent.loop.plan import build_plan
 from incumbent.service import app, control, health
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
@@ -105,7 +110,8 @@ def test_an_experiment_is_run_by_hand_over_http():
                               ("rollback", "ended", False)):
         site.clock.advance(60)
         status, decision = site.ask("POST", f"/v1/experiments/e1/{step}", {"reason": f"to {step}", "actor": "ann"})
-        assert (status, decision["stage_to"], decision["by"]) == (200, stage, "ann"), decision
+        assert (status, decision["stage_to"], decision["by"]) == (200, stage, "anonymous"), decision
+        assert decision["evidence"]["on_behalf_of"] == "ann"
         shown = site.ask("GET", "/v1/experiments/e1")[1]
         assert (shown["stage"], shown["held"]) == (stage, held)
         assert shown["decisions"][0]["reason"].endswith(f"to {step}")
@@ -153,13 +159,26 @@ def test_other_sites_and_plain_forms_change_nothing(site):
     assert site.ask("GET", "/v1/experiments", headers=[(b"origin", b"http://here")])[0] == 200
 
 
-def test_who_acts_without_a_name_is_known_by_their_key():
-    import hashlib
-
+def test_who_acts_is_known_by_their_key_whatever_name_they_state():
     site = Site(keys={hashlib.sha256(b"k").hexdigest(): "operate"})
     assert site.ask("POST", "/v1/experiments/e1/start", {"reason": "x"})[0] == 401
-    status, decision = site.ask("POST", "/v1/experiments/e1/start", {"reason": "x"}, headers=[(b"x-api-key", b"k")])
-    assert status == 200 and decision["by"] == "key:" + hashlib.sha256(b"k").hexdigest()[:8]
+    key, name = [(b"x-api-key", b"k")], "key:" + hashlib.sha256(b"k").hexdigest()[:8]
+    status, decision = site.ask("POST", "/v1/experiments/e1/start", {"reason": "x"}, headers=key)
+    assert status == 200 and decision["by"] == name and "on_behalf_of" not in decision["evidence"]
+    said = {"reason": "y", "actor": "the boss"}
+    status, decision = site.ask("POST", "/v1/experiments/e1/hold", said, headers=key)
+    assert (decision["by"], decision["evidence"]["on_behalf_of"]) == (name, "the boss")
+    stores = site.stores
+    Actor(stores.control, stores.log, site.clock, lambda: build_plan(site.config), holder="test").run_once()
+    audits = site.ask("GET", "/v1/audits", headers=key)[1]
+    assert [(row["actor"], row["details"].get("on_behalf_of")) for row in audits] == [(name, "the boss"), (name, None)]
+    status, _ = site.ask("DELETE", "/v1/users/u1", said, headers=key)
+    erased = site.ask("GET", "/v1/audits?limit=1", headers=key)[1][0]
+    assert (erased["actor"], erased["details"]["on_behalf_of"]) == (name, "the boss")
+    app = FastAPI()
+    mount(app, site.desk)
+    page = site.ask("GET", "/experiments/e1", target=app)[1]
+    assert page.count(f"{name} for the boss") == 2  # the decision and the audit row
 
 
 def test_exclusions_are_set_and_taken_back():

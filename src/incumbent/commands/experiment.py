@@ -50,7 +50,9 @@ def show_one(desk: AnyDesk, name: str, as_json: bool) -> None:
         print(f"latest look {looked['time']}: {looked['verdict'].upper()}. {looked['reason']}")
     print("decisions, newest first:" if found["decisions"] else "no decisions yet")
     for decision in found["decisions"]:
-        print(f"  {_day(decision['time'])}  {decision['verdict'].upper():12} by {decision['by']}: {decision['reason']}")
+        stated = decision.get("evidence", {}).get("on_behalf_of")
+        by = decision["by"] + (f" for {stated}" if stated else "")
+        print(f"  {_day(decision['time'])}  {decision['verdict'].upper():12} by {by}: {decision['reason']}")
 
 
 def take_step(desk: AnyDesk, name: str, step: str, reason: str, as_json: bool) -> None:

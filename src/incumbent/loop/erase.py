@@ -20,6 +20,7 @@ from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
 from incumbent.loop import seal
 from incumbent.loop.leases import Held
+from incumbent.loop.operate import named
 from incumbent.stores.store import OutboxRow, Stores
 
 KIND = "erase"  # of the outbox row
@@ -45,18 +46,19 @@ class Eraser:
     def __init__(self, stores: Stores, clock: Clock, ids: EventIds) -> None:
         self._stores, self._clock, self._ids = stores, clock, ids
 
-    def erase(self, user_id: str, *, actor: str, reason: str) -> Erased:
-        """Now, where nobody seals; else by the loop. Raises `DataError` without an actor or a reason."""
+    def erase(self, user_id: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Erased:
+        """Now, where nobody seals; else by the loop. Raises `DataError` without an actor or a reason. The audit row
+        keeps who is known to act, and whom they say they act for."""
         for field, text in (("actor", actor), ("reason", reason)):
             if not text.strip():
                 raise DataError(f"an erasure needs a {field}", got=text, field=field)
+        asked_by = {"user_id": user_id, "actor": actor, "reason": reason, **named(on_behalf_of)}
         control = self._stores.control
         with Held(control, self._clock, seal.LEASE, KIND, _LEASE_S) as lease:
             if lease.renew():
-                return self.carry_out({"user_id": user_id, "actor": actor, "reason": reason})
-        asked = self._audit("user.erase.asked", user_id, actor, reason, {})
-        row = OutboxRow(f"{asked.event_id}:{KIND}", KIND, {"user_id": user_id, "actor": actor, "reason": reason},
-                        asked.time)
+                return self.carry_out(asked_by)
+        asked = self._audit("user.erase.asked", user_id, actor, reason, named(on_behalf_of))
+        row = OutboxRow(f"{asked.event_id}:{KIND}", KIND, asked_by, asked.time)
         control.conclude(asked, outbox=[row])
         return Erased(asked.event_id, asked.subject, done=False)
 
@@ -64,7 +66,8 @@ class Eraser:
         """What the outbox row asks for; by whoever holds the sealer's lease, while nothing is being sealed."""
         stores, user_id = self._stores, payload["user_id"]
         rows = {"inbox": stores.log.erase([user_id]), **_prefixed("lake", stores.lake.erase([user_id]))}
-        audit = self._audit("user.erase", user_id, payload["actor"], payload["reason"], {"rows": dict(rows)})
+        audit = self._audit("user.erase", user_id, payload["actor"], payload["reason"],
+                            {"rows": dict(rows), **named(payload.get("on_behalf_of"))})
         rows |= _prefixed("control", stores.control.erase([user_id], audit))
         return Erased(audit.event_id, audit.subject, done=True, rows={k: n for k, n in rows.items() if n})
 

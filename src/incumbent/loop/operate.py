@@ -26,13 +26,14 @@ class Operator:
     Every step raises `DataError` without a reason or a name, `NotFoundError` for an experiment that nobody knows, and
     `ConflictError`, naming what is allowed, where the experiment's stage does not allow it. A promotion by hand that
     the rule had not said so is carried out, and its Decision says what the rule had said. Promoting what is promoted
-    already ends the back-test: the candidate is the champion.
+    already ends the back-test: the candidate is the champion. `actor` is who is known to act (a key, a user of this
+    machine), `on_behalf_of` whom they say they act for: both are kept, neither replaces the other.
     """
 
     def __init__(self, control: Control, config: Config, clock: Clock, ids: EventIds) -> None:
         self._control, self._config, self._clock, self._ids = control, config, clock, ids
 
-    def start(self, name: str, *, actor: str, reason: str) -> Decision:
+    def start(self, name: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Decision:
         """Begin an experiment that is configured and has not run; its configuration is frozen from here on."""
         row = self._control.experiment(name)
         if row is None and name not in self._config.experiments:
@@ -43,35 +44,35 @@ class Operator:
         now = self._clock.now()
         definition = frozen_definition(self._config, name)
         new = ExperimentRow(name, first_stage(definition_of(definition)), now, now, False, None, 0, definition)
-        return self._enact(new, "start", actor, reason, {})
+        return self._enact(new, "start", actor, reason, named(on_behalf_of))
 
-    def hold(self, name: str, *, actor: str, reason: str) -> Decision:
+    def hold(self, name: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Decision:
         """Keep an experiment where it is; guardrails still roll it back."""
-        return self._step(name, "hold", actor, reason)
+        return self._step(name, "hold", actor, reason, on_behalf_of)
 
-    def resume(self, name: str, *, actor: str, reason: str) -> Decision:
+    def resume(self, name: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Decision:
         """Let the rule judge again."""
-        return self._step(name, "resume", actor, reason)
+        return self._step(name, "resume", actor, reason, on_behalf_of)
 
-    def promote(self, name: str, *, actor: str, reason: str) -> Decision:
+    def promote(self, name: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Decision:
         """Promote whatever the rule says; of a promoted one: end its back-test."""
-        return self._step(name, "promote", actor, reason)
+        return self._step(name, "promote", actor, reason, on_behalf_of)
 
-    def discard(self, name: str, *, actor: str, reason: str) -> Decision:
+    def discard(self, name: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Decision:
         """End an experiment; the champion stays."""
-        return self._step(name, "discard", actor, reason)
+        return self._step(name, "discard", actor, reason, on_behalf_of)
 
-    def roll_back(self, name: str, *, actor: str, reason: str) -> Decision:
+    def roll_back(self, name: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Decision:
         """Take the candidate away from shoppers at once, promoted or not; the champion stays."""
-        return self._step(name, "roll_back", actor, reason)
+        return self._step(name, "roll_back", actor, reason, on_behalf_of)
 
-    def _step(self, name: str, step: Step, actor: str, reason: str) -> Decision:
+    def _step(self, name: str, step: Step, actor: str, reason: str, on_behalf_of: str | None) -> Decision:
         row = self._control.experiment(name)
         if row is None and name not in self._config.experiments:
             raise NotFoundError("no such experiment", got=name, field="experiment")
         require(step, name, row.stage if row else None, held=bool(row and row.held))
         assert row is not None  # nothing but start is allowed before
-        return self._enact(row, step, actor, reason, self._rule_said(name, step))
+        return self._enact(row, step, actor, reason, named(on_behalf_of) | self._rule_said(name, step))
 
     def _enact(self, row: ExperimentRow, step: Step, actor: str, reason: str, extra: dict[str, Any]) -> Decision:
         actor, reason = actor.strip(), reason.strip()
@@ -104,3 +105,13 @@ class Operator:
                 raise ConflictError(f"surface {surface!r} already runs an experiment", got=name,
                                     expected="one experiment per surface at a time",
                                     hint=f"end {other.name!r} first")
+
+
+def named(on_behalf_of: str | None) -> dict[str, Any]:
+    """Whom somebody says they act for, as audit rows and decisions keep it; nothing where they name nobody.
+
+    >>> named(" ann "), named(None), named("  ")
+    ({'on_behalf_of': 'ann'}, {}, {})
+    """
+    stated = (on_behalf_of or "").strip()
+    return {"on_behalf_of": stated} if stated else {}

@@ -28,11 +28,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class StepBody(BaseModel):
-    """Why a step is taken, and by whom: kept for ever."""
+    """Why a step is taken, and for whom: kept for ever, beside the name of the key that takes it."""
 
     model_config = ConfigDict(extra="forbid")
     reason: Annotated[str, Field(min_length=1, max_length=2000)]
-    actor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    actor: Annotated[str, Field(min_length=1, max_length=200, description=(
+        "Who acts, as they say; kept as on_behalf_of beside the key's own name."))] | None = None
 
 
 class ExclusionBody(BaseModel):
@@ -82,8 +83,8 @@ def _experiments(router: APIRouter, desk: Desk, keys: Keys) -> None:
     @router.post("/experiments/{name}/{step}", tags=["experiments"], summary="Take one step by hand",
                  description="start, hold, resume, promote, discard or rollback; the Decision is the answer.")
     def take_step(name: Name, step: Step, body: StepBody, request: Request) -> dict[str, Any]:
-        actor = body.actor or keys.name(request.headers.raw)
-        return desk.step(name, step, actor=actor, reason=body.reason)
+        return desk.step(name, step, actor=keys.name(request.headers.raw), reason=body.reason,
+                         on_behalf_of=body.actor)
 
 
 def _reading(router: APIRouter, desk: Desk) -> None:
@@ -138,7 +139,7 @@ def _shoppers(router: APIRouter, desk: Desk) -> None:
 def _erasure(router: APIRouter, desk: Desk, keys: Keys) -> None:
     @router.delete("/users/{user_id:path}", tags=["shoppers"], summary="Forget a shopper, everywhere")
     def erase_user(user_id: User, body: StepBody, request: Request) -> dict[str, Any]:
-        return desk.erase(user_id, actor=body.actor or keys.name(request.headers.raw), reason=body.reason)
+        return desk.erase(user_id, actor=keys.name(request.headers.raw), reason=body.reason, on_behalf_of=body.actor)
 
 
 def _clock(router: APIRouter, clock: ReplayClock) -> None:

@@ -70,11 +70,12 @@ class Desk:
                 "started_at": row.started_at.isoformat(), "ended_at": row.ended_at and row.ended_at.isoformat(),
                 "unserved": unserved.get(name), "steps": list(steps(row.stage, held=row.held))}
 
-    def step(self, name: str, step: str, *, actor: str, reason: str) -> dict[str, Any]:
+    def step(self, name: str, step: str, *, actor: str, reason: str,
+             on_behalf_of: str | None = None) -> dict[str, Any]:
         """Take one step by hand (start, hold, resume, promote, discard, rollback); the Decision."""
         if step not in STEPS:
             raise DataError("no such step", got=step, expected="one of " + ", ".join(STEPS), field="step")
-        decision = getattr(self._operator, STEPS[step])(name, actor=actor, reason=reason)
+        decision = getattr(self._operator, STEPS[step])(name, actor=actor, reason=reason, on_behalf_of=on_behalf_of)
         taken: dict[str, Any] = msgspec.to_builtins(decision)
         return taken
 
@@ -132,12 +133,13 @@ class Desk:
         self.stores.control.exclude(self._logged(user_id), item_id, self.clock.now(), excluded=excluded)
         return self.exclusions(user_id)
 
-    def erase(self, user_id: str, *, actor: str, reason: str) -> dict[str, Any]:
+    def erase(self, user_id: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> dict[str, Any]:
         """Forget a shopper everywhere; what went, by place, and the audit row that stays."""
         from incumbent.loop.erase import Eraser
 
         eraser = Eraser(self.stores, self.clock, EventIds(self.clock))
-        erased: dict[str, Any] = msgspec.to_builtins(eraser.erase(self._logged(user_id), actor=actor, reason=reason))
+        erased: dict[str, Any] = msgspec.to_builtins(eraser.erase(
+            self._logged(user_id), actor=actor, reason=reason, on_behalf_of=on_behalf_of))
         return erased
 
     def plan(self, hash: str | None = None) -> dict[str, Any]:

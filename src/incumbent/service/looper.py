@@ -148,9 +148,10 @@ class Looper:
     def _report_unserved(self) -> None:
         try:
             unserved = unservable(self._config, self._stores.control.experiments())
-        except Exception as error:  # Control is away: the jobs say so
-            get("incumbent.service.looper").warning("experiments cannot be read", error=str(error))
+        except Exception as error:  # Control is away, whatever the reason
+            self._meter.problems("control", [str(error)])
             return
+        self._meter.problems("control", [])
         self._meter.problems("experiment", [f"{name}: {reason}" for name, reason in unserved.items()])
 
     def _report_jobs(self) -> None:
