@@ -56,7 +56,9 @@ class Memory:
         self.logs: dict[str, Any] = {}
 
     def append(self, writer: str, records: list[Record]) -> None:
-        self.logs.setdefault(writer, MemoryLog(self.clock, writer=writer)).append(records).result()
+        log = self.logs.setdefault(writer, MemoryLog(self.clock, writer=writer))
+        log.source = writer  # a host of its own
+        log.append(records).result()
 
     def drains(self) -> list[Any]:
         return list(self.logs.values())

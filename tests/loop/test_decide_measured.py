@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from incumbent.events.schema import Feedback
+from incumbent.loop import watermark
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.decide import latest
 from incumbent.loop.definitions import definitions
@@ -48,6 +49,7 @@ def run(days, likes, seed):
         shop.clock.advance(seconds=10 * 3600)
         buy(shop, shop.serve(110), rng, likes)
         shop.clock.advance(seconds=14 * 3600 + 60)
+        watermark.record(shop.control, "local", shop.clock.now(), shop.clock.now())  # as a sealer would say
         for job in jobs:
             job.run_once()
         shop.clock.advance(seconds=-60)

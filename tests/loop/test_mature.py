@@ -14,6 +14,7 @@ from incumbent.clock import ManualClock
 from incumbent.config import ExperimentConfig
 from incumbent.events.schema import Decision, Feedback, Impression
 from incumbent.events.window import Window, day_of
+from incumbent.loop import watermark
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.definitions import currency_of, definitions
 from incumbent.loop.mature import Maturer
@@ -52,8 +53,14 @@ class Run:
 
     def at(self, text: str) -> None:
         self.clock.set(moment(text))
+        self.sealed()
         self.attribute()
         self.mature()
+
+    def sealed(self, until: str | None = None, source: str = "local") -> None:
+        """A sealer says that all that was acknowledged until then is in the lake."""
+        now = self.clock.now()
+        watermark.record(self.control, source, moment(until) if until else now, now)
 
     def attribute(self) -> None:
         Attributor(self.lake, self.control, self.clock, lambda: definitions(self.control)).run_once()
@@ -170,6 +177,7 @@ def test_a_day_is_sealed_once_it_is_over_and_attributed() -> None:
     run.clock.set(moment("2026-03-05T00:31"))
     run.mature()  # attribution has not run since
     assert run.control.seals("e") == []
+    run.sealed()
     run.attribute()
     assert run.mature().sealed == {"e": 1}
     [seal] = run.control.seals("e")
@@ -207,6 +215,7 @@ def test_a_crash_between_seals_seals_the_rest_later(nth: int) -> None:
     run.commit(events)
     other.commit(events)
     run.clock.set(moment("2026-03-20T00:00"))
+    run.sealed()
     run.attribute()
     with pytest.raises(Died):
         run.mature()
@@ -252,6 +261,7 @@ def test_the_lease_is_held() -> None:
     run = Run(definition())
     run.commit(history(1))
     run.clock.set(moment("2026-03-20T00:00"))
+    run.sealed()
     run.attribute()
     run.control.acquire("mature", "somebody else", 60, run.clock.now())
     assert run.mature().stopped == "another process holds the lease"

@@ -21,7 +21,7 @@ from msgspec import Struct
 from incumbent.clock import Clock
 from incumbent.events.ids import user_bucket
 from incumbent.events.window import Window, day_of
-from incumbent.loop import relations
+from incumbent.loop import relations, watermark
 from incumbent.loop.credited import TermsOf
 from incumbent.loop.definitions import Definitions, reach_days, terms_of
 from incumbent.loop.leases import Held
@@ -42,15 +42,17 @@ class Plan(Struct, frozen=True):
     impression: int
     feedback: int
     at: datetime
+    until: datetime | None = None  # the low watermark before the lake was asked
 
 
 class AttributeCursor(Struct, frozen=True):
-    """Where attribution stands: all that the lake held at `at` is in the outcomes."""
+    """Where attribution stands: what the lake held at `at` is in the outcomes, thus all acknowledged by `until`."""
 
     impression: int = -1
     feedback: int = -1
     sequence: int = 0
     at: datetime | None = None
+    until: datetime | None = None
     plan: Plan | None = None
 
 
@@ -93,11 +95,11 @@ class Attributor:
             done = self._carry_out(plan, terms_of(known), reach, lease)
             if done.stopped is None:
                 self._write(AttributeCursor(plan.impression, plan.feedback, plan.sequence + len(plan.partitions),
-                                            plan.at))
+                                            plan.at, plan.until))
             return done
 
     def _plan(self, cursor: AttributeCursor, reach: int) -> Plan:
-        at = self._clock.now()
+        at, until = self._clock.now(), watermark.low(self._control).until  # before the lake is asked
         shown, impressions = self._lake.changes("impression", cursor.impression)
         told, feedback = self._lake.changes("feedback", cursor.feedback)
         touched = set(feedback)
@@ -108,7 +110,7 @@ class Attributor:
         if self._retention_days is not None:
             oldest = day_of(at) - timedelta(days=self._retention_days - 2 * reach)
             touched = {partition for partition in touched if partition.day >= oldest}
-        return Plan(sorted(touched, key=lambda p: (p.bucket, p.day)), cursor.sequence, shown, told, at)
+        return Plan(sorted(touched, key=lambda p: (p.bucket, p.day)), cursor.sequence, shown, told, at, until)
 
     def _carry_out(self, plan: Plan, terms: TermsOf, reach: int, lease: Held) -> Attributed:
         rows, done = 0, 0

@@ -1,8 +1,9 @@
 """mature: seal what units were when they matured, once per day; restate beside it what late events make of them.
 
-A maturity day is sealed when it is over, grace included, and attribution has caught up past it. Sealed rows never
-change: when a later change of the lake touches a sealed unit, its row as it is now goes to `restated`, which is shown
-and never fed to a test.
+A maturity day is sealed when it is over, grace included, when every sealer has brought what was acknowledged by then
+into the lake (`watermark`), and when attribution has caught up past that. Sealed rows never change: when a later
+change of the lake touches a sealed unit, its row as it is now goes to `restated`, which is shown and never fed to a
+test.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from incumbent import logs
 from incumbent.clock import EPOCH, Clock
 from incumbent.config import ExperimentConfig
-from incumbent.events.ids import user_bucket
+from incumbent.events.ids import EventIds, user_bucket
 from incumbent.events.window import Window, day_of
 from incumbent.experiments.maturity import due_days, restatements, seal_days
-from incumbent.loop import units
+from incumbent.loop import units, watermark
 from incumbent.loop.attribute import read_cursor
 from incumbent.loop.definitions import currency_of
 from incumbent.loop.leases import Held
@@ -30,6 +32,7 @@ from incumbent.loop.units import Scope
 from incumbent.stores.store import Control, ExperimentRow, Lake, Matured, Partition
 
 LEASE = "mature"
+_log = logs.get(__name__)
 LATE_DAYS = 30  # after an experiment's last unit matured, units that became known late are still sealed for this long
 
 
@@ -47,17 +50,21 @@ class MaturedRun(Struct, frozen=True):
     sealed: dict[str, int] = {}
     restated: dict[str, int] = {}
     stopped: str | None = None
+    waits_for: str | None = None  # the source whose sealer is so far behind that a day waits for it
 
 
 class Maturer:
     """Seals and restates the units of every experiment that Control knows; one at a time, under the lease `mature`.
 
     `grace_s` is how long after a day's end its events may still be on their way without being late: at least the
-    intervals of seal and attribute together. Days older than `retention_days` are not restated.
+    intervals of seal and attribute together. A source that said nothing for `silent_days` while another did is waited
+    for no more. Days older than `retention_days` are not restated.
     """
 
     def __init__(self, lake: Lake, control: Control, clock: Clock, *, grace_s: float = 900.0, holder: str = "loop",
-                 lease_s: float = 30.0, retention_days: int | None = None, engine: Engine | None = None) -> None:
+                 lease_s: float = 30.0, retention_days: int | None = None, engine: Engine | None = None,
+                 silent_days: float = watermark.SILENT_DAYS, ids: EventIds | None = None) -> None:
+        self._silent_days, self._ids = silent_days, ids or EventIds(clock)
         self._lake, self._control, self._clock, self._engine = lake, control, clock, engine
         self._grace = timedelta(seconds=grace_s)
         self._holder, self._lease_s, self._retention_days = holder, lease_s, retention_days
@@ -71,11 +78,21 @@ class Maturer:
                 if not lease.renew():
                     return MaturedRun(sealed, restated, "another process holds the lease")
                 sealed[row.name], restated[row.name] = self._one(row, lease.renew)
-            return MaturedRun(sealed, restated)
+            watermark.retire_silent(self._control, self._ids, self._clock.now(), silent_days=self._silent_days)
+            return MaturedRun(sealed, restated, waits_for=self._waits_for())
+
+    def _waits_for(self) -> str | None:
+        """The source that is furthest behind, where a day that is over and past its grace waits for it."""
+        low = watermark.low(self._control)
+        over = Window.of_day(day_of(self._clock.now() - self._grace)).start + self._grace
+        if low.until is not None and low.until >= over:
+            return None
+        _log.warning("a maturity day waits for a sealer", source=low.source, sealed_until=low.until)
+        return low.source or "a sealer"
 
     def _one(self, row: ExperimentRow, still: Callable[[], bool]) -> tuple[int, int]:
-        attributed_at = read_cursor(self._control).at
-        if attributed_at is None:
+        attributed = read_cursor(self._control)
+        if attributed.at is None:
             return 0, 0
         definition = ExperimentConfig.model_validate(row.definition)
         scope = Scope(row.name, definition, currency_of(self._control, row.name, definition, self._lake),
@@ -83,8 +100,9 @@ class Maturer:
         name = f"{LEASE}/{row.name}"
         text = self._control.cursor(name)
         cursor = MatureCursor() if text is None else msgspec.json.decode(text, type=MatureCursor)
-        days = due_days(scope.since if cursor.day is None else cursor.day + timedelta(days=1), attributed_at,
-                        self._grace)
+        days = [] if attributed.until is None else due_days(
+            scope.since if cursor.day is None else cursor.day + timedelta(days=1),
+            min(attributed.at, attributed.until), self._grace)
         shown, seen = self._lake.changes("impression", cursor.impression)
         told, outcomes = self._lake.changes("outcome", cursor.outcome)
         restated = self._restate(scope, seen, outcomes)  # what is sealed below is as new as these changes

@@ -2,6 +2,7 @@
 
 Every step can be repeated: a segment is handed out again until it is released, and the lake takes it once. So a crash
 at any moment loses nothing and counts nothing twice. What cannot be read goes to quarantine and holds nothing up.
+Each run tells Control up to when all that was acknowledged is in the lake (`watermark`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from incumbent.errors import DataError
 from incumbent.events import codec
 from incumbent.events.ids import id_time
 from incumbent.events.schema import Event
+from incumbent.loop import watermark
 from incumbent.stores.columns import refusal
 from incumbent.stores.store import Control, Lake, Lease, Log, Quarantined, Record, Segment
 
 LEASE = "seal"
+LOST = "the lease went to another process"
 _quarantined = msgspec.msgpack.Decoder(Quarantined)
 
 
@@ -67,16 +70,23 @@ class Sealer:
     def run_once(self) -> Sealed:
         """Seal what is there. Raises `StoreError` where the lake or an inbox refuses: nothing of it is lost, and the
         next run goes on with the same segment."""
-        done = Sealed()
         if self._lease() is None:
             return Sealed(reason="another process holds the lease")
+        watermark.announce(self._control, self._log.source, self._clock.now())
+        done = self._run()
+        if done.reason != LOST:
+            watermark.record(self._control, self._log.source, self._log.drained_until, self._clock.now())
+        return done
+
+    def _run(self) -> Sealed:
+        done = Sealed()
         for _ in range(self._max_segments):
             segment = self._log.drain(self._limit)
             if segment is None:
                 return done
             events, rows = self._commit(segment)
             if self._lease() is None:  # the lake has the segment: whoever seals now finds that out and releases it
-                return msgspec.structs.replace(done, reason="the lease went to another process")
+                return msgspec.structs.replace(done, reason=LOST)
             self._log.release(segment)
             unreadable = sum(isinstance(event, Quarantined) and event.source == "sealer" for event in events)
             done = Sealed(done.segments + 1, done.records + len(segment.records), done.rows + rows,

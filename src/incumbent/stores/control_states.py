@@ -54,6 +54,13 @@ class ControlStates:
         with self._db.read() as connection:
             return connection.scalar(sa.select(cursors.c.value).where(cursors.c.name == name))
 
+    def cursors(self, prefix: str) -> dict[str, str]:
+        """All cursors whose name starts with `prefix`, by name."""
+        query = sa.select(cursors.c.name, cursors.c.value).where(
+            cursors.c.name >= prefix, cursors.c.name < prefix + _END).order_by(cursors.c.name)
+        with self._db.read() as connection:
+            return {row.name: row.value for row in connection.execute(query)}
+
     def set_cursor(self, name: str, value: str) -> None:
         """Move a cursor."""
         with self._db.write() as connection:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from pathlib import Path
 
 from incumbent.clock import Clock
@@ -44,6 +45,7 @@ class EmbeddedLog:
     """
 
     tags = frozenset({"durable"})
+    source = "local"  # Control stands in the same directory: it knows no other
 
     def __init__(self, directory: Path, clock: Clock, *, write: bool = True,
                  random: Callable[[int], bytes] = os.urandom) -> None:
@@ -120,6 +122,11 @@ class EmbeddedLog:
     def release(self, segment: Segment) -> None:
         """Forget a segment's records; see `Log.release`."""
         self._inboxes.release(segment)
+
+    @property
+    def drained_until(self) -> datetime | None:
+        """Everything acknowledged before then was released; see `Log.drained_until`."""
+        return self._inboxes.drained_until
 
     def erase(self, users: Iterable[str]) -> int:
         """Remove the users' records from all inboxes of the directory; a segment that is handed out loses them too."""

@@ -34,6 +34,8 @@ class Inboxes:
         self._current: tuple[InboxFile, InboxLock | None] | None = None
         self._turn = 0
         self._salvaged = False
+        self._drained: dict[Path, datetime] = {}  # all that was acknowledged before then is released
+        self._covers: tuple[Path, datetime] | None = None  # what the segment handed out will make of it
 
     def orphans(self) -> list[Path]:
         """The inboxes whose process is gone."""
@@ -72,19 +74,30 @@ class Inboxes:
 
     def _drain(self, path: Path, lock: InboxLock | None, limit: int, only_pending: bool) -> Segment | None:
         try:
+            moment = self._clock.now()
             file = self._open(path, adopted=lock is not None)
             if file is None and lock is not None:
                 lock.give(remove=True)
             if file is None or (only_pending and not file.pending):
                 return None
+            waiting = file.backlog
             segment = file.drain(limit)
-        except InboxDamaged as damage:  # of a living process: it waits for its restart, the others do not
+        except InboxDamaged as damage:
+            if lock is not None:  # of a dead process, damaged since it was opened here
+                self._files.pop(path).close()
+                self._salvage(path)
+                lock.give(remove=True)
+                return None
+            # of a living one: it waits for its restart, the others do not
             if str(damage) not in map(str, self.problems):
                 self.problems.append(damage)
             return None
         if segment is not None:
             self._current = (file, lock)
-        elif lock is not None and file.retirable(self._clock.now()):
+            self._covers = (path, moment) if len(segment.records) >= waiting else None
+            return segment
+        self._drained[path] = moment
+        if lock is not None and file.retirable(self._clock.now()):
             self._retire(path, lock)
         return segment
 
@@ -92,6 +105,8 @@ class Inboxes:
         """Forget a segment's records; a segment that is not the one handed out is released already."""
         if self._current is not None and self._current[0].writer == segment.writer:
             self._current[0].release(segment)
+            if self._covers is not None:
+                self._drained[self._covers[0]] = self._covers[1]
             self._let_go()
             return
         for file in self._each():
@@ -102,6 +117,14 @@ class Inboxes:
         """Take the records of `users` out of all inboxes."""
         wanted = frozenset(users)
         return sum(file.erase(wanted) for file in self._each()) if wanted else 0
+
+    @property
+    def drained_until(self) -> datetime | None:
+        """Everything acknowledged before then is released; None while an inbox was not looked at, or cannot be."""
+        now, paths = self._clock.now(), self._paths()
+        if any(path not in self._drained for path in paths):
+            return None
+        return min((self._drained[path] for path in paths), default=now)
 
     @property
     def backlog(self) -> int:
@@ -119,7 +142,7 @@ class Inboxes:
         """Go on to the next inbox; an orphan's lock is free again."""
         if self._current is not None and self._current[1] is not None:
             self._current[1].give()
-        self._current = None
+        self._current = self._covers = None
 
     def _each(self) -> Iterator[InboxFile]:
         for path in self._paths():
@@ -135,6 +158,8 @@ class Inboxes:
             paths = []
         for gone in set(self._files) - set(paths):
             self._files.pop(gone).close()
+        if not self._drained.keys() <= set(paths):  # its records went on in another inbox: look at all of them again
+            self._drained.clear()
         return paths
 
     def _open(self, path: Path, *, adopted: bool) -> InboxFile | None:
@@ -168,6 +193,7 @@ class Inboxes:
 
     def _retire(self, path: Path, lock: InboxLock) -> None:
         self._files.pop(path).close()
+        self._drained.pop(path, None)
         for suffix in ("-shm", "-wal", ""):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         lock.give(remove=True)

@@ -52,6 +52,7 @@ class Log(Protocol):
     """What arrives. Appended records are durable when the future resolves; nothing acknowledged is ever lost."""
 
     writer: str
+    source: str  # whose inboxes it drains: one name per host, "local" where there is one
 
     @property
     def error(self) -> StoreError | None:
@@ -90,6 +91,12 @@ class Log(Protocol):
 
     def release(self, segment: Segment) -> None:
         """Forget a segment's records. Only after the lake has it, synced."""
+        ...
+
+    @property
+    def drained_until(self) -> datetime | None:
+        """Everything acknowledged before this moment, in any inbox of the source, was handed out and released; None
+        while that is not known of all of them. An inbox that nobody writes to holds nothing back."""
         ...
 
     def erase(self, users: Iterable[str]) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 
 from incumbent.clock import EPOCH, Clock
 from incumbent.errors import StoreError
@@ -28,6 +29,7 @@ class MemoryLog:
     """
 
     tags: frozenset[str] = frozenset()
+    source = "local"
 
     def __init__(self, clock: Clock, *, writer: str = "memory",
                  fault: Callable[[Sequence[Record]], None] | None = None) -> None:
@@ -42,6 +44,8 @@ class MemoryLog:
         self._segment: Segment | None = None
         self._sequence = -1
         self._closed = False
+        self._drained: datetime | None = None
+        self._covers: datetime | None = None  # what the segment handed out will make of it
 
     def append(self, records: Sequence[Record], *, max_delay_s: float = 0.0) -> Future[list[bool]]:
         """Keep the records; the future is resolved when it is returned."""
@@ -100,7 +104,15 @@ class MemoryLog:
                 self._sequence += 1
                 self._segment = Segment(self.writer, self._sequence, self._records[:limit])
                 self._records = self._records[limit:]
+                self._covers = None if self._records else self._clock.now()
+            elif self._segment is None:
+                self._drained = self._clock.now()
             return self._segment
+
+    @property
+    def drained_until(self) -> datetime | None:
+        """Everything acknowledged before then was released; see `Log.drained_until`."""
+        return self._drained
 
     def release(self, segment: Segment) -> None:
         """Forget the segment that is handed out; any other is released already."""
@@ -108,6 +120,7 @@ class MemoryLog:
             if self._segment is not None and segment.sequence == self._segment.sequence \
                     and segment.writer == self.writer:
                 self._segment = None
+                self._drained = self._covers or self._drained
 
     def erase(self, users: Iterable[str]) -> int:
         """Remove the users' records; a segment that is handed out loses them too."""

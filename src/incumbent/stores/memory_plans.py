@@ -40,6 +40,10 @@ class MemoryPlans(MemoryTables):
         """Where a reader stands, None before its first step."""
         return self._cursors.get(name)
 
+    def cursors(self, prefix: str) -> dict[str, str]:
+        """All cursors whose name starts with `prefix`, by name."""
+        return {name: value for name, value in sorted(self._cursors.items()) if name.startswith(prefix)}
+
     def set_cursor(self, name: str, value: str) -> None:
         """Move a cursor."""
         self._cursors[name] = value

@@ -118,6 +118,7 @@ class Inboxes:
     def __init__(self, own: SimulatedLog, logs: list[SimulatedLog]) -> None:
         self._own, self._logs = own, logs
         self.writer = own.writer
+        self.source = own.source
         self.dropped = 0
 
     @property
@@ -127,6 +128,12 @@ class Inboxes:
     @property
     def backlog(self) -> int:
         return sum(log.backlog for log in self._logs)
+
+    @property
+    def drained_until(self) -> datetime | None:
+        moments = [log.drained_until for log in self._logs]
+        known = [moment for moment in moments if moment is not None]
+        return min(known) if known and len(known) == len(moments) else None
 
     def append(self, records: Sequence[Record], *, max_delay_s: float = 0.0) -> Future[list[bool]]:
         return self._own.append(records)

@@ -74,6 +74,14 @@ def cursors_move_with_states(b: Bench) -> None:
     assert (b.control.cursor("attribute"), b.control.cursor("rollup")) == ("12", "4")
 
 
+def cursors_are_found_by_prefix(b: Bench) -> None:
+    """All cursors under a prefix come back by name, whatever letters follow it, and no others."""
+    for name in ("seal/b", "seal/", "seal/é", "seal", "sealed", "sea/l"):
+        b.control.set_cursor(name, name.upper())
+    assert b.control.cursors("seal/") == {name: name.upper() for name in ("seal/", "seal/b", "seal/é")}
+    assert b.control.cursors("nobody") == {}
+
+
 def a_failed_put_changes_nothing(b: Bench) -> None:
     """A put that cannot be kept whole leaves the shard and the cursor as they were."""
     b.control.put(DAY, 1, "f", [state("a")], ("c", "1"))
@@ -148,8 +156,9 @@ def exclusions_are_told_by_version(b: Bench) -> None:
     assert newer > version and changed == {"u1": frozenset({"i1", "i2"}), "u2": frozenset()}
 
 
-LAWS = (shards_are_replaced_whole, ranges_are_prefixes, cursors_move_with_states, a_failed_put_changes_nothing,
-        plans_are_numbered, one_holds_a_lease, a_race_has_one_winner, exclusions_are_told_by_version)
+LAWS = (shards_are_replaced_whole, ranges_are_prefixes, cursors_move_with_states, cursors_are_found_by_prefix,
+        a_failed_put_changes_nothing, plans_are_numbered, one_holds_a_lease, a_race_has_one_winner,
+        exclusions_are_told_by_version)
 
 
 def add_to(suite: Suite) -> None:

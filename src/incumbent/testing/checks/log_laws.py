@@ -122,6 +122,28 @@ def nothing_is_none(b: Bench) -> None:
     assert b.log.drain() is None and b.log.backlog == 0
 
 
+def the_mark_follows_the_end(b: Bench) -> None:
+    """`drained_until` moves once all that was there is released, and with nothing there at all."""
+    log = b.log
+    append(log, *b.records(3))
+    first = log.drain(2)
+    assert first is not None
+    log.release(first)
+    assert log.drained_until is None, "a segment that does not reach the end moves the mark"
+    b.clock.advance(seconds=60)
+    taken, last = b.clock.now(), log.drain()
+    assert last is not None
+    append(log, b.feedback())
+    b.clock.advance(seconds=60)
+    assert log.drained_until is None, "a segment that is not released moves the mark"
+    log.release(last)
+    assert log.drained_until == taken
+    drained(log)
+    assert log.drain() is None and log.drained_until == b.clock.now()
+    b.clock.advance(seconds=60)
+    assert log.drain() is None and log.drained_until == b.clock.now(), "an idle inbox holds the mark back"
+
+
 def coroutines_may_append(b: Bench) -> None:
     """`append_async` answers as `append`, to many coroutines at once; `post` asks for no answer and keeps as well."""
     records, posted = b.records(40), b.records(10)
@@ -235,6 +257,7 @@ def any_schedule_keeps_each_once(b: Bench) -> None:
 LAWS = (
     new_records_are_new, duplicates_are_told, ids_are_forgotten, any_record_is_kept, order_is_kept,
     segments_have_a_limit, a_segment_comes_back, sequences_grow, release_is_idempotent, nothing_is_none,
+    the_mark_follows_the_end,
     coroutines_may_append, a_cancelled_waiter_harms_nobody, threads_may_append, users_are_erased,
     a_segment_erased_whole_goes, the_clock_may_step_back, closed_is_closed, any_schedule_keeps_each_once,
 )

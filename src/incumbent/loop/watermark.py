@@ -1,0 +1,101 @@
+"""watermark: up to when everything that was acknowledged is in the lake, as the sealers say it through Control.
+
+Each source (the inboxes of one host) has a mark, written by its sealer after each run. The low watermark is the least
+of them: a maturity day is judged only once it has passed. A source that stays silent while others go on is left out
+after `SILENT_DAYS`, with a finding; when its sealer comes back it counts again, and what it brings is late.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec import Struct
+
+from incumbent.events.ids import EventIds
+from incumbent.events.schema import Finding
+from incumbent.loop.enact import told
+from incumbent.stores.store import Control
+
+PREFIX = "seal/"
+SILENT_DAYS = 7.0
+
+
+class Mark(Struct, frozen=True, omit_defaults=True):
+    """What one sealer says of its source: `until` is None where it has not seen the end of every inbox yet."""
+
+    until: datetime | None
+    at: datetime  # when it last said so
+    retired: bool = False
+
+
+class Low(Struct, frozen=True):
+    """The low watermark: None while a source has none, or while nobody seals; `source` is the one that is behind."""
+
+    until: datetime | None = None
+    source: str | None = None
+
+
+def announce(control: Control, source: str, now: datetime) -> None:
+    """Make a source known before its first run ends, so that nothing is judged without it."""
+    if control.cursor(PREFIX + source) is None:
+        _write(control, source, Mark(None, now))
+
+
+def record(control: Control, source: str, until: datetime | None, now: datetime) -> None:
+    """Everything that this source acknowledged before `until` is in the lake; None leaves what was said before."""
+    if until is not None:
+        _write(control, source, Mark(until, now))
+
+
+def low(control: Control) -> Low:
+    """The least mark of the sources that count.
+
+    >>> from datetime import UTC
+    >>> from incumbent.stores.memory_control import MemoryControl
+    >>> control, now = MemoryControl(), datetime(2026, 3, 1, 12, tzinfo=UTC)
+    >>> low(control)
+    Low(until=None, source=None)
+    >>> record(control, "a", now, now)
+    >>> record(control, "b", now - timedelta(hours=1), now)
+    >>> low(control).source, low(control).until.hour
+    ('b', 11)
+    """
+    counting = {source: mark for source, mark in marks(control).items() if not mark.retired}
+    source = min(counting, key=lambda name: (_when(counting[name]), name), default=None)
+    return Low() if source is None else Low(counting[source].until, source)
+
+
+def marks(control: Control) -> dict[str, Mark]:
+    """What each source's sealer said last."""
+    return {name.removeprefix(PREFIX): msgspec.json.decode(text, type=Mark)
+            for name, text in control.cursors(PREFIX).items()}
+
+
+def retire_silent(control: Control, ids: EventIds, now: datetime, *, silent_days: float = SILENT_DAYS) -> list[str]:
+    """Leave out the sources that said nothing for so long while another did, each with a finding; their names.
+
+    The only source is never left out: where sealing stands still, judging does.
+    """
+    oldest = now - timedelta(days=silent_days)
+    counting = {source: mark for source, mark in marks(control).items() if not mark.retired}
+    silent = [source for source, mark in counting.items() if mark.at < oldest]
+    if len(silent) == len(counting):
+        return []
+    for source in silent:
+        mark = counting[source]
+        told(control, Finding(
+            event_id=ids.new(), time=now, subject=f"source:{source}", check="sealing", status="no_data",
+            severity="ticket", reason=f"its sealer was last heard of at {mark.at:%Y-%m-%d %H:%M}; maturity days no "
+            "longer wait for it, and what it still holds is late: restated, never judged",
+            evidence={"until": mark.until, "at": mark.at}))
+        _write(control, source, Mark(mark.until, mark.at, retired=True))
+    return silent
+
+
+def _when(mark: Mark) -> float:
+    return float("-inf") if mark.until is None else mark.until.timestamp()
+
+
+def _write(control: Control, source: str, mark: Mark) -> None:
+    control.set_cursor(PREFIX + source, msgspec.json.encode(mark).decode())
