@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
+from functools import reduce
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from incumbent.events.schema import Event
 from incumbent.events.window import Window
 from incumbent.stores import erase
 from incumbent.stores.columns import by_table, to_arrow
 from incumbent.stores.dedup import first_of_each
-from incumbent.stores.delta_read import checked_columns, condition
+from incumbent.stores.delta_read import checked_columns
 from incumbent.stores.partitions import split, within
 from incumbent.stores.store import Commit, Partition, Quarantined, Table
-from incumbent.stores.tables import TABLES, conform, empty
+from incumbent.stores.tables import TABLES, TIME, conform, empty, schema
 
-#: the columns that a condition on a scan may read
-_CONDITION_COLUMNS = frozenset({"time", "user_id", "entity", "entity_id"})
+#: a reading of fewer rows a chunk is handed out as one chunk: whoever reads pays for each chunk anew
+_CHUNK_ROWS = 4_096
 
 
 class _Rows:
@@ -29,6 +33,7 @@ class _Rows:
         self.version = -1
         self.parts: dict[Partition, list[pa.Table]] = {}
         self.ids: dict[Partition, set[str]] = {}
+        self.loose: Counter[Partition] = Counter()  # parts that came since the last compaction
         self.changed: dict[Partition, int] = {}
         self.marks: dict[str, int] = {}
 
@@ -39,9 +44,17 @@ class _Rows:
     def put(self, partition: Partition, parts: list[pa.Table]) -> None:
         """Make `parts` the rows of a partition."""
         self.parts[partition] = [part for part in parts if part.num_rows]
+        self.loose[partition] = len(self.parts[partition])
         self.ids[partition] = {i for part in self.parts[partition] for i in part["event_id"].to_pylist()}
         if not self.parts[partition]:
             del self.parts[partition], self.ids[partition]
+
+    def whole(self, partition: Partition) -> list[pa.Table]:
+        """The parts of a partition, small ones put together first, so that the next reading need not."""
+        parts = self.parts[partition]
+        if len(parts) > 1 and sum(part.num_rows for part in parts) < _CHUNK_ROWS * len(parts):
+            parts = self.parts[partition] = [pa.concat_tables(parts).combine_chunks()]
+        return parts
 
 
 class MemoryLake:
@@ -77,6 +90,7 @@ class MemoryLake:
             if part.num_rows:
                 known.update(ids)
                 into.parts.setdefault(partition, []).append(part)
+                into.loose[partition] += 1
                 fresh[partition] = part
         into.touch(fresh)
         return Commit(True, sum(part.num_rows for part in fresh.values()), frozenset(fresh))
@@ -86,7 +100,7 @@ class MemoryLake:
         rows = within(partition, conform(table, rows), self.buckets)
         with self._guard:
             into = self._tables[table]
-            mark = f"{writer}@{partition.day.isoformat()}/{partition.bucket}"
+            mark = _mark(writer, partition)
             last = into.marks.get(mark)
             if last is not None and sequence <= last:
                 return Commit(False, 0, frozenset())
@@ -95,6 +109,12 @@ class MemoryLake:
             into.put(partition, [rows])
             into.touch(touched)
         return Commit(True, rows.num_rows, touched)
+
+    def replaced(self, table: Table, partitions: Iterable[Partition], writer: str) -> int | None:
+        """The highest sequence under which `writer` replaced any of these partitions, None where it never did."""
+        with self._guard:
+            marks = self._tables[table].marks
+            return max((marks[mark] for p in partitions if (mark := _mark(writer, p)) in marks), default=None)
 
     def scan(self, table: Table, period: Window | None = None, buckets: Iterable[int] | None = None,
              columns: Sequence[str] | None = None, users: Iterable[str] | None = None) -> pa.Table:
@@ -108,18 +128,15 @@ class MemoryLake:
             chosen = [partition for partition in self._tables[table].parts
                       if (wanted is None or partition.bucket in wanted)
                       and (period is None or period.touches(partition.day))]
-            parts = [part for partition in chosen for part in self._tables[table].parts[partition]]
+            parts = [part for partition in chosen for part in self._tables[table].whole(partition)]
         if period is not None and all(Window.of_day(p.day).start >= period.start and Window.of_day(
                 p.day).end <= period.end for p in chosen):
             period = None  # whole days
-        where = condition(table, period, None if users is None else set(users), column)
-        rows = pa.concat_tables([empty(table), *parts])
-        if where is None:
-            return rows if names is None else rows.select(names)
-        if names is not None:  # filtering copies: only what is asked for, and what the condition reads
-            rows = rows.select(list(dict.fromkeys([*names, *_CONDITION_COLUMNS.intersection(rows.column_names)])))
-        rows = rows.filter(where)
-        return rows if names is None else rows.select(names)
+        rows = pa.concat_tables(parts) if parts else schema(table).empty_table()
+        where = _mask(table, rows, period, users if users is None else set(users), column)
+        rows = rows if names is None else rows.select(names)
+        rows = rows if where is None else rows.filter(where)
+        return rows.combine_chunks() if rows.num_rows < _CHUNK_ROWS * (len(parts) - 1) else rows
 
     def changes(self, table: Table, since: int) -> tuple[int, frozenset[Partition]]:
         """The table's version and the partitions whose rows changed after `since`; -1 asks for all that hold rows."""
@@ -138,8 +155,9 @@ class MemoryLake:
                     continue
                 merged[table] = 0
                 for partition, parts in rows.parts.items():
-                    if len(parts) > 1 and Window.of_day(partition.day).start < before:
-                        merged[table] += len(parts)
+                    if rows.loose[partition] > 1 and Window.of_day(partition.day).start < before:
+                        merged[table] += rows.loose[partition]
+                        rows.loose[partition] = 1
                         rows.parts[partition] = [pa.concat_tables(parts)]
         return merged
 
@@ -174,3 +192,21 @@ class MemoryLake:
         if touched:
             rows.touch(touched)
         return went
+
+
+def _mask(table: Table, rows: pa.Table, period: Window | None, users: Collection[str] | None,
+          user_column: str | None) -> pa.ChunkedArray | None:
+    """Which rows lie in the period and belong to the users; None where there is no condition."""
+    masks: list[Any] = []
+    if period is not None:
+        start, end = (pa.scalar(moment, TIME) for moment in (period.start, period.end))
+        masks += [pc.greater_equal(rows["time"], start), pc.less(rows["time"], end)]
+    if users is not None and user_column is not None:
+        masks.append(pc.is_in(rows[user_column], value_set=pa.array(sorted(users), pa.string())))
+        if table == "embedding":  # an item may have the name of a user
+            masks.append(pc.equal(rows["entity"], "user"))
+    return reduce(pc.and_, masks) if masks else None
+
+
+def _mark(writer: str, partition: Partition) -> str:
+    return f"{writer}@{partition.day.isoformat()}/{partition.bucket}"
