@@ -16,7 +16,7 @@ from pathlib import Path
 
 def request_bytes(path: str, body: bytes, content_type: str = "application/json") -> bytes:
     """One POST as it goes over the wire."""
-    return (f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: {content_type}\r\n"
+    return (f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {content_type}\r\n"
             f"content-length: {len(body)}\r\n\r\n").encode() + body
 
 

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.\-]{0,252})$")]
 
 
 class Part(BaseModel):
@@ -25,6 +26,7 @@ class ServiceConfig(Part):
     """How the service listens."""
 
     host: str = "127.0.0.1"  # address to listen on; 0.0.0.0 = all
+    hosts: tuple[HostName, ...] = ()  # names that it answers to beside localhost and addresses, while there are no keys
     port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0 = a free one
     workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes that answer requests and take events
     clock: Literal["system", "replay"] = "system"  # replay: a business clock that a route advances

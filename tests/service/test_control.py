@@ -22,6 +22,7 @@ from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
 from incumbent.service.events import EventsHandler
 from incumbent.service.metrics import Meter
+from incumbent.service.origin import Sites, guarded
 from incumbent.service.page import Shim
 from incumbent.service.pulse import Pulse
 from incumbent.service.shim import Route
@@ -51,7 +52,8 @@ class Site:
         pulse = Pulse(self.meter, SystemClock(), self.stores.control, ("loop",))
         self.desk = Desk(self.config, self.stores, self.clock, pulse)
         self.ready = {"log": lambda: None}
-        self.shim = Shim({"/v1/events": Route(handler, "events", "events")}, self._behind, keys=held,
+        sites = Sites("127.0.0.1", ["here"], open=held.open)
+        self.shim = Shim({"/v1/events": Route(handler, "events", "events")}, guarded(self._behind, sites), keys=held,
                          meter=self.meter, clock=SystemClock(), body_bytes=4096)
         self.app = app.build([health.routes(self.ready, self.meter), control.routes(self.desk, held)],
                              {"/v1/events": self.shim.endpoint("/v1/events")})
@@ -153,6 +155,8 @@ def test_other_sites_and_plain_forms_change_nothing(site):
     for headers in ([(b"origin", b"http://evil.example")], [(b"origin", b"null")]):
         status, answer = site.ask("POST", "/v1/experiments/e1/start", {"reason": "x"}, headers=headers)
         assert status == 403 and answer["error"]["code"] == "forbidden"
+    status, answer = site.ask("GET", "/v1/report", headers=[(b"host", b"rebound.example:8000")])
+    assert status == 403 and "service.hosts" in answer["error"]["hint"]
     plain = [(b"content-type", b"text/plain")]
     assert site.ask("POST", "/v1/experiments/e1/start", {"reason": "x"}, headers=plain)[0] == 422
     assert site.ask("GET", "/v1/experiments/e1")[1]["stage"] is None
