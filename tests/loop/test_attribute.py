@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from incumbent.events.schema import Feedback, Impression
 from incumbent.events.window import Window, day_of
 from incumbent.loop.attribute import Attributor, read_cursor, within
 from incumbent.loop.definitions import reach_days
+from incumbent.stores.control import SqlControl
+from incumbent.stores.lake import DeltaLake
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.stores.store import Partition
@@ -249,6 +253,40 @@ def test_erased_users_go_from_the_outcomes() -> None:
     run.lake.erase(["u1"])
     run.attributor().run_once()
     assert comparable(run.rows()) == oracle([e for e in events if e.user_id != "u1"])
+
+
+@pytest.mark.parametrize(("stale", "crash"), [("after a run", 0), ("after a run", 1), ("in the middle of one", 2)])
+def test_an_older_control_is_no_reason_for_older_outcomes(tmp_path: Path, stale: str, crash: int) -> None:
+    """control.sqlite is put back from a copy, while the lake has gone on: the sequences of the copy are taken."""
+    events, clock = history(9), ManualClock(START + timedelta(days=30))
+    lake, control = DeltaLake(tmp_path / "lake", 2), SqlControl.in_directory(tmp_path / "data")
+    file, copy = tmp_path / "data" / "control.sqlite", tmp_path / "copy.sqlite"
+
+    def run(lake: Any = lake) -> None:
+        Attributor(lake, control, clock, lambda: DEFINITIONS).run_once()
+
+    lake.commit(events[:60], "g1", 0)
+    run()
+    if stale == "in the middle of one":
+        lake.commit(events[60:80], "g1", 1)
+        with pytest.raises(Crash):
+            run(Failing(lake, "replace", 2, True))
+    control.close()
+    shutil.copy(file, copy)
+    control = SqlControl.in_directory(tmp_path / "data")
+    for n, cut in enumerate(range(60, 100, 20)):
+        lake.commit(events[cut:cut + 20], "g1", n + 1)
+        run()
+    control.close()
+    shutil.copy(copy, file)
+    control = SqlControl.in_directory(tmp_path / "data")
+    lake.commit(events[100:], "g1", 3)
+    if crash:
+        with pytest.raises(Crash):
+            run(Failing(lake, "replace", crash, False))
+    run()
+    run()
+    assert comparable(lake.scan("outcome").to_pylist()) == oracle(events)
 
 
 def test_days_past_retention_stay_as_they_are() -> None:

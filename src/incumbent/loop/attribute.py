@@ -4,7 +4,8 @@ One run asks the lake what changed since its cursors, derives which outcome part
 each. Before the first replacement the plan (partitions, sequences, the versions it stands on) is written to Control;
 after the last one the cursors move to those versions. A crash anywhere is harmless: the same plan is carried out
 again, replacements that were done are recognised by their sequence, and what arrived meanwhile is a later version,
-which the next run finds.
+which the next run finds. Where Control was restored from an older copy, the lake would refuse its sequences as done
+already: a plan begins above the lake's, and rebuilds what changed since the copy's cursors.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from incumbent import logs
 from incumbent.clock import Clock
 from incumbent.events.ids import user_bucket
 from incumbent.events.window import Window, day_of
@@ -31,6 +33,7 @@ from incumbent.loop.relations import DuckEngine, Engine
 from incumbent.stores.store import Control, Lake, Partition
 
 CURSOR = "attribute"
+_log = logs.get(__name__)
 RUN_DAYS = 8  # days of one bucket that are rebuilt from one reading
 
 
@@ -110,7 +113,17 @@ class Attributor:
         if self._retention_days is not None:
             oldest = day_of(at) - timedelta(days=self._retention_days - 2 * reach)
             touched = {partition for partition in touched if partition.day >= oldest}
-        return Plan(sorted(touched, key=lambda p: (p.bucket, p.day)), cursor.sequence, shown, told, at, until)
+        partitions = sorted(touched, key=lambda p: (p.bucket, p.day))
+        return Plan(partitions, self._sequence(cursor, partitions), shown, told, at, until)
+
+    def _sequence(self, cursor: AttributeCursor, partitions: list[Partition]) -> int:
+        """The cursor's, or above the lake's where the lake has gone further than a Control that was restored."""
+        last = self._lake.replaced("outcome", partitions, CURSOR)
+        if last is None or last < cursor.sequence:
+            return cursor.sequence
+        _log.warning("control is older than the lake; outcomes go on above the lake's sequence",
+                     control_sequence=cursor.sequence, lake_sequence=last)
+        return last + 1
 
     def _carry_out(self, plan: Plan, terms: TermsOf, reach: int, lease: Held) -> Attributed:
         rows, done = 0, 0

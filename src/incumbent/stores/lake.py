@@ -84,7 +84,7 @@ class DeltaLake:
         """
         rows = within(partition, conform(table, rows), self.buckets)
         folder = self._folders[table]
-        application = f"{writer}@{partition.day.isoformat()}/{partition.bucket}"
+        application = _application(writer, partition)
         with folder.lock():
             snapshot = folder.prepare()
             last = folder.transaction(application)
@@ -94,6 +94,16 @@ class DeltaLake:
             new = folder.write(rows) if rows.num_rows else []
             folder.commit(new, old, transactions={application: sequence})
         return Commit(True, rows.num_rows, frozenset({partition} if old or new else ()))
+
+    def replaced(self, table: Table, partitions: Iterable[Partition], writer: str) -> int | None:
+        """The highest sequence under which `writer` replaced any of these partitions, None where it never did."""
+        folder = self._folders[table]
+        if folder.snapshot().version < 0:
+            return None
+        with folder.lock():
+            folder.prepare()
+            found = [folder.transaction(_application(writer, partition)) for partition in partitions]
+        return max((last for last in found if last is not None), default=None)
 
     # ------------------------------------------------------------------------------------------------------- reading
     def scan(self, table: Table, period: Window | None = None, buckets: Iterable[int] | None = None,
@@ -200,6 +210,10 @@ class DeltaLake:
 
     def _existing(self) -> list[tuple[Table, DeltaFolder]]:
         return [(table, folder) for table, folder in self._folders.items() if folder.snapshot().version >= 0]
+
+
+def _application(writer: str, partition: Partition) -> str:
+    return f"{writer}@{partition.day.isoformat()}/{partition.bucket}"
 
 
 def _bins(files: list[DataFile], limit: int) -> list[list[DataFile]]:

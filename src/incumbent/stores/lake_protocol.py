@@ -45,6 +45,10 @@ class Lake(Protocol):
         """Put `rows` in the place of a whole partition of a derived table (outcomes), exactly once."""
         ...
 
+    def replaced(self, table: Table, partitions: Iterable[Partition], writer: str) -> int | None:
+        """The highest sequence under which `writer` replaced any of these partitions, None where it never did."""
+        ...
+
     def scan(
         self, table: Table, period: Window | None = None, buckets: Iterable[int] | None = None,
         columns: Sequence[str] | None = None, users: Iterable[str] | None = None,

@@ -236,12 +236,16 @@ def a_partition_is_replaced_once(shelf: Shelf) -> None:
         return pa.table({"event_id": list(ids), "time": pa.array([NOON] * len(ids), TIME),
                          "credit_candidate": [0.5] * len(ids)})
 
+    assert lake.replaced("outcome", [place], "attribute") is None
     assert lake.replace("outcome", place, rows("a", "b"), "attribute", 0).rows == 2
     lake.replace("outcome", Partition(place.day, 3), rows("c"), "attribute", 0)
     done = lake.replace("outcome", place, rows("d"), "attribute", 1)
     assert done.applied and done.partitions == {place}, done
     assert not lake.replace("outcome", place, rows("a", "b"), "attribute", 0).applied
     assert not lake.replace("outcome", place, rows("x"), "attribute", 1).applied
+    both = [place, Partition(place.day, 3)]
+    assert [lake.replaced("outcome", which, "attribute") for which in (both, both[1:], [])] == [1, 0, None]
+    assert lake.replaced("outcome", both, "somebody else") is None
     found = lake.scan("outcome", columns=["event_id", "day", "bucket", "credit_candidate", "rule"]).to_pylist()
     assert sorted(r["event_id"] for r in found) == ["c", "d"], found
     assert all(r["day"] == place.day and r["credit_candidate"] == 0.5 and r["rule"] is None for r in found)
