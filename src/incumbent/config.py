@@ -15,7 +15,7 @@ from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 from pydantic_settings.sources import InitSettingsSource
 
-from incumbent import mistakes
+from incumbent import mistakes, registry
 from incumbent.config_sections import (
     DEFAULT_GUARDRAILS,
     DEFAULT_STAGES,
@@ -112,6 +112,16 @@ class Config(BaseSettings):
                                 f"{experiment.maturity_window_days:g}. Expected >= "
                                 f"{experiment.attribution_window_days:g}.")
             problems += self._stage_problems(path, experiment)
+            credits = registry.names("credits")
+            if experiment.attribution not in credits:
+                problems.append(mistakes.not_configured(f"{path}.attribution", experiment.attribution, credits).replace(
+                    ": not configured.", ": no credit of that name.", 1))
+            if experiment.outcome == "value" and experiment.currency is None:
+                problems.append(f"{path}.currency: needed under outcome = \"value\", whose credit is money of one "
+                                "currency. Got none. Hint: currency = \"EUR\".")
+            problems += [f"{path}.guardrails.{n}.slow_ms: belongs to latency_p95 and latency_p99. Got {g.metric}."
+                         for n, g in enumerate(experiment.guardrails)
+                         if g.slow_ms is not None and g.metric not in ("latency_p95", "latency_p99")]
             needed = ceil(2 * experiment.attribution_window_days + experiment.maturity_window_days) \
                 + self.limits.event_age_days
             if self.stores.retention_days < needed:

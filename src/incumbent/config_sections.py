@@ -118,7 +118,8 @@ class StageConfig(Part):
 
     stage: Literal["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50"]  # the rung
     share: Share  # the candidate's part of the contested slots
-    min_units: Annotated[int, Field(ge=0)] = 100  # matured units of the experiment
+    min_units: Annotated[int, Field(ge=0)] = 100  # matured users first exposed in this stage; not asked in shadow
+    min_answers: Annotated[int, Field(ge=0)] = 100  # requests that the candidate answered in this stage; shadow only
     min_days: Annotated[float, Field(ge=0)] = 1.0  # in this stage
 
 
@@ -133,17 +134,22 @@ DEFAULT_STAGES = (
 
 
 class GuardrailConfig(Part):
-    """Something that must not get worse, compared per stage between the interleave lane and the holdout.
+    """Something that must not get worse, compared in each stage by itself.
 
-    `margin` is the loss that is tolerated, relative to the holdout for revenue and conversion, absolute for rates,
-    in milliseconds for latency; it and the measured harm apply to effect / share.
+    Revenue and conversions, per user assigned and day of the stage: the interleave lane against the holdout; `margin`
+    is relative to the holdout and applies to effect / share. Errors, timeouts and latency: candidate against champion
+    on the same requests; `margin` is a part of the requests, in milliseconds for `latency_ms`. `latency_p95` and
+    `latency_p99` are the parts of the answers that take longer than `slow_ms`.
     """
 
     # what must not get worse
-    metric: Literal["revenue_per_user_day", "conversion_per_user_day", "error_rate", "timeout_rate", "latency_ms"]
+    metric: Literal["revenue_per_user_day", "conversion_per_user_day", "error_rate", "timeout_rate", "latency_ms",
+                    "latency_p95", "latency_p99"]
     margin: Annotated[float, Field(gt=0)]  # the loss that is tolerated
     required: bool = True  # PROMOTE needs it shown to be no worse than -margin
-    hard_limit: float | None = None  # an SLO: the plain estimate over it rolls back at once (rates and latency only)
+    hard_limit: float | None = None  # an SLO: the last day's rate or latency over it rolls back at once; not of a lane
+    # latency_p95, latency_p99: what is slow; not set: the champion's own quantile of the 7 days before the start
+    slow_ms: Annotated[float, Field(gt=0)] | None = None
 
 
 DEFAULT_GUARDRAILS = (
@@ -165,8 +171,8 @@ class ExperimentConfig(Part):
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # part of the users who see the champion alone
     lane_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # part of the others who are interleaved
     segment: dict[str, tuple[str, ...]] = {}  # context key -> values of those who may be interleaved
-    # which exposure has the credit of an action
-    attribution: Literal["impression", "last_touch", "first_touch", "all_touch", "share"] = "last_touch"
+    # which exposure has the credit of an action: impression, last_touch, first_touch, all_touch, share, or a plugin's
+    attribution: str = "last_touch"
     skip_neutral: bool = False  # look past exposures that nobody owns
     attribution_window_days: Annotated[float, Field(gt=0, le=90)] = 7.0  # how far back an action looks
     maturity_window_days: Annotated[float, Field(gt=0, le=180)] = 7.0  # how long outcomes are waited for
@@ -177,8 +183,9 @@ class ExperimentConfig(Part):
     cap: Annotated[float, Field(gt=0)] = 20.0  # |D| of a unit is winsorised here; declared before the start
     alpha: OpenShare = 0.05  # how often a candidate that is no better may be promoted
     tuning_units: Annotated[int, Field(ge=10)] = 2_000  # n*: where the confidence sequence is tightest
-    delta_min: Annotated[float, Field(ge=0)] = 0.01  # the smallest net preference that would be worth a promotion
-    min_units: Annotated[int, Field(ge=2)] = 500  # matured users before a promotion
+    # the smallest (wins - losses) / (wins + losses) of decided users worth a promotion; 0.01 is some 2 % more sold
+    delta_min: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    min_units: Annotated[int, Field(ge=2)] = 500  # matured users first exposed at ramp_50 before a promotion
     min_look_units: Annotated[int, Field(ge=2)] = 100  # before the first look
     min_days: Annotated[float, Field(ge=0)] = 7.0  # before a verdict
     max_days: Annotated[float, Field(gt=0)] = 90.0  # then the champion is kept

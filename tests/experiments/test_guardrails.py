@@ -21,15 +21,13 @@ LATENCY = GuardrailConfig(metric="latency_ms", margin=50.0, hard_limit=1000.0)
 
 
 def lane(mean, users=4_000, days=5, seed=0, spread=0.5):
-    """User-days of one lane: users keep their own level, days add noise."""
+    """A row per user of one lane and what they brought on some days: they keep their own level, days add noise."""
     rng = np.random.default_rng(seed)
     level = mean * np.exp(rng.normal(0, spread, users) - spread**2 / 2)
-    state = Buckets.zero(k=K, variables=["revenue", "conversions"])
     bucket = rng.integers(0, K, users)
-    for _ in range(days):
-        value = level * rng.gamma(4.0, 0.25, users)
-        state = state.update(bucket, np.stack([value, (value > mean).astype(float)], axis=1))
-    return state
+    value = (level[:, None] * rng.gamma(4.0, 0.25, (users, days))).sum(axis=1)
+    rows = np.stack([np.ones(users), value, (value > mean * days).astype(float)], axis=1)
+    return Buckets.zero(k=K, variables=["users", "revenue", "conversions"]).update(bucket, rows)
 
 
 def model(errors=0.0, latency=20.0, requests=5_000, seed=0):
@@ -88,7 +86,7 @@ def test_harm_ok_unclear():
 @pytest.mark.parametrize(("states", "share", "words"), [
     ({}, 0.5, "lane interleave"),
     ({"interleave": lane(100.0)}, 0.5, "lane holdout"),
-    ({"interleave": lane(100.0), "holdout": Buckets.zero(k=K, variables=["revenue", "conversions"])}, 0.5, "holdout"),
+    ({"interleave": lane(100.0), "holdout": Buckets.zero(k=K, variables=["users", "revenue"])}, 0.5, "holdout"),
     ({"interleave": lane(100.0), "holdout": lane(100.0)}, 0.0, "shadow"),
     ({"interleave": lane(100.0), "holdout": lane(100.0, 90)}, 0.5, "buckets"),
     ({"interleave": lane(100.0), "holdout": lane(100.0, 400, spread=2.5)}, 0.5, "known to"),
@@ -113,7 +111,9 @@ def test_model_guardrails_pair_the_same_requests_and_do_not_divide():
     assert said.effect.value == pytest.approx(12.0, abs=0.2)
     assert said.effect.se < 0.05  # unpaired it would be about 1
     assert said.status == "ok" and said.effect == said.lane_effect
-    assert said.level.value == pytest.approx(92.0, abs=3)
+    assert said.level.value is None and not said.over_limit  # nothing recent is known
+    again = g.read(LATENCY, states, stage="canary", share=0.01, alpha=0.05 / 3, recent=states["candidate"])
+    assert again.level.value == pytest.approx(92.0, abs=3)
 
 
 def test_no_errors_yet_is_not_no_errors_ever():
@@ -126,12 +126,59 @@ def test_no_errors_yet_is_not_no_errors_ever():
 
 def test_harmful_model_and_hard_limit():
     states = {"candidate": model(errors=0.3, latency=1500.0), "champion": model()}
-    errors = g.read(ERRORS, states, stage="shadow", share=0.0, alpha=0.05 / 3)
+    now = states["candidate"]
+    errors = g.read(ERRORS, states, stage="shadow", share=0.0, alpha=0.05 / 3, recent=now)
     assert errors.status == "harm" and errors.over_limit and errors.level.value == pytest.approx(0.3, abs=0.03)
-    assert g.read(LATENCY, states, stage="shadow", share=0.0, alpha=0.05 / 3).over_limit
+    assert g.read(LATENCY, states, stage="shadow", share=0.0, alpha=0.05 / 3, recent=now).over_limit
     quick = {"candidate": model(requests=99, errors=1.0), "champion": model(requests=99)}
-    said = g.read(ERRORS, quick, stage="shadow", share=0.0, alpha=0.05 / 3)
+    said = g.read(ERRORS, quick, stage="shadow", share=0.0, alpha=0.05 / 3, recent=quick["candidate"])
     assert said.status == "missing" and not said.over_limit
+
+
+def test_a_hard_limit_is_held_against_the_last_day():
+    """A bad hour today after a million good requests, and the other way round."""
+    long = {"candidate": model(requests=100_000), "champion": model(requests=100_000)}
+    bad = model(requests=200, errors=0.5)
+    whole = {**long, "candidate": long["candidate"].merge(bad)}
+    assert g.read(ERRORS, whole, stage="canary", share=0.01, alpha=0.05, recent=bad).over_limit
+    healed = {"candidate": model(errors=0.4), "champion": model(errors=0.4, seed=1)}
+    assert not g.read(ERRORS, healed, stage="canary", share=0.01, alpha=0.05, recent=model(requests=500)).over_limit
+
+
+def test_a_denominator_that_the_candidate_moves_hides_what_it_does():
+    """A tenth of the lane never comes back: what those who come bring per day is as before, what users bring is not."""
+    rng, users = np.random.default_rng(3), 40_000
+    bucket = rng.integers(0, K, users)
+    states = {}
+    for name, stay in (("interleave", 0.9), ("holdout", 1.0)):
+        came = rng.random(users) < stay
+        spent = came * rng.gamma(2.0, 50.0, users)
+        states[name] = Buckets.zero(k=K, variables=["users", "came", "revenue", "conversions"]).update(
+            bucket, np.stack([np.ones(users), came, spent, came], axis=1))
+    per_visit = [state.ratio("revenue", "came").value for state in states.values()]
+    assert per_visit[0] / per_visit[1] == pytest.approx(1.0, abs=0.02)
+    said = g.read(REVENUE, states, stage="ramp_50", share=0.5, alpha=0.05 / 3)
+    assert said.lane_effect.value == pytest.approx(-0.1, abs=0.02) and said.status == "harm"
+
+
+def test_slow_answers_are_a_rate_that_an_outlier_cannot_carry():
+    """Twins, one of whose answers once took a day: the mean is harmed without end, the rate of slow answers is not."""
+    rng, n = np.random.default_rng(8), 20_000
+    took = {"champion": rng.gamma(4.0, 5.0, n), "candidate": rng.gamma(4.0, 5.0, n)}
+    bar = float(np.quantile(rng.gamma(4.0, 5.0, n), 0.95))  # of the champion, before the start
+    took["candidate"][7] = 86_400_000.0
+    slow = {role: Buckets.zero(k=K, variables=["over_p95", "over_p99"]).update(
+        np.arange(n) % K, np.stack([times > bar, times > 2 * bar], axis=1).astype(float))
+        for role, times in took.items()}
+    mean = {role: Buckets.zero(k=K, variables=["errors", "timeouts", "latency_ms"]).update(
+        np.arange(n) % K, np.stack([0 * times, 0 * times, times], axis=1)) for role, times in took.items()}
+    p95 = GuardrailConfig(metric="latency_p95", margin=0.02)
+    assert g.read(LATENCY, mean, stage="canary", share=0.01, alpha=0.05).effect.value > 1_000
+    said = g.read(p95, slow, stage="canary", share=0.01, alpha=0.05 / 3)
+    assert said.status == "ok" and abs(said.effect.value) < 0.01
+    slow["candidate"] = Buckets.zero(k=K, variables=["over_p95", "over_p99"]).update(
+        np.arange(n) % K, np.stack([1.5 * took["candidate"] > bar, 0 * took["candidate"]], axis=1).astype(float))
+    assert g.read(p95, slow, stage="canary", share=0.01, alpha=0.05 / 3).status == "harm"
 
 
 def test_numbers_of_requests_may_differ_a_little():

@@ -7,8 +7,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from incumbent.config import ExperimentConfig, StageConfig
-from incumbent.experiments.evidence import Judgement
+from incumbent.config import ExperimentConfig, GuardrailConfig, StageConfig
+from incumbent.experiments.evidence import Answers, Judgement
 from incumbent.experiments.rules import Sequential
 from incumbent.stats.estimate import Estimate
 from incumbent.testing.checks import rules as made
@@ -57,21 +57,36 @@ def test_a_better_candidate_is_promoted():
     (0.05, 0.0501, "hold", "undecided"),  # lower end just below 0
     (0.05, 0.0499, "promote", "better"),
     (-0.05, 0.0499, "discard", "worse"),
-    (-0.05, 0.0501, "discard", "futile"),  # upper end 0.0001 is below delta_min 0.01
-    (0.0, 0.0099, "discard", "futile"),
-    (0.0, 0.0101, "hold", "undecided"),
+    (-0.05, 0.0501, "discard", "futile"),  # upper end of the win margin 0.0002 is below delta_min 0.01
+    (0.0, 0.0049, "discard", "futile"),  # half of the units decided: the margin ends at 0.0098
+    (0.0, 0.0051, "hold", "undecided"),
 ])
 def test_the_ends_decide(value, half, verdict, cause):
-    said = decide(evidence(preference=preference(value, half), decisive=preference(value, half)))
+    said = decide(evidence(preference=preference(value, half), pooled=preference(value, half)))
     assert (said.verdict, said.cause) == (verdict, cause)
 
 
-def test_futility_reads_only_the_units_of_the_decisive_stage():
-    """On the ramp all effects are small because the share is: that is not futility."""
-    early = evidence(0.0, "ramp_10", preference=preference(0.001, 0.003))
+def test_futility_and_promotion_read_the_units_of_the_decisive_stage():
+    """On the ramp all effects are small because the share is: that is not futility, and they carry no promotion."""
+    early = evidence(0.0, "ramp_10", preference=preference(0.001, 0.003), pooled=preference(0.001, 0.003))
     assert decide(early).verdict == "advance"
-    late = evidence(preference=preference(0.001, 0.003), decisive=preference(0.04, 0.05))
-    assert decide(late).verdict == "hold"
+    late = evidence(preference=preference(0.04, 0.05), pooled=preference(0.001, 0.003))
+    assert (decide(late).verdict, decide(late).cause) == ("hold", "undecided")
+    carried = evidence(preference=preference(0.01, 0.05), pooled=preference(0.05, 0.01))
+    assert (decide(carried).verdict, decide(carried).cause) == ("hold", "undecided")
+    promoted = evidence(preference=preference(0.05, 0.01), pooled=preference(0.0, 0.5))
+    assert decide(promoted).verdict == "promote"
+
+
+def test_futility_is_asked_of_those_who_decided():
+    """Two in a hundred decide, three of four for the candidate: net preference is +1 %, and anything but futile."""
+    few = msgspec.structs.replace(
+        preference(0.01, 0.009), win_margin=Estimate(0.5, 0.2, 0.8, se=0.1, n=200))
+    assert few.preference.high < 0.02
+    said = decide(with_config(evidence(preference=few), delta_min=0.02))
+    assert said.verdict == "promote"
+    even = msgspec.structs.replace(few, win_margin=Estimate(0.0, -0.015, 0.015, se=0.005, n=90_000))
+    assert decide(with_config(evidence(preference=even), delta_min=0.02)).cause == "futile"
 
 
 def test_worse_is_discarded_on_any_rung():
@@ -80,9 +95,10 @@ def test_worse_is_discarded_on_any_rung():
 
 
 def test_worse_after_promotion_is_rolled_back():
-    said = decide(evidence(-0.05, "promoted"))
-    assert (said.verdict, said.cause) == ("roll_back", "worse")
-    assert decide(evidence(0.05, "promoted")).cause == "back_test"
+    since = {"preference": preference(-0.05), "pooled": preference(0.05)}
+    said = decide(evidence(stage="promoted", **since))
+    assert (said.verdict, said.cause) == ("roll_back", "worse") and "since the promotion" in said.reason
+    assert decide(evidence(0.05, "promoted", pooled=preference(-0.05))).cause == "back_test"
 
 
 def test_void_comes_first_and_overwhelming_evidence_rolls_back():
@@ -123,7 +139,7 @@ def test_guardrails_of_an_earlier_stage_do_not_count():
 
 def test_gates():
     assert decide(evidence(0.0, "canary")).verdict == "advance"
-    few = decide(evidence(0.0, "canary", matured=99))
+    few = decide(evidence(0.0, "canary", matured_here=99))  # 5,000 in all
     assert (few.verdict, few.cause) == ("hold", "units") and "99 of 100" in few.reason
     early = decide(evidence(0.0, "canary", since=NOW - timedelta(hours=5)))
     assert (early.verdict, early.cause) == ("hold", "days")
@@ -132,10 +148,37 @@ def test_gates():
     assert decide(evidence(0.0, "canary", overlap=None)).cause == "unchecked"
 
 
+def in_shadow(answers=Answers(asked=500, failed=2, champion_asked=500), **changes):
+    case = evidence(0.0, "shadow", matured=0, matured_here=0, checks=(), overlap=None, preference=made._unknown(),
+                    pooled=made._unknown(), guardrails=(), answers=answers)
+    return with_config(case, **changes)
+
+
 def test_shadow_advances_without_checks_and_units():
-    said = decide(evidence(0.0, "shadow", matured=0, checks=(), overlap=None, preference=made._unknown(),
-                           decisive=made._unknown(), guardrails=()))
-    assert said.verdict == "advance"
+    assert decide(in_shadow()).verdict == "advance"
+
+
+@pytest.mark.parametrize(("answers", "cause"), [
+    (Answers(), "answers"),  # nobody asked: missing is not ok
+    (Answers(asked=10_000, failed=10_000, champion_asked=10_000), "answers"),  # all in vain
+    (Answers(asked=99, champion_asked=99), "answers"),
+    (Answers(asked=500, failed=6, champion_asked=500), "failing"),  # 1.2 %, the margin on errors is 1 %
+    (Answers(asked=500, failed=6, champion_asked=500, champion_failed=2), "gate"),  # the champion's own rate is 0.4 %
+    (Answers(asked=500, failed=130, champion_asked=500, champion_failed=130), "failing"),  # over the hard limit of 20 %
+])
+def test_nobody_leaves_shadow_who_does_not_answer(answers, cause):
+    assert decide(in_shadow(answers)).cause == cause
+
+
+def test_shadow_holds_a_failing_candidate_whatever_guardrails_there_are():
+    slow = tuple(part for part in CONFIG.guardrails if part.metric == "latency_ms")
+    failing = Answers(asked=500, failed=101, champion_asked=500, champion_failed=101)
+    assert decide(in_shadow(failing, guardrails=slow)).cause == "failing"
+    late = (GuardrailConfig(metric="timeout_rate", margin=0.02),)
+    timed_out = Answers(asked=500, failed=20, timed_out=20, champion_asked=500)
+    assert decide(in_shadow(timed_out, guardrails=late)).cause == "failing"
+    eager = tuple(stage.model_copy(update={"min_answers": 600}) for stage in CONFIG.stages)
+    assert "498 of the 600" in decide(in_shadow(stages=eager)).reason
 
 
 def test_identical_lists_are_refused_past_the_canary_with_the_reason():
@@ -147,7 +190,7 @@ def test_identical_lists_are_refused_past_the_canary_with_the_reason():
 def test_time_is_over():
     late = START + timedelta(days=90)
     open_ = preference(0.0, 0.5)
-    case = evidence(preference=open_, decisive=open_)
+    case = evidence(preference=open_, pooled=open_)
     assert decide(case, late).verdict == "inconclusive"
     assert decide(case, late - timedelta(seconds=1)).verdict == "hold"
     assert decide(evidence(0.0, "promoted"), late).verdict == "hold"
@@ -161,7 +204,7 @@ def test_a_ramp_without_a_decisive_stage_says_so():
 
 def test_the_hash_names_the_rule():
     class Other(Sequential):
-        version = 2
+        version = 3
 
     assert Other().hash != RULE.hash
 

@@ -30,7 +30,7 @@ def on_ramp_50(**experiment):
 
 def test_the_names_of_the_rollup_are_the_names_of_the_guardrails():
     for source in SOURCES.values():
-        assert source.numerator in (keys.GUARDRAIL if source.scope == "lane" else keys.MODEL)
+        assert source.numerator in (keys.GUARDRAIL if source.scope == "lane" else (*keys.MODEL, *keys.SLOW))
 
 
 def test_an_experiment_runs_to_its_promotion():
@@ -77,8 +77,8 @@ def test_a_steady_hold_is_one_decision_and_always_a_fresh_evaluation():
     assert [d.verdict for d in shop.decisions()] == ["start", "advance", "hold"]
     seen = latest(shop.control, "e1")
     assert seen.time == shop.clock.now() and seen.verdict == "hold"
-    assert seen.evidence["stage"] == "ramp_50" and len(seen.series) == 1
-    assert seen.series[0]["units"] == 60
+    assert seen.evidence["stage"] == "ramp_50" and seen.evidence["pooled"]["units"] == 60
+    assert seen.evidence["preference"]["units"] == 0 and seen.series == []  # none was first exposed here yet
 
 
 def test_harm_rolls_back_and_is_told():
@@ -145,7 +145,9 @@ def test_findings_are_stored_when_their_status_changes():
 
 def test_late_events_stand_beside_the_judged_numbers():
     shop = on_ramp_50()
-    first = shop.control.matured("e1")[0]
+    shop.advance(1)
+    shop.mature(120, 0.4)
+    first = next(unit for unit in shop.control.matured("e1") if unit.stage == "ramp_50")
     shop.control.restate("e1", [msgspec.structs.replace(first, x=0.0, y=3.0)], shop.clock.now())
     shop.decider.run_once()
     seen = latest(shop.control, "e1")
@@ -196,7 +198,8 @@ def test_the_audit_recomputes_each_row_once_and_notices_late_ones(monkeypatch):
     shop.serve(40)
     shop.decider.run_once()
     seen, real = [], Auditor.one
-    monkeypatch.setattr(Auditor, "one", lambda self, each: (seen.append(each.event_id), real(self, each))[1])
+    monkeypatch.setattr(Auditor, "one", lambda self, each, *fresh: (
+        seen.append(each.event_id), real(self, each, *fresh))[1])
     shop.decider.run_once()
     assert seen == []  # nothing changed
     shop.clock.advance(seconds=60)

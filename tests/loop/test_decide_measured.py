@@ -68,8 +68,10 @@ def test_a_preferred_candidate_goes_from_events_to_its_promotion():
     assert {c["name"]: c["status"] for c in evidence["checks"]}["coin_audit"] == "ok"
     found = evidence["preference"]
     units = [unit for unit in shop.control.matured("e1") if unit.lane == "interleave"]
-    assert found["units"] == len(units) > 100
-    assert found["wins"] == sum(unit.x > unit.y for unit in units) > found["losses"]
+    assert evidence["pooled"]["units"] == len(units) > 100
+    decisive = [unit for unit in units if unit.stage == "ramp_50"]
+    assert found["units"] == len(decisive) >= 100
+    assert found["wins"] == sum(unit.x > unit.y for unit in decisive) > found["losses"]
 
 
 @pytest.mark.slow

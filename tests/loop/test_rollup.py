@@ -92,7 +92,9 @@ DAY = [
     told("f6", "2026-03-01T13:00", "u1", "a", "refund", 100, refers_to=event_id("f3", moment("2026-03-01T12:30"))),
     told("f7", "2026-03-01T11:00", "u2", "a", "purchase", 1000),  # before u2's first request that day: still u2's day
     told("f8", "2026-03-01T12:33", "u1", "b", "purchase", 9999, marks=["unserved"]),
-    told("f9", "2026-03-03T09:00", "u1", "d", "purchase", 40),  # no request that day: no user-day
+    told("f9", "2026-03-03T09:00", "u1", "d", "purchase", 40),  # no request that day, shown the day before: counts
+    told("g1", "2026-03-03T09:01", "u1", "yyy", "purchase", 7_000),  # no request that day, never shown: in no lane
+    told("g2", "2026-03-04T09:00", "u1", "d", "refund", 15, refers_to=event_id("f9", moment("2026-03-03T09:00"))),
 ]
 
 
@@ -111,10 +113,10 @@ def test_a_day_by_hand() -> None:
 
     lane = "guardrail/e/stage={}/lane={}".format
     canary, ramp, holdout = lane("canary", "interleave"), lane("ramp_50", "interleave"), lane("ramp_50", "holdout")
-    assert [run.sums(key) for key in (canary, ramp, holdout)] == [1, 2, 1]  # user-days
+    assert [run.sums(key) for key in (canary, ramp, holdout)] == [1, 4, 1]  # user-days
     assert [run.sums(key, "requests") for key in (canary, ramp, holdout)] == [1, 2, 1]
-    assert [run.sums(key, "revenue") for key in (canary, ramp, holdout)] == [500, 300 + 70 - 100, 1000]
-    assert [run.sums(key, "conversions") for key in (canary, ramp, holdout)] == [1, 1, 1]
+    assert [run.sums(key, "revenue") for key in (canary, ramp, holdout)] == [500, 300 + 70 - 100 + 40 - 15, 1000]
+    assert [run.sums(key, "conversions") for key in (canary, ramp, holdout)] == [1, 2, 1]
     assert [run.sums(key, "other_currency") for key in (canary, ramp, holdout)] == [0, 1, 0]
 
     model = "model/e/stage=ramp_50/lane={}/role=candidate/model=new".format
@@ -124,11 +126,11 @@ def test_a_day_by_hand() -> None:
 
     surface = "engagement/home"
     assert [run.sums(surface, name) for name in keys.ENGAGEMENT] == [5, 9, 0, 1, 0, 4]  # f2, f3, f5, f9
-    assert run.sums("value/home/currency=EUR", "value_minor") == 500 + 300 - 100 + 40
+    assert run.sums("value/home/currency=EUR", "value_minor") == 500 + 300 - 100 + 40 - 15
     assert run.sums("value/home/currency=USD", "value_minor") == 900
-    assert run.counts("outcomes/home") == {"click/credited": 1, "purchase/credited": 4, "refund/credited": 1,
+    assert run.counts("outcomes/home") == {"click/credited": 1, "purchase/credited": 4, "refund/credited": 2,
                                            "purchase/before_exposure": 1}
-    assert run.counts("outcomes/none") == {"purchase/no_exposure": 1, "purchase/unserved": 1}
+    assert run.counts("outcomes/none") == {"purchase/no_exposure": 2, "purchase/unserved": 1}
 
 
 def test_states_are_registered_and_keys_parse() -> None:
@@ -175,10 +177,13 @@ def naive_guardrails(events: Sequence[Any]) -> dict[tuple[str, str], list[float]
             continue
         mine = sorted((e.time, e.request_id, e.stage, e.lane) for e in requests
                       if e.user_id == f.user_id and day_of(e.time) == day_of(f.time))
+        if not mine and f.action == "purchase":  # refunds here name no purchase, so they have no exposure
+            mine = sorted((e.time, e.request_id, e.stage, e.lane) for e in requests if e.user_id == f.user_id
+                          and e.time <= f.time and f.item_id in [slot.item_id for slot in e.slots])[-1:]
         if not mine:
             continue
         *_, stage, lane = ([m for m in mine if m[0] <= f.time] or mine[:1])[-1]
-        row = days[day_of(f.time), f.user_id, stage, lane]
+        row = days.setdefault((day_of(f.time), f.user_id, stage, lane), [1.0, 0, 0, 0, 0])
         if f.action == "purchase":
             row[2] = 1
         if f.value_minor is not None and f.currency == "EUR":

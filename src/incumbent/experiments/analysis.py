@@ -3,13 +3,19 @@
 Per unit u: X and Y, the credit of candidate and champion, N its competitive pairs, ``D = clip(X - Y, -cap, cap)``.
 ``net preference = mean sign(D)`` (ties 0), in [-1, 1]; ``paired delta = mean(D) / mean(N)``, credit per pair, with the
 delta method. Around each the asymptotic confidence sequence (valid at every look), with the fixed interval beside it.
+
+``win margin = (wins - losses) / (wins + losses)`` over the d units that decided, in [-1, 1]: how clear the choice is of
+those who made one, however few they are. A sign lies in [-1, 1] and is therefore 1-sub-Gaussian around its conditional
+mean (Hoeffding 1963), so that the normal mixture with s = 1,
+``+- sqrt(2 (d r^2 + 1) / (d r)^2 ln(sqrt(d r^2 + 1) / alpha))``, is a confidence sequence at every d, not only in the
+limit, for the running mean of what the decided units were expected to choose. It has the sign of the net preference.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Protocol
 
@@ -80,8 +86,8 @@ class Units:
         return self.where(self.lane == "interleave")
 
     def first_in(self, *stages: str) -> Units:
-        """The units whose first exposure was in one of these stages."""
-        return self.where(np.isin(self.stage, stages))
+        """The units whose first exposure was in one of these stages; all of them where none is named."""
+        return self.where(np.isin(self.stage, stages)) if stages else self
 
 
 class Point(Struct, frozen=True):
@@ -134,6 +140,7 @@ def compare(units: Units, look: Look | None = None) -> Preference:
         e_value=_e_value(preference, look) if known else None,
         p_value=min(1.0, 1 / _e_value(preference, look)) if known else None,
         p_sign=sign_test(wins, losses) if known else None,
+        win_margin=_of_decided(count, wins, losses, look),
         delta_ab=(wins + (count - wins - losses) / 2) / count - 0.5 if known else None,
         pairs=float(n.sum()), uncompared=int((~asked).sum()),
         capped=int((np.abs(lane.x - lane.y) > look.cap).sum()))
@@ -186,6 +193,20 @@ def _of_signs(n: int, total: float, squares: float, look: Look) -> tuple[Estimat
     plain = fixed.interval(mean, se, n, df=n - 1, alpha=look.alpha, method="mean sign(D)")
     floor = math.sqrt(DECIDED_FLOOR / n)
     return anytime.two_sided(plain, alpha=look.alpha, n_star=look.tuning_units, sd_floor=floor), plain
+
+
+def _of_decided(n: int, wins: int, losses: int, look: Look) -> Estimate:
+    """The win margin with its confidence sequence, s = 1."""
+    decided, unit = wins + losses, "of decided users"
+    if n < max(look.min_units, 2):
+        return replace(_too_few(n, look), unit=unit)
+    if decided < 2:
+        return Estimate.missing(f"{decided} of {n} units decided for either", n=decided, unit=unit)
+    margin = (wins - losses) / decided
+    bound = anytime.two_sided(Estimate(margin, se=1 / math.sqrt(decided), n=decided, unit=unit,
+                                       method="(wins - losses) / (wins + losses), s = 1"),
+                              alpha=look.alpha, n_star=look.tuning_units)
+    return replace(bound, se=math.sqrt((1 - margin * margin) / decided))
 
 
 def _of_sums(

@@ -1,18 +1,25 @@
 """audit: every coin, slot, share and lane recomputed from the log, 100 %, by the registered policy itself.
 
 An impression holds both full lists, the coins and the hash of the plan that made it. What it shows must follow from
-those alone; where it does not, somebody served something else than what the verdict assumes.
+those alone; where it does not, somebody served something else than what the verdict assumes. A page that was not
+drafted may show only whom its mode permits: the champion alone (champion, shadow), whichever model answered (fallback),
+nobody (degraded), and no competitive slot.
+
+Coins are a function of user and ranking id, so a ranking that is shown twice has thrown no new ones. All of its pages
+are recomputed, but of its coins only those of the first page, once, are counted as draws (`fresh`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from incumbent import registry
 from incumbent.events.plan import ExperimentPlan, ServingPlan
 from incumbent.events.schema import Impression, Slot
+from incumbent.events.window import day_of
 from incumbent.experiments.assignment import assign
 from incumbent.experiments.policy import Choice, Policy
 
@@ -36,8 +43,6 @@ class Tally(Struct, frozen=True):
     shown: tuple[float, float] = (0.0, 0.0)  # items shown: S, V (half pairs alone can differ)
     first: tuple[float, float] = (0.0, 0.0)  # shown first in its pair
     rank: tuple[float, float] = (0.0, 0.0)  # reciprocal rank within its pair
-    drafted: tuple[int, int] = (0, 0)  # items that the draft gave (champion, candidate)
-    found: tuple[int, int] = (0, 0)  # of those, items that the shopper was shown
 
     def __add__(self, other: Tally) -> Tally:
         """The totals of both."""
@@ -53,6 +58,34 @@ class Tally(Struct, frozen=True):
         return Tally(**sums)
 
 
+class Rankings:
+    """Tells whether a ranking is seen for the first time, by digests of user and ranking id; no ids are kept.
+
+    A ranking that the gateway named itself has the impression's event id, which no other impression has: it needs no
+    memory. Of ids that callers supply at most `room` are remembered (digest -> the day first seen); beyond, rankings of
+    callers count no further draws, so that memory is bounded and nothing is counted twice.
+    """
+
+    def __init__(self, seen: Mapping[str, str] | None = None, *, room: int = 4_096) -> None:
+        self.seen = dict(seen or {})
+        self._room = room
+
+    def __call__(self, impression: Impression) -> bool:
+        """True once per user and ranking."""
+        if impression.ranking_id == impression.event_id:
+            return True
+        text = f"{impression.user_id}\x1f{impression.ranking_id}"
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        if digest in self.seen or len(self.seen) >= self._room:
+            return False
+        self.seen[digest] = day_of(impression.time).isoformat()
+        return True
+
+    def forget(self, day: str) -> None:
+        """Forget the rankings first seen on a day, which is about to be read again."""
+        self.seen = {digest: first for digest, first in self.seen.items() if first != day}
+
+
 class Auditor:
     """Recomputes impressions of one experiment.
 
@@ -65,11 +98,15 @@ class Auditor:
         self._plans: dict[str, ServingPlan | None] = {}
         self._policies: dict[tuple[str, str], Policy] = {}
 
-    def audit(self, impressions: Iterable[Impression]) -> Tally:
-        """The totals of these impressions; those of other experiments are left out."""
-        return sum((self.one(each) for each in impressions if each.experiment == self.experiment), Tally())
+    def audit(self, impressions: Iterable[Impression], fresh: Callable[[Impression], bool] | None = None) -> Tally:
+        """The totals of these impressions; those of other experiments are left out.
 
-    def one(self, impression: Impression) -> Tally:
+        `fresh` says of a first page whether its ranking is seen for the first time; by default, among these.
+        """
+        fresh = fresh or Rankings()
+        return sum((self.one(each, fresh) for each in impressions if each.experiment == self.experiment), Tally())
+
+    def one(self, impression: Impression, fresh: Callable[[Impression], bool] | None = None) -> Tally:
         """The totals of a single impression."""
         if impression.plan not in self._plans:
             self._plans[impression.plan] = self._plan_of(impression.plan)
@@ -80,12 +117,13 @@ class Auditor:
             return self._mismatch(impression, "its plan is not known, or does not hold the experiment")
         problem = self._header(impression, experiment)
         if impression.mode != "interleave":
+            problem = problem or _stranger(impression)
             return self._mismatch(impression, problem) if problem else Tally(impressions=1)
         choice = self._draft(impression, experiment, plan)
         organic = [slot for slot in impression.slots if slot.kind not in ("pinned", "filler")]
         problem = problem or _difference(impression, organic, choice)
-        counted = _count(organic, choice.slots[impression.offset:], one_coin=experiment.coin == "list",
-                         coins_seen=impression.page > 1)
+        draws = impression.page == 1 and (fresh is None or fresh(impression))
+        counted = _count(organic, one_coin=experiment.coin == "list", draws=draws)
         return counted + (self._mismatch(impression, problem) if problem else Tally(impressions=1))
 
     def _mismatch(self, impression: Impression, problem: str) -> Tally:
@@ -133,9 +171,28 @@ def _difference(impression: Impression, organic: Sequence[Slot], choice: Choice)
     return None
 
 
-def _count(organic: Sequence[Slot], drafted: Sequence[Slot], *, one_coin: bool, coins_seen: bool) -> Tally:
-    """Totals of one drafted page. Under one coin per list all its pairs fall together: one term, not many, and none
-    for a later page, on which that coin has been seen."""
+def _stranger(impression: Impression) -> str | None:
+    """Who stands on a page that was not drafted and has no business there."""
+    mode, drafting = impression.mode, impression.lane == "interleave" and (impression.share or 0.0) > 0
+    if mode == "fallback" and not drafting:
+        return f"lane {impression.lane!r} at share {impression.share} was served as fallback"
+    answered: set[str] = {answer.role for answer in impression.models if answer.status == "ok"}
+    permitted = answered if mode == "fallback" else set[str]() if mode == "degraded" else {"champion"}
+    lists = {answer.role: set(answer.items) for answer in impression.models if not answer.truncated}
+    for slot in impression.slots:
+        what = f"position {slot.position}: on a page of mode {mode!r}"
+        if slot.kind in COMPETITIVE:
+            return f"{what} stands a competitive slot"
+        if slot.owner is not None and slot.owner not in permitted:
+            return f"{what} the {slot.owner} owns a slot"
+        if slot.owner in lists and slot.item_id not in lists[slot.owner]:
+            return f"{what} the {slot.owner} owns an item that is not in its list"
+    return None
+
+
+def _count(organic: Sequence[Slot], *, one_coin: bool, draws: bool) -> Tally:
+    """Totals of one drafted page; of its coins only where they are draws. Under one coin per list all its pairs fall
+    together: one term, not many."""
     pairs: dict[int, list[Slot]] = {}
     for slot in organic:
         if slot.kind in COMPETITIVE and slot.pair_id is not None:
@@ -148,19 +205,14 @@ def _count(organic: Sequence[Slot], drafted: Sequence[Slot], *, one_coin: bool, 
             continue
         first.append(sign)
         rank.append(sign * (1 / slots[0].position - 1 / slots[1].position))
-    if one_coin and coins_seen:
+    if not draws:
         shown, first, rank = [], [], []
     kinds = [slot.kind for slot in organic]
     contested = [slot for slot in organic if slot.kind in (*COMPETITIVE, "solo")]
-    visible = {slot.item_id for slot in organic}
-    owned = {role: [slot.item_id for slot in drafted if slot.owner == role and slot.kind in COMPETITIVE]
-             for role in ("champion", "candidate")}
-    found = {role: sum(item in visible for item in items) for role, items in owned.items()}
     return Tally(
         interleaved=1, organic=len(organic), shared=kinds.count("shared"), uncontested=kinds.count("uncontested"),
         contested=len(contested), candidate_contested=sum(slot.owner == "candidate" for slot in contested),
-        shown=_terms(shown, one_coin), first=_terms(first, one_coin), rank=_terms(rank, one_coin),
-        drafted=(len(owned["champion"]), len(owned["candidate"])), found=(found["champion"], found["candidate"]))
+        shown=_terms(shown, one_coin), first=_terms(first, one_coin), rank=_terms(rank, one_coin))
 
 
 def _terms(values: Sequence[float], one_coin: bool) -> tuple[float, float]:

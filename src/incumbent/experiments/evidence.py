@@ -66,10 +66,28 @@ class Preference(Struct, frozen=True, kw_only=True):
     e_value: float | None  # against a net preference of 0
     p_value: float | None  # min(1, 1 / e)
     p_sign: float | None  # exact binomial, fixed sample
+    #: (wins - losses) / (wins + losses) with a confidence sequence: how clear the choice is of those who made one
+    win_margin: Estimate = Estimate.missing("nobody decided yet")
     delta_ab: float | None  # (wins + ties / 2) / units - 1/2
     pairs: float = 0.0
     uncompared: int = 0  # matured in the lane without a pair
     capped: int = 0  # units whose |D| was winsorised
+
+
+class Answers(Struct, frozen=True):
+    """How often both models were asked in the present stage, whoever saw the answer, and how often in vain."""
+
+    asked: int = 0  # of the candidate
+    failed: int = 0  # of those, answers that were not ok, timeouts included
+    timed_out: int = 0
+    champion_asked: int = 0
+    champion_failed: int = 0
+    champion_timed_out: int = 0
+
+    @property
+    def answered(self) -> int:
+        """Requests that the candidate answered."""
+        return self.asked - self.failed
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -82,8 +100,10 @@ class Evidence(Struct, frozen=True, kw_only=True):
     since: datetime  # of this stage
     definition: dict[str, Any]  # the experiment's configuration, frozen at its start
     matured: int  # matured units of the interleave lane
-    preference: Preference  # over all of them
-    decisive: Preference  # over those first exposed in the decisive stage
+    matured_here: int  # of those, the ones first exposed in this stage
+    preference: Preference  # over the units that this stage's verdict rests on (`experiment.judged_in`)
+    pooled: Preference  # over all of them, whatever stage they were first exposed in
+    answers: Answers = Answers()
     guardrails: tuple[Reading, ...] = ()
     checks: tuple[Check, ...] = ()
     overlap: float | None = None  # part of the organic slots on which both models agreed; None = not known

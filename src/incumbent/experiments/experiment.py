@@ -47,6 +47,19 @@ def share_of(config: ExperimentConfig, stage: str) -> float:
     return next((rung.share for rung in config.stages if rung.stage == stage), 0.0)
 
 
+def judged_in(config: ExperimentConfig, stage: str) -> tuple[Stage, ...]:
+    """The stages of first exposure whose units the preference of a stage rests on; empty where it is all units.
+
+    At ramp_50 those first exposed there, once promoted those first exposed after the promotion. Where nothing is
+    promoted, on the rungs below, all that there are. Fixed by the stage alone, never by what units showed.
+
+    >>> config = ExperimentConfig(surface="home", candidate="cf")
+    >>> judged_in(config, "ramp_5"), judged_in(config, "ramp_50"), judged_in(config, "promoted")
+    ((), ('ramp_50',), ('promoted',))
+    """
+    return (cast(Stage, stage),) if stage in (DECISIVE, "promoted") else ()
+
+
 def first_stage(config: ExperimentConfig) -> Stage:
     """Where an experiment starts."""
     return config.stages[0].stage

@@ -1,9 +1,20 @@
 """Guardrails: what must not get worse, per stage, against the holdout or against the champion on the same requests.
 
-*Of the lane* (revenue, conversion per user-day): ``effect = (R_interleave / R_holdout - 1) / share``. Only the
-share's part of the slots differs, so the lane shows ``loss * share`` of a loss in the candidate's slots; margins apply
-after the division, stages are never pooled (each has its own share), and the unit is the user, by buckets of users.
-*Of the model* (error and timeout rate, latency): candidate minus champion on the same requests, no division.
+*Of the lane* (revenue, conversions): ``effect = (R_interleave / R_holdout - 1) / share`` with ``R = S / N``: S what was
+bought in the stage less refunds, N the users who were ever assigned to the lane by a request of theirs. A user enters N
+with the first request of all, before the candidate can have done anything to them, and stays, so N cannot be touched by
+what is being judged: shoppers whom a bad candidate drives away stay in the denominator and bring nothing. (Per day on
+which a user came, they would leave numerator and denominator together, and a loss of visits could not be seen.) Both
+lanes have the same days, so per user and per user-day of the stage are one comparison. Assignment is by hash, which
+makes the ratio of the two R an effect of assignment, whatever S is counted over, as long as it is counted alike.
+Only the share's part of the slots differs, so the lane shows ``loss * share`` of a loss in the candidate's slots;
+margins apply after the division, stages are never pooled (each has its own share), and the unit is the user: S and N
+are sums per bucket of users, ``se^2 = k/(k-1) sum_j (S_j - R N_j)^2 / N^2``.
+*Of the model* (error and timeout rate, latency): candidate minus champion on the same requests of the stage, no
+division. ``latency_p95`` and ``latency_p99`` compare the part of the answers that take longer than the champion's own
+quantile, frozen when the experiment starts: a rate, bounded and additive, which a few outliers cannot carry away as
+they do a mean; the candidate's quantile is above that bar exactly where more than 5 % (1 %) of its answers are slow.
+A hard limit is held against the last day alone: an SLO is about now.
 
 The interval is Fieller's, with the normal-mixture boundary of a confidence sequence in *information* time ``1 / se^2``:
 a user who comes back adds rows every day but little information, and counting rows or users in its place runs a clock
@@ -52,21 +63,24 @@ class Source(Struct, frozen=True):
     unit: str
 
 
-#: metric -> source. Of the lane: rows are user-days. Of the model: rows are requests, one state per role.
+#: metric -> source. Of the lane: rows are users of the lane. Of the model: rows are requests, one state per role.
 SOURCES: dict[str, Source] = {
-    "revenue_per_user_day": Source("lane", "revenue", None, "lower", "minor units / user-day"),
-    "conversion_per_user_day": Source("lane", "conversions", None, "lower", "conversions / user-day"),
+    "revenue_per_user_day": Source("lane", "revenue", "users", "lower", "minor units / user"),
+    "conversion_per_user_day": Source("lane", "conversions", "users", "lower", "days with a purchase / user"),
     "error_rate": Source("model", "errors", None, "higher", "errors / request"),
     "timeout_rate": Source("model", "timeouts", None, "higher", "timeouts / request"),
     "latency_ms": Source("model", "latency_ms", None, "higher", "ms"),
+    "latency_p95": Source("model", "over_p95", None, "higher", "slow answers / request"),
+    "latency_p99": Source("model", "over_p99", None, "higher", "slow answers / request"),
 }
 
 
 def lane_effect(lane: Buckets, holdout: Buckets, source: Source, *, alpha: float) -> Estimate:
     """``R_lane / R_holdout - 1`` with two one-sided confidence sequences, each at `alpha`, as its ends.
 
-    Missing, with the reason, without user-days in either lane, with users in fewer than 100 buckets, where a rate is
-    not above 0, or while either rate is known to less than a tenth of itself.
+    Both are `Buckets` with a row per user of the lane: `source.denominator` 1, the numerator what the user brought.
+    Missing, with the reason, without users in either lane, with users in fewer than 100 buckets, where a rate is not
+    above 0, or while either rate is known to less than a tenth of itself.
     """
     sides = {}
     for name, state in (("interleave lane", lane), ("holdout", holdout)):
@@ -81,7 +95,7 @@ def lane_effect(lane: Buckets, holdout: Buckets, source: Source, *, alpha: float
             return Estimate.missing(f"{name}: nothing to compare, its rate is {rate.value:g}", n=rate.n)
         if rate.se > MAX_RELATIVE_SE * rate.value:
             return Estimate.missing(f"{name}: known to {rate.se / rate.value:.0%} of itself, a look needs "
-                                    f"{MAX_RELATIVE_SE:.0%} or better (n = {rate.n} user-days)", n=rate.n)
+                                    f"{MAX_RELATIVE_SE:.0%} or better (n = {rate.n} users)", n=rate.n)
         sides[name] = rate
     return fieller(sides["interleave lane"], sides["holdout"], alpha=alpha)
 
@@ -138,11 +152,13 @@ def model_effect(
 
 def read(
     config: GuardrailConfig, states: Mapping[str, Buckets], *, stage: str, share: float, alpha: float,
+    recent: Buckets | None = None,
 ) -> Reading:
     """One guardrail in one stage, judged against its margin.
 
     `states`: ``interleave`` and ``holdout`` for metrics of the lane, ``candidate`` and ``champion`` for those of the
-    model; an absent one is missing. `alpha` is already divided by the number of guardrails.
+    model; an absent one is missing. `alpha` is already divided by the number of guardrails. `recent` is the candidate's
+    state of the last day, against which a hard limit is held (None: nothing recent is known, no limit is passed).
     """
     source = SOURCES[config.metric]
     level = Estimate.missing("no level is judged", unit=source.unit)
@@ -151,8 +167,7 @@ def read(
         effect = whole if whole.value is None else whole.scaled(1 / share)
     else:
         whole = effect = _of_model(states, source, config.margin, alpha)
-        if effect.value is not None:
-            level = states["candidate"].ratio(source.numerator, source.denominator, unit=source.unit)
+        level = _level(recent, source)
     status, reason = judge(effect, config.margin, source.worse)
     over = config.hard_limit is not None and level.value is not None and level.value > config.hard_limit
     return Reading(
@@ -192,6 +207,14 @@ def _of_model(states: Mapping[str, Buckets], source: Source, margin: float, alph
         if name not in states or states[name].empty:
             return Estimate.missing(f"no requests to the {name} yet", unit=source.unit)
     return model_effect(states["candidate"], states["champion"], source, tuned_se=margin / 3, alpha=alpha)
+
+
+def _level(recent: Buckets | None, source: Source) -> Estimate:
+    """The candidate's own rate or latency of late."""
+    n = 0 if recent is None else int(recent.rows.sum())
+    if recent is None or n < MIN_REQUESTS:
+        return Estimate.missing(f"{n} of {MIN_REQUESTS} requests in the last day", n=n, unit=source.unit)
+    return recent.ratio(source.numerator, source.denominator, unit=source.unit)
 
 
 def _boundary(se: float, tuned_se: float, alpha: float) -> float:

@@ -16,10 +16,8 @@ from incumbent.config import ExperimentConfig
 from incumbent.events.schema import Verdict
 from incumbent.experiments.evidence import Check, Evidence, Judgement, Reading
 from incumbent.experiments.experiment import CAUTIOUS, DECISIVE, definition_of, next_stage, share_of
+from incumbent.experiments.gates import CHECKS, MAX_FAILED, gate, unclean
 from incumbent.stats.estimate import Estimate
-
-#: the checks without which nothing is known to be served as planned
-CHECKS = ("coin_audit", "sample_ratio")
 
 
 class Rule(Protocol):
@@ -43,16 +41,29 @@ class Sequential:
     1. a void check: nothing is concluded; HOLD, or ROLL BACK where harm is proven or a sequential check alarms
     2. a hard limit is passed, or a guardrail proves harm beyond its margin: ROLL BACK
     3. held by a person: HOLD
-    4. net preference below 0, or below ``delta_min`` among the units of ramp_50 (futility): DISCARD; ROLL BACK once
-       promoted
-    5. net preference above 0 at ramp_50, every required guardrail shown to be no worse than its margin, ``min_days``,
-       ``min_units``: PROMOTE
-    6. ``max_days`` are over: INCONCLUSIVE, the champion stays
-    7. the stage's gate is met: ADVANCE, but with identical lists never past the canary
-    8. else HOLD, with what is waited for
+    4. net preference of all units below 0 (worse): DISCARD; once promoted, of the units first exposed since: ROLL BACK
+    5. at ramp_50, win margin of the decisive units below ``delta_min`` (futile): DISCARD
+    6. at ramp_50, net preference of the decisive units above 0, every required guardrail shown to be no worse than its
+       margin, ``min_days``, ``min_units`` of them: PROMOTE
+    7. ``max_days`` are over: INCONCLUSIVE, the champion stays
+    8. the stage's gate is met (`gates`): ADVANCE, but with identical lists never past the canary
+    9. else HOLD, with what is waited for
 
-    "Above" and "below" are ends of confidence sequences, which hold at every look at once. Futility reads only units
-    first exposed at ramp_50: a small share makes all of a unit's pairs rare, and its net preference small with them.
+    "Above" and "below" are ends of confidence sequences, which hold at every look at once.
+
+    *Which units.* 5 and 6 read the same ones: the decisive units, first exposed at ramp_50. A small share makes a
+    unit's pairs rare and its net preference small with them, so earlier ones can show neither what the candidate is
+    worth nor how much. Whether a unit is decisive is fixed at its first exposure, before it has any outcome, and the
+    moment at which ramp_50 begins is known then too: the decisive units are a sequence that starts at a stopping time
+    and is never chosen by what it shows, so its confidence sequence holds at every look as if nothing had gone before.
+    The same holds for the units first exposed after a promotion. 4 reads all units before a promotion, another
+    sequence: the sign is right at any share, and harm should be seen early.
+
+    *Error rates.* Each sequence is two-sided at alpha. A candidate that is no better is promoted with probability at
+    most alpha / 2. One that is worth ``delta_min`` or more is discarded as futile with at most alpha / 2, and as worse
+    with at most alpha / 2. Net preference is the win margin times the part of units that decided, so 5 and 6 ask of one
+    sign; where both speak, the candidate is better by too little to be worth it, and 5 comes first.
+
     Missing is never ok: a required guardrail without an estimate blocks a promotion. Source: Airbnb KDD 2025,
     GrowthBook Safe Rollouts (whose inconclusive end ships; ours keeps the champion).
 
@@ -61,13 +72,14 @@ class Sequential:
     """
 
     name: ClassVar[str] = "sequential"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     alarm_e: ClassVar[float] = 1000.0
 
     @property
     def hash(self) -> str:
         """16 hex digits of BLAKE2b over name, version and parameters."""
-        body = msgspec.json.encode([self.name, self.version, self.alarm_e, CHECKS, sorted(CAUTIOUS), DECISIVE])
+        body = msgspec.json.encode([self.name, self.version, self.alarm_e, CHECKS, MAX_FAILED, sorted(CAUTIOUS),
+                                    DECISIVE])
         return hashlib.blake2b(body, digest_size=8).hexdigest()
 
     def decide(self, evidence: Evidence, now: datetime) -> Judgement:
@@ -124,21 +136,24 @@ def _held(evidence: Evidence, config: ExperimentConfig, now: datetime) -> Judgem
 
 
 def _discard(evidence: Evidence, config: ExperimentConfig, now: datetime) -> Judgement | None:
-    verdict: Verdict = "roll_back" if evidence.stage == "promoted" else "discard"
-    everyone, decisive = evidence.preference.preference, evidence.decisive.preference
+    if evidence.stage == "promoted":
+        since = evidence.preference.preference
+        return _say("roll_back", "worse", "shoppers first seen since the promotion prefer the old champion: net "
+                                          f"preference {_show(since)}") if _below(since, 0.0) else None
+    everyone, margin = evidence.pooled.preference, evidence.preference.win_margin
     if _below(everyone, 0.0):
-        return _say(verdict, "worse", f"shoppers prefer the champion: net preference {_show(everyone)}")
-    if evidence.stage == DECISIVE and _below(decisive, config.delta_min):
-        return _say(verdict, "futile", f"net preference {_show(decisive)} at {DECISIVE}: it cannot be worth "
-                                       f"delta_min = {config.delta_min:.2%}")
+        return _say("discard", "worse", f"shoppers prefer the champion: net preference {_show(everyone)}")
+    if evidence.stage == DECISIVE and _below(margin, config.delta_min):
+        return _say("discard", "futile", f"of the shoppers who decided at {DECISIVE}, the candidate won {_show(margin)}"
+                                         f" more than it lost: it cannot be worth delta_min = {config.delta_min:.2%}")
     return None
 
 
 def _promote(evidence: Evidence, config: ExperimentConfig, now: datetime) -> Judgement | None:
-    everyone = evidence.preference.preference
-    if evidence.stage != DECISIVE or not _above(everyone, 0.0) or _blockers(evidence, config, now):
+    decisive = evidence.preference.preference
+    if evidence.stage != DECISIVE or not _above(decisive, 0.0) or _blockers(evidence, config, now):
         return None
-    return _say("promote", "better", f"shoppers prefer the candidate: net preference {_show(everyone)}; required "
+    return _say("promote", "better", f"shoppers prefer the candidate: net preference {_show(decisive)}; required "
                                      "guardrails are no worse than their margins")
 
 
@@ -151,23 +166,10 @@ def _blockers(evidence: Evidence, config: ExperimentConfig, now: datetime) -> li
     if now < since:
         found.append(f"until {since:%Y-%m-%d %H:%M} UTC (min_days)")
     if evidence.preference.units < config.min_units:
-        found.append(f"{evidence.preference.units} of {config.min_units} compared units")
-    found += [f"{name}: {why}" for name, why in _unclean(evidence, config)]
+        found.append(f"{evidence.preference.units} of {config.min_units} compared units of {DECISIVE}")
+    found += [f"{name}: {why}" for name, why in unclean(evidence, config)]
     found += [f"{reading.metric} is not shown to be safe: {reading.reason}" for reading in _unsafe(evidence, config)]
     return found
-
-
-def _unclean(evidence: Evidence, config: ExperimentConfig) -> list[tuple[str, str]]:
-    """Needed checks that are not ok; in shadow there is nothing to check yet."""
-    if share_of(config, evidence.stage) == 0:
-        return []
-    known = {check.name: check for check in evidence.checks}
-    out = []
-    for name in CHECKS:
-        check = known.get(name)
-        if check is None or check.status != "ok":
-            out.append((name, check.reason if check else "was not made"))
-    return out
 
 
 def _unsafe(evidence: Evidence, config: ExperimentConfig) -> list[Reading]:
@@ -193,52 +195,33 @@ def _too_long(evidence: Evidence, config: ExperimentConfig, now: datetime) -> Ju
 
 def _advance(evidence: Evidence, config: ExperimentConfig, now: datetime) -> Judgement | None:
     above = next_stage(config, evidence.stage)
-    if above is None or _gate(evidence, config, now):
+    if above is None or gate(evidence, config, now):
         return None
-    return _say("advance", "gate", f"the gate of {evidence.stage} is met with {evidence.matured} matured units and "
-                                   f"clean checks: on to {above}")
-
-
-def _gate(evidence: Evidence, config: ExperimentConfig, now: datetime) -> list[tuple[str, str]]:
-    """What still keeps an experiment on its rung, as (cause, reason)."""
-    rung = next((rung for rung in config.stages if rung.stage == evidence.stage), None)
-    if rung is None:
-        return []
-    above, found = next_stage(config, evidence.stage), []
-    if above is not None and above not in CAUTIOUS and evidence.overlap is not None and evidence.overlap >= 1.0:
-        found.append(("identical", "overlap = 1.0: both models give identical lists, so there is nothing to compare "
-                                   f"and no step past {evidence.stage}"))
-    if evidence.matured < rung.min_units:
-        found.append(("units", f"{evidence.matured} of {rung.min_units} matured units for the gate of {rung.stage}"))
-    until = evidence.since + timedelta(days=rung.min_days)
-    if now < until:
-        found.append(("days", f"{rung.stage} lasts at least until {until:%Y-%m-%d %H:%M} UTC"))
-    found += [("unchecked", f"{name}: {why}") for name, why in _unclean(evidence, config)]
-    if above is not None and above not in CAUTIOUS and share_of(config, evidence.stage) > 0 \
-            and evidence.overlap is None:
-        found.append(("unchecked", "overlap of the two lists is not known yet"))
-    return found
+    met = f"{evidence.matured_here} matured units and clean checks" if share_of(config, evidence.stage) else \
+        f"{evidence.answers.answered} requests that the candidate answered"
+    return _say("advance", "gate", f"the gate of {evidence.stage} is met with {met}: on to {above}")
 
 
 def _wait(evidence: Evidence, config: ExperimentConfig, now: datetime) -> Judgement:
     if evidence.stage == "promoted":
         share = share_of(config, "promoted")
         return _say("hold", "back_test", f"promoted with {share:.0%} of the contested slots; the old champion is still "
-                                         f"compared on the rest: {_show(evidence.preference.preference)}")
+                                         "compared on the rest, by shoppers first seen since: "
+                                         f"{_show(evidence.preference.preference)}")
     if next_stage(config, evidence.stage) is not None:
-        gate = _gate(evidence, config, now)
-        return _say("hold", gate[0][0], "; ".join(reason for _, reason in gate))
-    everyone = evidence.preference.preference
+        waits = gate(evidence, config, now)
+        return _say("hold", waits[0][0], "; ".join(reason for _, reason in waits))
+    decisive = evidence.preference.preference
     if evidence.overlap is not None and evidence.overlap >= 1.0:
         return _say("hold", "identical", "overlap = 1.0: both models give identical lists, so there is nothing to "
                                          "compare")
     if evidence.stage != DECISIVE:
         return _say("hold", "no_decisive_stage", f"a rule promotes at {DECISIVE} only, and this ramp ends at "
                                                  f"{evidence.stage}")
-    if _above(everyone, 0.0):
+    if _above(decisive, 0.0):
         return _say("hold", "blocked", "shoppers prefer the candidate, but a promotion waits: "
                                        + "; ".join(_blockers(evidence, config, now)))
-    return _say("hold", "undecided", f"net preference {_show(everyone)}: no verdict yet")
+    return _say("hold", "undecided", f"net preference {_show(decisive)}: no verdict yet")
 
 
 def _above(estimate: Estimate, bar: float) -> bool:

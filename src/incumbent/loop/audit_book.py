@@ -2,9 +2,10 @@
 
 Per (day, user bucket) shard the book holds how many rows it has read, up to which time, and their tally. A shard that
 changed is read on from that time; where the numbers do not add up (late or erased rows) it is read again, whole. Per
-user bucket it holds the users of each lane, counted over all days; buckets that changed are counted again, the longest
-uncounted first and some at each look, as counting reads all days. The book stands in Control under the cursor
-``audit/EXPERIMENT``; it holds counts, no user ids.
+user bucket of the lake it holds the users of each lane by the user bucket of the states, counted over all days; buckets
+that changed are counted again, the longest uncounted first and some at each look, as counting reads all days; and it
+remembers the rankings that callers named, so that each is one draw of coins however often it comes. The book stands in
+Control under the cursor ``audit/EXPERIMENT``; it holds counts and digests, no user ids.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from functools import reduce
 from operator import add
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
 from incumbent.events.window import Window
-from incumbent.experiments.audit import Auditor, Tally
+from incumbent.experiments.audit import Auditor, Rankings, Tally
+from incumbent.loop import keys
+from incumbent.stats.buckets import Buckets, bucket_of
 from incumbent.stores.columns import from_arrow
 from incumbent.stores.store import Control, Lake
 
 RECOUNT = 4  # buckets whose users are counted again at one look
 BATCH_ROWS = 20_000  # impressions held in memory at a time
+FORM = 2  # of the book; raise it where what it holds changes its meaning
 _TICK = timedelta(microseconds=1)
 
 
@@ -43,8 +48,10 @@ class Book(Struct, frozen=True):
 
     version: int = -1
     shards: dict[str, Shard] = {}
-    lanes: dict[str, dict[str, int]] = {}
+    lanes: dict[str, dict[str, dict[int, int]]] = {}  # bucket of the lake -> lane -> bucket of the states -> users
     stale: list[str] = []  # buckets that changed since their users were counted, the longest first
+    rankings: dict[str, dict[str, str]] = {}  # bucket of the lake -> digest -> day first seen
+    form: int = FORM
 
     @property
     def tally(self) -> Tally:
@@ -54,14 +61,26 @@ class Book(Struct, frozen=True):
     @property
     def users(self) -> dict[str, int]:
         """Users per lane, over all buckets."""
-        return dict(sum((Counter(lanes) for lanes in self.lanes.values()), Counter()))
+        return {lane: sum(users.values()) for lane, users in self._by_lane().items()}
+
+    @property
+    def assigned(self) -> dict[str, Buckets]:
+        """The users of each lane as a state, a row each, by the same buckets of users as the rolled-up states."""
+        return {lane: _users_state(users) for lane, users in self._by_lane().items()}
+
+    def _by_lane(self) -> dict[str, Counter[int]]:
+        found: dict[str, Counter[int]] = {}
+        for lanes in self.lanes.values():
+            for lane, users in lanes.items():
+                found.setdefault(lane, Counter()).update(users)
+        return found
 
 
 def bring_up(lake: Lake, control: Control, experiment: str, since: datetime) -> Book:
     """Audit what the lake has new of one experiment that began at `since`, keep the book, and return it."""
     name = f"audit/{experiment}"
     kept = control.cursor(name)
-    book = Book() if kept is None else msgspec.json.decode(kept, type=Book)
+    book = _read(kept)
     version, changed = lake.changes("impression", book.version)
     if version == book.version and not book.stale:
         return book
@@ -71,28 +90,51 @@ def bring_up(lake: Lake, control: Control, experiment: str, since: datetime) -> 
         if Window.of_day(partition.day).end > since:
             days[partition.day].append(partition.bucket)
     auditor = Auditor(experiment, control.plan)
+    rankings = {bucket: Rankings(seen) for bucket, seen in book.rankings.items()}
     for day, buckets in days.items():
-        shards.update(_read_day(lake, auditor, day, buckets, book.shards))
+        shards.update(_read_day(lake, auditor, day, buckets, book.shards, rankings))
     stale = list(dict.fromkeys([*book.stale, *(str(bucket) for buckets in days.values() for bucket in buckets)]))
     due = [bucket for bucket in stale if bucket not in book.lanes] or stale[:RECOUNT]
     lanes = book.lanes | {bucket: _users(lake, experiment, since, int(bucket)) for bucket in due}
     book = Book(version, {key: shard for key, shard in shards.items() if shard.rows}, lanes,
-                [bucket for bucket in stale if bucket not in due])
+                [bucket for bucket in stale if bucket not in due],
+                {bucket: known.seen for bucket, known in rankings.items() if known.seen})
     control.set_cursor(name, msgspec.json.encode(book).decode())
     return book
 
 
-def _users(lake: Lake, experiment: str, since: datetime, bucket: int) -> dict[str, int]:
-    """Distinct users of each lane of one bucket."""
+def _read(kept: str | None) -> Book:
+    """The book as it was kept; one of another form is begun again."""
+    try:
+        book = Book() if kept is None else msgspec.json.decode(kept, type=Book)
+    except msgspec.ValidationError:
+        return Book()
+    return book if book.form == FORM else Book()
+
+
+def _users_state(users: Mapping[int, int]) -> Buckets:
+    counts = np.zeros(keys.BUCKETS, np.int64)
+    for bucket, count in users.items():
+        counts[bucket] = count
+    return Buckets({"k": keys.BUCKETS, "variables": ["users"]}, rows=counts, missing=0, sums=counts[:, None])
+
+
+def _users(lake: Lake, experiment: str, since: datetime, bucket: int) -> dict[str, dict[int, int]]:
+    """Distinct users of each lane of one bucket of the lake, by bucket of the states."""
     period = Window(since, datetime.max.replace(tzinfo=UTC))
     rows = lake.scan("impression", period, [bucket], columns=["user_id", "lane", "experiment"])
     ours = rows.filter(pc.equal(rows["experiment"], experiment))
-    counted = ours.group_by(["lane"]).aggregate([("user_id", "count_distinct")]).to_pylist()
-    return {row["lane"]: row["user_id_count_distinct"] for row in counted}
+    pairs = ours.group_by(["lane", "user_id"]).aggregate([])
+    found: dict[str, Counter[int]] = {}
+    for lane, at in zip(pairs["lane"].to_pylist(), bucket_of(pairs["user_id"].to_pylist(), keys.BUCKETS).tolist(),
+                        strict=True):
+        found.setdefault(lane, Counter())[at] += 1
+    return {lane: dict(users) for lane, users in found.items()}
 
 
 def _read_day(
     lake: Lake, auditor: Auditor, day: date, buckets: list[int], known: Mapping[str, Shard],
+    rankings: dict[str, Rankings],
 ) -> dict[str, Shard]:
     """The shards of one day brought up to what the lake holds."""
     window = Window.of_day(day)
@@ -105,9 +147,11 @@ def _read_day(
         for bucket, start in zip(group, starts, strict=True):
             fresh = rows.filter(pc.and_(pc.equal(rows["bucket"], bucket), pc.greater_equal(rows["time"], start)))
             shard = before[bucket]
+            seen = rankings.setdefault(str(bucket), Rankings())
             if shard.rows + fresh.num_rows != there[bucket]:
                 shard, fresh = Shard(), lake.scan("impression", window, [bucket])
-            out[f"{day}/{bucket}"] = _add(auditor, shard, fresh)
+                seen.forget(str(day))
+            out[f"{day}/{bucket}"] = _add(auditor, shard, fresh, seen)
     return out
 
 
@@ -125,12 +169,12 @@ def _groups(buckets: Iterable[int], rows: Mapping[int, int]) -> Iterator[list[in
         yield group
 
 
-def _add(auditor: Auditor, before: Shard, rows: pa.Table) -> Shard:
+def _add(auditor: Auditor, before: Shard, rows: pa.Table, seen: Rankings) -> Shard:
     if not rows.num_rows:
         return before
     last: datetime = pc.max(rows["time"]).as_py()
     tally = before.tally
     ours = rows.filter(pc.equal(rows["experiment"], auditor.experiment))
     for start in range(0, ours.num_rows, BATCH_ROWS):
-        tally += auditor.audit(from_arrow("impression", ours.slice(start, BATCH_ROWS)))
+        tally += auditor.audit(from_arrow("impression", ours.slice(start, BATCH_ROWS)), seen)
     return Shard(before.rows + rows.num_rows, last.astimezone(UTC) + _TICK, tally)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from incumbent.loop.credited import TermsOf
     from incumbent.stores.store import Control, Lake
 
+#: the guardrails that have a `slow_ms`, in the order of `keys.SLOW`
+SLOW_METRICS = ("latency_p95", "latency_p99")
+
 Definitions = Mapping[str, ExperimentConfig]
 
 
@@ -48,6 +51,23 @@ def reach_days(known: Definitions) -> int:
     """
     windows = [part.attribution_window_days for part in known.values()]
     return math.ceil(max([*windows, CreditTerms().window_days])) + 1
+
+
+def slow_limits(known: Definitions) -> dict[str, tuple[float, ...]]:
+    """Experiment -> the `slow_ms` of its guardrails latency_p95 and latency_p99, infinite where it has none of them.
+
+    Experiments that have neither, or have not frozen what is slow yet, are left out.
+
+    >>> slow_limits({})
+    {}
+    """
+    found = {}
+    for name, definition in known.items():
+        frozen: dict[str, float] = {
+            part.metric: part.slow_ms for part in definition.guardrails if part.slow_ms is not None}
+        if frozen:
+            found[name] = tuple(frozen.get(metric, math.inf) for metric in SLOW_METRICS)
+    return found
 
 
 def currency_of(control: Control, name: str, definition: ExperimentConfig, lake: Lake) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from incumbent.config import ExperimentConfig
+from incumbent.events.window import Window
 from incumbent.experiments import analysis, guardrails, validity
 from incumbent.experiments.analysis import Look, Point, Units
-from incumbent.experiments.evidence import Evidence, Preference, Reading
-from incumbent.experiments.experiment import DECISIVE, definition_of, share_of
+from incumbent.experiments.evidence import Answers, Evidence, Preference, Reading
+from incumbent.experiments.experiment import definition_of, judged_in, share_of
 from incumbent.loop import audit_book, keys
 from incumbent.stats.buckets import Buckets
 from incumbent.stores.store import Control, ExperimentRow, Lake, StateRow
@@ -31,38 +32,77 @@ def gather(lake: Lake, control: Control, row: ExperimentRow, now: datetime) -> G
     look = Look.of(config)
     judged = control.matured(row.name)
     units = Units.of(judged)
+    ours = units.first_in(*judged_in(config, row.stage))
     book = audit_book.bring_up(lake, control, row.name, row.started_at)
     tally = book.tally
     evidence = Evidence(
         experiment=row.name, stage=row.stage, held=row.held, started_at=row.started_at, since=row.since,
-        definition=row.definition, matured=len(units.interleaved.x), preference=analysis.compare(units, look),
-        decisive=analysis.compare(units.first_in(DECISIVE), look), guardrails=readings(control, row, config),
+        definition=row.definition, matured=len(units.interleaved.x),
+        matured_here=len(units.interleaved.first_in(row.stage).x), preference=analysis.compare(ours, look),
+        pooled=analysis.compare(units, look), answers=answers(control, row),
+        guardrails=readings(control, row, config, book.assigned, now),
         checks=validity.checks(tally, book.users, config), overlap=validity.overlap_of(tally),
         seals=tuple(seal.hash for seal in control.seals(row.name)))
     restated = control.restated(row.name)
-    as_now = analysis.compare(analysis.as_now(judged, restated), look) if restated else None
-    return Gathered(evidence, analysis.series(units, look), as_now)
+    now_units = analysis.as_now(judged, restated).first_in(*judged_in(config, row.stage)) if restated else None
+    as_now = analysis.compare(now_units, look) if now_units is not None else None
+    return Gathered(evidence, analysis.series(ours, look), as_now)
 
 
-def readings(control: Control, row: ExperimentRow, config: ExperimentConfig) -> tuple[Reading, ...]:
-    """Every configured guardrail in the experiment's present stage.
+def answers(control: Control, row: ExperimentRow) -> Answers:
+    """How often both models answered in the present stage."""
+    states = _states(control.range(f"model/{row.name}/stage={row.stage}/"), "role")
+    counts: list[int] = []
+    for role in ("candidate", "champion"):
+        state = states.get(role)
+        counts += [0, 0, 0] if state is None else [
+            int(state.rows.sum()), *(round(float(state.sums[:, state.variables.index(name)].sum()))
+                                     for name in ("errors", "timeouts"))]
+    return Answers(*counts)
 
-    Metrics of the lane come from this stage alone. Those of the model are paired by request, whoever saw the answer,
-    so that no share is in them: they are pooled over stages and lanes.
+
+def readings(
+    control: Control, row: ExperimentRow, config: ExperimentConfig, assigned: Mapping[str, Buckets], now: datetime,
+) -> tuple[Reading, ...]:
+    """Every configured guardrail in the experiment's present stage, from the states of this stage alone.
+
+    Metrics of the lane are per user of `assigned` (lane -> a row per user, as the audit's book counts them). Those of
+    the model are paired by request, whoever saw the answer, so that no share is in them; hard limits are held against
+    the last day, whatever stage it was.
     """
-    if not config.guardrails:
-        return ()
-    lanes = _states(control.range(f"guardrail/{row.name}/stage={row.stage}/"), "lane")
-    models = _states(control.range(f"model/{row.name}/"), "role")
-    alpha = config.alpha / len(config.guardrails)
-    share = share_of(config, row.stage)
-    return tuple(
-        guardrails.read(part, lanes if guardrails.SOURCES[part.metric].scope == "lane" else models,
-                        stage=row.stage, share=share, alpha=alpha)
-        for part in config.guardrails)
+    alpha, share = config.alpha / max(len(config.guardrails), 1), share_of(config, row.stage)
+    here = {measure: _states(control.range(f"{measure}/{row.name}/stage={row.stage}/"),
+                             "lane" if measure == "guardrail" else "role")
+            for measure in {_measure(part.metric) for part in config.guardrails}}
+    out = []
+    for part in config.guardrails:
+        measure, recent = _measure(part.metric), None
+        states = here[measure]
+        if measure == "guardrail":
+            states = {lane: users.beside(states[lane]) for lane, users in assigned.items() if lane in states}
+        elif part.hard_limit is not None:
+            recent = _recent(control, f"{measure}/{row.name}/", now)
+        out.append(guardrails.read(part, states, stage=row.stage, share=share, alpha=alpha, recent=recent))
+    return tuple(out)
 
 
-def _states(rows: Iterable[StateRow], by: str) -> Mapping[str, Buckets]:
+def _measure(metric: str) -> str:
+    """Under which measure of the keys a metric's states stand."""
+    source = guardrails.SOURCES[metric]
+    return "guardrail" if source.scope == "lane" else "slow" if source.numerator in keys.SLOW else "model"
+
+
+def _recent(control: Control, prefix: str, now: datetime) -> Buckets | None:
+    """The candidate's state of this UTC day; together with the day before where this one is too young to tell."""
+    for days in (0, 1):
+        period = Window(now - timedelta(days=days), now + timedelta(microseconds=1))
+        found = _states(control.range(prefix, period), "role").get("candidate")
+        if found is not None and int(found.rows.sum()) >= guardrails.MIN_REQUESTS:
+            return found
+    return found
+
+
+def _states(rows: Iterable[StateRow], by: str) -> dict[str, Buckets]:
     """The shards of each value of one part of the key, added up."""
     out: dict[str, Buckets] = {}
     for row in rows:

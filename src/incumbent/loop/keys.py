@@ -14,8 +14,9 @@ A key is a path: the measure, then what it is of, then ``name=value`` parts in a
 | ``engagement/SURFACE`` | Buckets, `ENGAGEMENT` | what shoppers did to what was shown, by user bucket |
 | ``value/SURFACE/currency=C`` | Buckets, `VALUE` | minor units of what was shown and bought, less refunds |
 | ``outcomes/SURFACE`` | Counts | credited outcomes and the reasons of the others, by ``ACTION/REASON`` |
-| ``guardrail/EXPERIMENT/stage=S/lane=L`` | Buckets, `GUARDRAIL` | the lane's user-days, by user bucket |
+| ``guardrail/EXPERIMENT/stage=S/lane=L`` | Buckets, `GUARDRAIL` | what users of the lane did and bought, by bucket |
 | ``model/EXPERIMENT/stage=S/lane=L/role=R/model=M`` | Buckets, `MODEL` | the model's answers, by user bucket |
+| ``slow/EXPERIMENT/stage=S/lane=L/role=R/model=M`` | Buckets, `SLOW` | the slow ones, where a guardrail asks for them |
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ BUCKETS = 256  # user buckets of every Buckets state: sixteen in each of the lak
 #: window, each event once, on the day of the event, also where the user made no request that day
 ENGAGEMENT = ("requests", "slots", "views", "clicks", "carts", "purchases")
 VALUE = ("value_minor",)
-#: rows are user-days: a user with a request in that stage and lane on that day. `conversions` is 1 where the user
+#: rows are user-days: a user who asked or bought in that stage and lane on that day. `conversions` is 1 where the user
 #: bought something that day, `revenue` what was bought less refunds, in minor units of the experiment's currency,
-#: whatever showed the item; `other_currency` counts purchases that are therefore not in it
+#: whatever showed the item; `other_currency` counts purchases that are therefore not in it. Rows mean nothing in a
+#: comparison: who comes is an outcome. Divide by the users of the lane, which the audit's book counts
 GUARDRAIL = ("requests", "conversions", "revenue", "other_currency")
 #: rows are answers of the model: 1 where the answer was not ok (timeouts included); 1 where it timed out; milliseconds
 MODEL = ("errors", "timeouts", "latency_ms")
+#: rows are answers of the model: 1 where it timed out or took longer than the `slow_ms` of the guardrail of that name
+SLOW = ("over_p95", "over_p99")
 
 
 def of_surface(measure: str, surface: str) -> str:

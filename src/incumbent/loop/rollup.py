@@ -16,7 +16,8 @@ from msgspec import Struct
 from incumbent.clock import Clock
 from incumbent.events.window import Window
 from incumbent.loop import keys, tallies
-from incumbent.loop.definitions import Definitions, currency_of
+from incumbent.loop.definitions import Definitions, currency_of, slow_limits
+from incumbent.loop.lane_days import of_guardrails
 from incumbent.loop.leases import Held
 from incumbent.stores.store import Control, Lake, Partition, StateRow
 
@@ -58,11 +59,13 @@ class Rollup:
             told, outcomes = self._lake.changes("outcome", cursor.outcome)
             shards = sorted(impressions | outcomes)
             moved = (CURSOR, msgspec.json.encode(RollupCursor(shown, told)).decode())
+            known = self._definitions() if shards else {}
             currencies = {name: currency_of(self._control, name, definition, self._lake)
-                          for name, definition in self._definitions().items()} if shards else {}
+                          for name, definition in known.items()}
+            limits = slow_limits(known)
             made = 0
             for i, shard in enumerate(shards):
-                states = list(self._states(shard, currencies))
+                states = list(self._states(shard, currencies, limits))
                 if not lease.renew():
                     return RolledUp(i, made, "the lease went to another process")
                 self._control.put(shard.day, shard.bucket, keys.FAMILY, states,
@@ -72,18 +75,20 @@ class Rollup:
                 self._control.set_cursor(*moved)
             return RolledUp(len(shards), made)
 
-    def _states(self, shard: Partition, currencies: dict[str, str]) -> Iterator[StateRow]:
+    def _states(
+        self, shard: Partition, currencies: dict[str, str], limits: tallies.SlowLimits,
+    ) -> Iterator[StateRow]:
         window = Window.of_day(shard.day)
         impressions = self._lake.scan("impression", window, [shard.bucket], tallies.IMPRESSION_COLUMNS)
         outcomes = self._lake.scan("outcome", window, [shard.bucket], tallies.OUTCOME_COLUMNS)
         models: dict[str, Any] = {}
         for piece in pieces(window, impressions.num_rows):
             answers = self._lake.scan("impression", piece, [shard.bucket], tallies.ANSWER_COLUMNS)
-            for key, state in tallies.of_models(tallies.answers_of(answers)):
+            for key, state in tallies.of_models(tallies.answers_of(answers), limits):
                 models[key] = models[key].merge(state) if key in models else state
         for key, state in chain(
             tallies.of_requests(impressions), models.items(), tallies.of_engagement(impressions, outcomes),
-            tallies.of_guardrails(impressions, outcomes, currencies),
+            of_guardrails(impressions, outcomes, currencies),
         ):
             if not state.empty:
                 yield state_row(key, shard, state)

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from incumbent.experiments.credit import BARRED
 from incumbent.loop import keys
 from incumbent.stats.buckets import Buckets, bucket_of
 from incumbent.stats.counts import Counts
@@ -22,7 +21,10 @@ IMPRESSION_COLUMNS = [
     "request_id", "time", "user_id", "surface", "mode", "lane", "experiment", "stage", "latency_ms", "slots"]
 ANSWER_COLUMNS = ["surface", "experiment", "stage", "lane", "user_id", "models"]
 OUTCOME_COLUMNS = [
-    "event_id", "time", "user_id", "action", "value_minor", "currency", "surface", "reason", "exposed_at"]
+    "event_id", "time", "user_id", "action", "value_minor", "currency", "surface", "reason", "exposed_at", "experiment",
+    "stage", "lane"]
+#: experiment -> milliseconds above which an answer is slow, one per variable of `keys.SLOW`
+SlowLimits = Mapping[str, tuple[float, ...]]
 #: what is done to a slot, as `keys.ENGAGEMENT` calls it
 _DONE = {"view": "views", "click": "clicks", "add_to_cart": "carts", "purchase": "purchases"}
 
@@ -40,10 +42,10 @@ def of_requests(impressions: pa.Table) -> Keyed:
             _numbers(rows["latency_ms"].drop_null()))
 
 
-def of_models(answers: pa.Table) -> Keyed:
+def of_models(answers: pa.Table, limits: SlowLimits) -> Keyed:
     """States of the models' `answers_of` some impressions: they add over pieces of a shard."""
     yield from _of_surface_models(answers)
-    yield from _of_experiment_models(answers)
+    yield from _of_experiment_models(answers, limits)
 
 
 def _of_surface_models(answers: pa.Table) -> Keyed:
@@ -58,16 +60,18 @@ def _of_surface_models(answers: pa.Table) -> Keyed:
         yield key("list_size"), counted(good["n_items"].cast(pa.string()))
 
 
-def _of_experiment_models(answers: pa.Table) -> Keyed:
-    """`model` of each experiment, stage, lane, role and model: errors, timeouts, latency, clustered by user."""
+def _of_experiment_models(answers: pa.Table, limits: SlowLimits) -> Keyed:
+    """`model`, and where limits are known `slow`, of each experiment, stage, lane, role and model, by user bucket."""
     inside = answers.filter(pc.and_(pc.is_valid(answers["experiment"]), pc.is_valid(answers["stage"])))
     for group, rows in parts(inside, ["experiment", "stage", "lane", "role", "name"]):
         wrong = pc.invert(pc.equal(rows["status"], "ok")).to_numpy().astype(float)
         late = pc.equal(rows["status"], "timeout").to_numpy().astype(float)
-        values = np.stack([wrong, late, _numbers(rows["latency_ms"])], axis=1)
-        key = keys.of_lane("model", group["experiment"], group["stage"], group["lane"], f"role={group['role']}",
-                           f"model={group['name']}")
-        yield key, clustered(keys.MODEL, rows["user_id"].to_pylist(), values)
+        took, users = _numbers(rows["latency_ms"]), rows["user_id"].to_pylist()
+        where = (group["experiment"], group["stage"], group["lane"], f"role={group['role']}", f"model={group['name']}")
+        yield keys.of_lane("model", *where), clustered(keys.MODEL, users, np.stack([wrong, late, took], axis=1))
+        if group["experiment"] in limits:
+            slow = np.stack([(late > 0) | (took > limit) for limit in limits[group["experiment"]]], axis=1)
+            yield keys.of_lane("slow", *where), clustered(keys.SLOW, users, slow.astype(float))
 
 
 def answers_of(impressions: pa.Table) -> pa.Table:
@@ -128,69 +132,6 @@ def _of_surfaces(outcomes: pa.Table) -> Iterator[dict[str, Any]]:
         if (event["surface"], event["event_id"]) not in done:
             done.add((event["surface"], event["event_id"]))
             yield event
-
-
-def of_guardrails(impressions: pa.Table, outcomes: pa.Table, currencies: Mapping[str, str]) -> Keyed:
-    """`guardrail` of each experiment, stage and lane: user-days with what was bought on them.
-
-    Money of a day belongs to the user's latest request before it on that day, or to the first one where it came before
-    all of them; each event once; what the collector barred not at all.
-    """
-    inside = impressions.filter(pc.and_(pc.is_valid(impressions["experiment"]), pc.is_valid(impressions["stage"])))
-    days = inside.group_by(["experiment", "stage", "lane", "user_id"]).aggregate([("time", "count")])
-    values = np.zeros((days.num_rows, len(keys.GUARDRAIL)))
-    values[:, 0] = _numbers(days["time_count"])
-    bought = list(_money(outcomes))
-    if bought and days.num_rows:
-        buyers = pa.array(sorted({event["user_id"] for event in bought}))
-        mine = inside.filter(pc.is_in(inside["user_id"], buyers))
-        of_buyers = days.append_column("row", pa.array(np.arange(days.num_rows))).filter(
-            pc.is_in(days["user_id"], buyers)).to_pylist()
-        place = {(d["experiment"], d["user_id"], d["stage"], d["lane"]): d["row"] for d in of_buyers}
-        for event, experiment, stage, lane in _lanes(mine, bought):
-            _spend(values[place[experiment, event["user_id"], stage, lane]], event, currencies.get(experiment, ""))
-    numbered = days.append_column("row", pa.array(np.arange(days.num_rows)))
-    for group, part in parts(numbered, ["experiment", "stage", "lane"]):
-        yield keys.of_lane("guardrail", group["experiment"], group["stage"], group["lane"]), clustered(
-            keys.GUARDRAIL, part["user_id"].to_pylist(), values[part["row"].to_numpy()])
-
-
-def _lanes(
-    requests: pa.Table, bought: list[dict[str, Any]],
-) -> Iterator[tuple[dict[str, Any], str, str, str]]:
-    """Each event with every experiment of its user, and the stage and lane of the request that it belongs to."""
-    made: dict[str, dict[str, list[tuple[Any, str, str]]]] = {}
-    ordered = requests.select(["user_id", "experiment", "time", "request_id", "stage", "lane"]).sort_by(
-        [("time", "ascending"), ("request_id", "ascending")])
-    for user, experiment, time, _, stage, lane in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
-        made.setdefault(user, {}).setdefault(experiment, []).append((time, stage, lane))
-    for event in bought:
-        for experiment, own in made.get(event["user_id"], {}).items():
-            before = [request for request in own if request[0] <= event["time"]]
-            _, stage, lane = before[-1] if before else own[0]
-            yield event, experiment, stage, lane
-
-
-def _money(outcomes: pa.Table) -> Iterator[dict[str, Any]]:
-    """Each purchase and refund once."""
-    kept = outcomes.filter(pc.is_in(outcomes["action"], pa.array(["purchase", "refund"])))
-    kept = kept.filter(pc.invert(pc.fill_null(pc.is_in(kept["reason"], pa.array(BARRED)), False)))
-    seen = set()
-    for row in kept.select(["event_id", "time", "user_id", "action", "value_minor", "currency"]).to_pylist():
-        if row["event_id"] not in seen:
-            seen.add(row["event_id"])
-            yield row
-
-
-def _spend(row: NDArray[np.float64], event: dict[str, Any], currency: str) -> None:
-    if event["action"] == "purchase":
-        row[1] = 1.0
-    if event["value_minor"] is None:
-        return
-    if event["currency"] == currency:
-        row[2] += event["value_minor"]
-    elif event["action"] == "purchase":
-        row[3] += 1
 
 
 def counted(column: pa.ChunkedArray) -> Counts:

@@ -9,8 +9,8 @@ from incumbent.config import ExperimentConfig
 from incumbent.experiments import analysis, guardrails, validity
 from incumbent.experiments.analysis import Look
 from incumbent.experiments.audit import Tally
-from incumbent.experiments.evidence import Evidence, Judgement
-from incumbent.experiments.experiment import DECISIVE, after, first_stage, share_of
+from incumbent.experiments.evidence import Answers, Evidence, Judgement
+from incumbent.experiments.experiment import after, first_stage, judged_in, share_of
 from incumbent.experiments.rules import Rule
 from incumbent.testing.world import START, World
 
@@ -57,12 +57,13 @@ def evidence_of(world: World, config: ExperimentConfig, stage: str, since: datet
     """What the judge would read of this world at the end of its last day: guardrails of the lane, clean coins."""
     look, units = Look.of(config), world.matured()
     alpha, share = config.alpha / max(len(config.guardrails), 1), share_of(config, stage)
-    states = {lane: state for (at, lane), state in world.states.items() if at == stage}
+    states, ours = world.lane_states(stage), units.first_in(*judged_in(config, stage))
     tally = tally_of(world)
     return Evidence(
         experiment="world", stage=stage, held=False, started_at=START, since=since,
         definition=config.model_dump(mode="json"), matured=len(units.interleaved.x),
-        preference=analysis.compare(units, look), decisive=analysis.compare(units.first_in(DECISIVE), look),
+        matured_here=len(units.interleaved.first_in(stage).x), preference=analysis.compare(ours, look),
+        pooled=analysis.compare(units, look), answers=Answers(asked=world.requests, champion_asked=world.requests),
         guardrails=tuple(guardrails.read(part, states, stage=stage, share=share, alpha=alpha)
                          for part in config.guardrails),
         checks=validity.checks(tally, world.lanes(), config), overlap=validity.overlap_of(tally))
@@ -74,5 +75,4 @@ def tally_of(world: World) -> Tally:
     organic = 2 * world.shop.rounds * requests
     shared = organic if world.shop.overlap >= 1 else round(organic * world.shop.overlap)
     return Tally(impressions=world.requests, interleaved=requests, organic=organic, shared=shared,
-                 contested=organic - shared, first=(2.0 * world.candidate_first - pairs, float(pairs)),
-                 drafted=(pairs, pairs), found=(pairs, pairs))
+                 contested=organic - shared, first=(2.0 * world.candidate_first - pairs, float(pairs)))

@@ -47,8 +47,9 @@ class NaiveStates:
             done[_day(row["time"])].append(row)
         for day, shown in by_day.items():
             self._requests(day, shown)
-            self._guardrails(day, shown, done[day])
-        for day, rows in done.items():
+        for day in {*by_day, *done}:
+            self._guardrails(day, by_day[day], done[day])
+        for day, rows in list(done.items()):
             self._outcomes(day, rows)
 
     def _sum(self, key: str, day: date, values: Sequence[float]) -> None:
@@ -90,11 +91,8 @@ class NaiveStates:
         money = {row["event_id"]: row for row in rows
                  if row["action"] in ("purchase", "refund") and row["reason"] not in BARRED}
         for row in money.values():
-            for experiment in {key[0] for key in days}:
-                own = [request for request in requests if request[2] == experiment]
-                before = [request for request in own if request[0] <= row["time"]]
-                _, _, _, at_stage, at_lane = before[-1] if before else own[0]
-                cell = days[experiment, at_stage, at_lane]
+            for experiment, (at_stage, at_lane) in _places(row, requests, rows).items():
+                cell = days.setdefault((experiment, at_stage, at_lane), [0.0] * 4)
                 bought = row["action"] == "purchase"
                 cell[1] = 1.0 if bought else cell[1]
                 if row["value_minor"] is not None and row["currency"] == self._currency:
@@ -144,6 +142,21 @@ class NaiveStates:
             if any(abs(a - b) > 1e-9 * max(1.0, abs(b)) for a, b in zip(got, cell, strict=True)):
                 return f"bucket {at} holds {got}, expected {cell}"
         return None
+
+
+def _places(row: dict[str, Any], requests: list[Any], rows: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Experiment -> the stage and lane that a purchase or refund belongs to: those of the latest request of the day
+    before it, of the first one where it came before all, and of the latest exposure named where there was none."""
+    found: dict[str, tuple[str, str]] = {}
+    named = [one for one in rows if one["event_id"] == row["event_id"] and one["exposed_at"] is not None
+             and one["lane"] is not None and one["stage"] is not None and one["experiment"] is not None]
+    for one in sorted(named, key=lambda one: (one["exposed_at"], one["stage"], one["lane"])):
+        found[one["experiment"]] = one["stage"], one["lane"]
+    for experiment in {request[2] for request in requests}:
+        own = [request for request in requests if request[2] == experiment]
+        before = [request for request in own if request[0] <= row["time"]]
+        found[experiment] = (before[-1] if before else own[0])[3:]
+    return found
 
 
 def _day(time: datetime) -> date:

@@ -66,6 +66,7 @@ class World:
         self.first = np.full(u, -1, dtype=np.int64)  # day of first exposure
         self._stage = np.zeros(u, dtype="U8")
         self.x, self.y, self.n = np.zeros(u), np.zeros(u), np.zeros(u)
+        self.seen = np.zeros(u, dtype=bool)  # asked at least once, if only in shadow: assigned
         self.states: dict[tuple[str, str], Buckets] = {}  # (stage, lane) -> user-days
         self.pairs, self.candidate_first = 0, 0
         self.requests, self.interleaved = 0, 0  # of the lane; of those, with both models in the draft
@@ -81,6 +82,7 @@ class World:
         asked = np.where(self._arrival <= self.today, rng.poisson(self._activity), 0)
         active = np.flatnonzero(asked)
         lane, requests = ~self.holdout[active], asked[active]
+        self.seen[active] = True
         new = active[self.first[active] < 0]
         if stage != "shadow":
             self.first[new], self._stage[new] = self.today, stage
@@ -130,6 +132,16 @@ class World:
         lane = np.where(self.holdout[due], "holdout", "interleave")
         day = _EPOCH_DAY + self.first[due] + self.shop.maturity_days
         return Units(lane, self._stage[due], day, self.x[due], self.y[due], self.n[due])
+
+    def lane_states(self, stage: str) -> dict[str, Buckets]:
+        """What the users of each lane brought in a stage, a row per user who was ever assigned to it."""
+        found = {}
+        for name, mask in (("interleave", ~self.holdout), ("holdout", self.holdout)):
+            if (stage, name) in self.states:
+                mine = self._bucket[self.seen & mask]
+                users = Buckets.zero(k=self.shop.buckets, variables=["users"]).update(mine, np.ones(len(mine)))
+                found[name] = users.beside(self.states[stage, name])
+        return found
 
     def lanes(self) -> dict[str, int]:
         """Users seen so far, per lane."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from incumbent.config import ExperimentConfig
-from incumbent.experiments.evidence import Check, Evidence, Preference, Reading
+from incumbent.experiments.evidence import Answers, Check, Evidence, Preference, Reading
 from incumbent.experiments.experiment import RAMP, share_of
 from incumbent.experiments.rules import Rule
 from incumbent.stats.estimate import Estimate
@@ -41,9 +42,10 @@ def preference(value: float, half: float = 0.01, units: int = 5_000) -> Preferen
     estimate = Estimate(value, value - half, value + half, se=half / 3, n=units, method="made up")
     decided = units // 2
     wins = round((decided + value * units) / 2)
+    margin = replace(estimate.scaled(units / decided), n=decided)
     return Preference(units=units, wins=wins, ties=units - decided, losses=decided - wins, preference=estimate,
                       preference_fixed=estimate, delta=estimate, delta_fixed=estimate, e_value=1.0, p_value=1.0,
-                      p_sign=1.0, delta_ab=value / 2, pairs=float(units))
+                      p_sign=1.0, delta_ab=value / 2, pairs=float(units), win_margin=margin)
 
 
 def reading(metric: str, status: str, stage: str = "ramp_50", **changes: Any) -> Reading:
@@ -60,8 +62,8 @@ def evidence(value: float = 0.05, stage: str = "ramp_50", **changes: Any) -> Evi
     """Evidence that leaves nothing to wish for: a better candidate, safe guardrails, clean checks, enough of all."""
     whole = Evidence(
         experiment="made-up", stage=stage, held=False, started_at=START, since=START + timedelta(days=10),
-        definition=CONFIG.model_dump(mode="json"), matured=5_000, preference=preference(value),
-        decisive=preference(value),
+        definition=CONFIG.model_dump(mode="json"), matured=5_000, matured_here=5_000, preference=preference(value),
+        pooled=preference(value), answers=Answers(asked=5_000, champion_asked=5_000),
         guardrails=tuple(reading(part.metric, "ok", stage) for part in CONFIG.guardrails),
         checks=tuple(Check(name=name, status="ok", reason="made up", n=5_000)
                      for name in ("coin_audit", "sample_ratio", "parity", "overlap")),
@@ -84,7 +86,8 @@ def many() -> Iterable[Evidence]:
             yield evidence(value, stage, held=True)
             yield void(evidence(value, stage))
         yield evidence(0.0, stage, overlap=1.0)
-        yield evidence(0.05, stage, matured=3, preference=_unknown(), decisive=_unknown(), guardrails=(), checks=())
+        yield evidence(0.05, stage, matured=3, matured_here=3, preference=_unknown(), pooled=_unknown(), guardrails=(),
+                       checks=(), answers=Answers())
 
 
 def _unknown() -> Preference:
@@ -174,7 +177,7 @@ def held_is_held(rule: Rule) -> None:
 def identical_lists_stay(rule: Rule) -> None:
     """Identical lists are not taken past the canary, and never promoted."""
     for stage in ("canary", "ramp_5", "ramp_50"):
-        case = evidence(0.0, stage, overlap=1.0, preference=preference(0.0, 0.5), decisive=preference(0.0, 0.5))
+        case = evidence(0.0, stage, overlap=1.0, preference=preference(0.0, 0.5), pooled=preference(0.0, 0.5))
         assert rule.decide(case, NOW).verdict not in ("advance", "promote"), stage
 
 
@@ -183,7 +186,7 @@ def end_keeps_the_champion(rule: Rule) -> None:
     """When the time is over without a verdict, the champion stays; an ended experiment is left alone."""
     late = START + timedelta(days=CONFIG.max_days + 1)
     open_ = preference(0.0, 0.5)
-    assert rule.decide(evidence(0.0, preference=open_, decisive=open_), late).verdict in ("inconclusive", "discard")
+    assert rule.decide(evidence(0.0, preference=open_, pooled=open_), late).verdict in ("inconclusive", "discard")
     assert rule.decide(evidence(0.05, "ended"), late).verdict == "hold"
 
 
