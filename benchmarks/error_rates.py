@@ -22,7 +22,7 @@ from incumbent.experiments.guardrails import SOURCES, judge, lane_effect
 from incumbent.stats.estimate import Estimate
 from incumbent.testing.world import Shop, World
 
-SEED = 90_210_447
+SEED = 377_902_118
 ALPHA, SHARE, LOSS = 0.05 / 3, 0.5, 0.05
 MARGIN = LOSS / SHARE  # the whole lane loses exactly what the margin allows
 
@@ -57,7 +57,7 @@ def guardrail_row(users: int, s: float, holdout: float, worlds: int, days: int) 
         seen: set[str] = set()
         for _ in range(days):
             world.live_day("ramp_50", SHARE)
-            states = {lane: state for (_, lane), state in world.states.items()}
+            states = world.lane_states("ramp_50")
             if len(states) < 2:
                 continue
             whole = lane_effect(states["interleave"], states["holdout"], SOURCES["revenue_per_user_day"], alpha=ALPHA)

@@ -14,7 +14,7 @@ from incumbent.config import GuardrailConfig
 from incumbent.experiments.guardrails import read
 from incumbent.testing.world import Shop, World
 
-SEED = 558_013_306
+SEED = 831_750_264
 ALPHA, SHARE, LOSS = 0.05, 0.5, 0.05
 CONFIG = GuardrailConfig(metric="revenue_per_user_day", margin=LOSS / SHARE)
 
@@ -27,8 +27,7 @@ def ever(worlds: int, part: int, **shop) -> tuple[int, int, int]:
         said = set()
         for _ in range(45):
             world.live_day("ramp_50", SHARE)
-            states = {lane: state for (_, lane), state in world.states.items()}
-            said.add(read(CONFIG, states, stage="ramp_50", share=SHARE, alpha=ALPHA).status)
+            said.add(read(CONFIG, world.lane_states("ramp_50"), stage="ramp_50", share=SHARE, alpha=ALPHA).status)
         harm, safe, looked = harm + ("harm" in said), safe + ("ok" in said), looked + (said != {"missing"})
     print(f"{shop}: harm {harm}, safe {safe}, looked at {looked} of {worlds} worlds")
     return harm, safe, looked
