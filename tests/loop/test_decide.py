@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+
 import msgspec
+import pytest
 
 from incumbent.events.schema import Decision, Finding
 from incumbent.experiments.audit import Auditor
 from incumbent.experiments.guardrails import SOURCES
 from incumbent.experiments.rules import Sequential
 from incumbent.loop import keys
-from incumbent.loop.decide import latest
+from incumbent.loop.decide import Decider, latest
 from incumbent.stores.store import seal_hash
 from incumbent.testing.judge import Shop
+from incumbent.testing.simulated_stores import Crash, Fuse, Fused
 
 
 def on_ramp_50(**experiment):
@@ -126,6 +131,37 @@ def test_identical_lists_are_refused_past_the_canary():
     assert (said.verdict, said.cause) == ("hold", "identical")
     overlap = next(f for f in shop.control.conclusions("finding", "experiment:e1") if f.check == "overlap")
     assert overlap.severity == "ticket"
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_a_crash_leaves_findings_and_their_decision_together_or_neither(how):
+    """The process dies at each step that a look takes in Control; what is there never tells half of it."""
+    for step in range(1, 12):
+        shop = Shop()
+        shop.run()
+        shop.serve(200, change=lambda i: msgspec.structs.replace(i, mode="interleave", coins=[0.5] * 8))
+        shop.measure()
+        shop.actor.run_once()  # what the start left to do
+        fuse = Fuse()
+        dying = Decider(shop.lake, Fused(shop.control, fuse), shop.clock, shop.ids)
+        fuse.arm(step, how)
+        with contextlib.suppress(Crash):
+            dying.run_once()
+        found = shop.control.conclusions("finding", "experiment:e1")
+        told = [d for d in shop.decisions() if d.by == "rule"]
+        known = shop.control.memory("findings/e1")
+        assert bool(found) == bool(told) == (known is not None), (step, how)
+        waiting = {row.payload["event"]["event_id"] for row in shop.control.outbox(1_000) if row.kind == "log"}
+        assert waiting == {one.event_id for one in (*found, *told)}
+        shop.advance(1)  # the dead process's lease is over
+        shop.decider.run_once()
+        after = shop.control.conclusions("finding", "experiment:e1")
+        assert sorted(f.check for f in after) == sorted({f.check for f in after})  # once each
+        assert "coin_audit" in {f.check for f in after}
+        assert json.loads(shop.control.memory("findings/e1"))["coin_audit"] == "void/page"
+        if not fuse.blown:
+            return
+    raise AssertionError("a look takes more steps than were tried")
 
 
 def test_findings_are_stored_when_their_status_changes():

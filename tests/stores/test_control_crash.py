@@ -12,7 +12,7 @@ from sqlalchemy import event
 from incumbent.clock import ManualClock
 from incumbent.errors import StoreError
 from incumbent.events.ids import EventIds
-from incumbent.events.schema import Audit, Decision
+from incumbent.events.schema import Audit, Decision, Finding
 from incumbent.stores.control import SqlControl
 from incumbent.stores.store import ExperimentRow, Matured, OutboxRow, StageChange, StateRow
 
@@ -20,6 +20,8 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = NOW.date()
 IDS = EventIds(ManualClock(NOW))
 DECISION = Decision(event_id=IDS.new(), time=NOW, experiment="e", verdict="advance", reason="r", by="rule")
+FINDING = Finding(event_id=IDS.new(), time=NOW, subject="experiment:e", check="coin_audit", status="ok", severity="info",
+                  reason="r")
 AUDIT = Audit(event_id=IDS.new(), time=NOW, actor="a", action="erase", subject="s", reason="r")
 
 
@@ -45,7 +47,7 @@ VERBS = {
     "put": lambda c: c.put(DAY, 0, "f", [state("a"), state("b")], ("c", "2")),
     "conclude": lambda c: c.conclude(
         DECISION, experiment=ExperimentRow("e", "canary", NOW, NOW, False, "advance", 2, {"a": 1}),
-        change=StageChange("e", "canary", 0.01, NOW, None), memory=("m", b"1"),
+        change=StageChange("e", "canary", 0.01, NOW, None), memory=("m", b"1"), also=[FINDING],
         outbox=[OutboxRow("o1", "publish", {}, NOW), OutboxRow("o2", "alert", {}, NOW)]),
     "seal": lambda c: c.seal("e", DAY + timedelta(days=1), [unit("u1"), unit("u2")], NOW),
     "restate": lambda c: c.restate("e", [unit("u0"), unit("u9")], NOW),

@@ -1,7 +1,9 @@
 """decide: look at every running experiment, let its rule judge, and make facts of what changed.
 
 A look always replaces the *evaluation* (cursor ``evaluation/NAME``, for the page). A Decision is stored only where
-something changed: the verdict, the stage, or the status of a check or guardrail. A steady HOLD is one Decision.
+something changed: the verdict, the stage, or the status of a check or guardrail. A steady HOLD is one Decision. The
+Findings of what changed, and the memory of them, are stored in the Decision's own transaction: a crash leaves all of
+it or nothing, and after nothing the next look finds the same news again.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from incumbent import logs, registry
 from incumbent.clock import Clock
 from incumbent.errors import ConflictError
 from incumbent.events.ids import EventIds
-from incumbent.events.schema import Alert, Decision, Finding
+from incumbent.events.schema import Decision, Finding
 from incumbent.experiments.evidence import Evidence, Judgement
 from incumbent.experiments.rules import Rule
-from incumbent.loop.enact import enact, told
+from incumbent.loop.enact import enact
 from incumbent.loop.gather import Gathered, gather
 from incumbent.loop.leases import Held
 from incumbent.stores.store import Control, ExperimentRow, Lake
@@ -92,17 +94,20 @@ class Decider:
         rule: Rule = registry.load("rules", str(row.definition.get("rule", "sequential")))()
         judgement = rule.decide(gathered.evidence, now)
         self._control.set_cursor(evaluation_key(row.name), _evaluation(gathered, judgement, rule, now))
-        news = self._find(row, gathered.evidence, now)
+        news, memory = self._find(row, gathered.evidence, now)
         last = last_decision(self._control, row.name)
         if not news and last is not None and last.verdict == judgement.verdict and last.stage_to == row.stage \
                 and judgement.verdict == "hold":
             return judgement, None
         return judgement, enact(
             self._control, self._ids, row, judgement, now, by="rule", rule=(rule.name, rule.hash),
-            evidence=gathered.evidence, extra={"evidence_hash": gathered.evidence.hash})
+            evidence=gathered.evidence, extra={"evidence_hash": gathered.evidence.hash}, findings=news,
+            memory=memory if news else None)
 
-    def _find(self, row: ExperimentRow, evidence: Evidence, now: datetime) -> list[Finding]:
-        """Store a Finding for every check and guardrail whose status changed; unknown counts as no_data."""
+    def _find(
+        self, row: ExperimentRow, evidence: Evidence, now: datetime,
+    ) -> tuple[list[Finding], tuple[str, bytes]]:
+        """A Finding for every check and guardrail whose status changed, and what is known then; unknown is no_data."""
         name = f"findings/{row.name}"
         kept = self._control.memory(name)
         known: dict[str, str] = {} if kept is None else msgspec.json.decode(kept)
@@ -113,8 +118,7 @@ class Decider:
                 continue
             known[finding.check] = status
             changed.append(finding)
-            told(self._control, finding, alert=_alert(self._ids, finding), memory=(name, msgspec.json.encode(known)))
-        return changed
+        return changed, (name, msgspec.json.encode(known))
 
     def _findings(self, row: ExperimentRow, evidence: Evidence, now: datetime) -> list[Finding]:
         subject = f"experiment:{row.name}"
@@ -156,14 +160,6 @@ def _evaluation(gathered: Gathered, judgement: Judgement, rule: Rule, now: datet
         now, judgement.verdict, judgement.cause, judgement.reason, rule.name, rule.hash, gathered.evidence.to_dict(),
         [_finite(point) for point in gathered.series],
         _finite(gathered.as_now) if gathered.as_now else None)).decode()
-
-
-def _alert(ids: EventIds, finding: Finding) -> Alert | None:
-    if finding.severity == "info":
-        return None
-    return Alert(event_id=ids.new(), time=finding.time, subject=finding.subject, severity=finding.severity,
-                 title=f"{finding.subject}: {finding.check} is {finding.status}", body=finding.reason,
-                 refers_to=finding.event_id)
 
 
 def _finite(value: Struct) -> dict[str, Any]:

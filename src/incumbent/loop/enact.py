@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from incumbent.events.ids import EventIds
-from incumbent.events.schema import Alert, Audit, Conclusion, Decision, Stage, Verdict
+from incumbent.events.schema import Alert, Audit, Conclusion, Decision, Finding, Stage, Verdict
 from incumbent.experiments.evidence import Evidence, Judgement
 from incumbent.experiments.experiment import after, definition_of, share_of
 from incumbent.stores.store import Control, ExperimentRow, OutboxRow, StageChange
@@ -22,14 +22,16 @@ _SEVERITY: dict[str, Literal["info", "ticket", "page"]] = {
 def enact(
     control: Control, ids: EventIds, row: ExperimentRow, judgement: Judgement, now: datetime, *, by: str,
     rule: tuple[str, str] | None = None, evidence: Evidence | None = None, extra: dict[str, Any] | None = None,
-    held: bool | None = None, audit: Audit | None = None,
+    held: bool | None = None, audit: Audit | None = None, findings: Sequence[Finding] = (),
+    memory: tuple[str, bytes] | None = None,
 ) -> Decision:
     """Carry out a verdict on an experiment as it was read; `ConflictError` where somebody changed it meanwhile.
 
     `row` is the stored row (of a new experiment: version 0, not stored yet). A stage that changes begins at `now`, and
     the new plan is published by way of the outbox. `rule` is (name, hash), `extra` goes into the embedded evidence,
-    `held` sets the hold, `audit` is stored with the rest by way of the outbox.
-    """
+    `held` sets the hold, `audit` is stored with the rest by way of the outbox. `findings` are what the verdict was told:
+    stored with it, with their alerts and the `memory` of what is known of them.
+    """  # noqa: E501
     config = definition_of(row.definition)
     stage = after(config, row.stage, judgement.verdict)
     moved = stage != row.stage or row.version == 0
@@ -41,7 +43,8 @@ def enact(
     control.conclude(
         decision, experiment=_row(row, stage, judgement.verdict, now, moved, held),
         change=StageChange(row.name, stage, share_of(config, stage), now, None) if moved else None,
-        outbox=_outbox(ids, decision, moved, [audit] if audit else []))
+        outbox=[*_news(ids, findings), *_outbox(ids, decision, moved, [audit] if audit else [])],
+        also=findings, memory=memory)
     return decision
 
 
@@ -68,6 +71,19 @@ def _row(row: ExperimentRow, stage: Stage, verdict: Verdict, now: datetime, move
         row, stage=stage, since=now if moved else row.since, held=row.held if held is None else held,
         verdict=verdict if verdict in _FINAL else row.verdict, version=row.version + 1,
         ended_at=now if stage == "ended" and row.ended_at is None else row.ended_at)
+
+
+def _news(ids: EventIds, findings: Sequence[Finding]) -> list[OutboxRow]:
+    """Each finding's way to the lake, and the alert of those that somebody must hear of."""
+    rows = []
+    for finding in findings:
+        rows.append(to_log(finding))
+        if finding.severity != "info":
+            rows.append(to_alert(Alert(
+                event_id=ids.new(), time=finding.time, subject=finding.subject, severity=finding.severity,
+                title=f"{finding.subject}: {finding.check} is {finding.status}", body=finding.reason,
+                refers_to=finding.event_id)))
+    return rows
 
 
 def _outbox(ids: EventIds, decision: Decision, moved: bool, audits: Sequence[Audit]) -> list[OutboxRow]:

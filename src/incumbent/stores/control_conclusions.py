@@ -27,12 +27,14 @@ class ControlConclusions:
 
     def conclude(
         self, conclusion: Conclusion, *, experiment: ExperimentRow | None = None, change: StageChange | None = None,
-        outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None,
+        outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None, also: Sequence[Conclusion] = (),
     ) -> None:
         """Store a conclusion once by its event id, with what follows from it; see `Control.conclude`."""
         with self._db.write() as connection:
             if not record(connection, conclusion):
                 return
+            for other in also:
+                record(connection, other)
             if experiment is not None:
                 _update(connection, experiment)
             if change is not None:

@@ -67,10 +67,11 @@ class Control(Protocol):
     # -- conclusions: the event, what changes with it, and the outbox rows, in one transaction
     def conclude(
         self, conclusion: Conclusion, *, experiment: ExperimentRow | None = None, change: StageChange | None = None,
-        outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None,
+        outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None, also: Sequence[Conclusion] = (),
     ) -> None:
         """Store a conclusion once by its event id with all that follows from it; `ConflictError` where `experiment`
-        was changed by somebody else (its version is not the stored one plus one)."""
+        was changed by somebody else (its version is not the stored one plus one). `also` are conclusions that it
+        stands on: stored with it or not at all, each once by its own event id."""
         ...
 
     def conclusions(self, kind: str | None = None, subject: str | None = None, limit: int = 100) -> list[Conclusion]:

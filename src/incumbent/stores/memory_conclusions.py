@@ -18,7 +18,7 @@ class MemoryConclusions(MemoryTables):
 
     def conclude(
         self, conclusion: Conclusion, *, experiment: ExperimentRow | None = None, change: StageChange | None = None,
-        outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None,
+        outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None, also: Sequence[Conclusion] = (),
     ) -> None:
         """Store a conclusion once by its event id, with what follows from it; see `Control.conclude`."""
         with self._lock:
@@ -30,7 +30,8 @@ class MemoryConclusions(MemoryTables):
                     raise stale(experiment)
             if len({row.id for row in outbox} - set(self._outbox)) < len(outbox):
                 raise ConflictError("an outbox id stands already", got=[row.id for row in outbox])
-            self._conclusions[conclusion.event_id] = conclusion
+            for one in (conclusion, *also):
+                self._conclusions.setdefault(one.event_id, one)
             if experiment is not None:
                 self._experiments[experiment.name] = experiment
             if change is not None:

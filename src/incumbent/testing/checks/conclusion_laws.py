@@ -64,6 +64,18 @@ def a_conclusion_counts_once(b: Bench) -> None:
     assert b.control.memory("m") == b"1" and b.control.experiments() == [experiment(1)]
 
 
+def conclusions_come_together(b: Bench) -> None:
+    """What a conclusion stands on is stored with it, each once, and refused with it where the writer was stale."""
+    first, second, last = decision(b), decision(b, "e2", 1), decision(b, seconds=2)
+    b.control.conclude(last, experiment=experiment(1), also=[first, second], memory=("m", b"1"))
+    assert b.control.conclusions() == [last, second, first] and b.control.memory("m") == b"1"
+    b.control.conclude(decision(b, seconds=3), also=[first])
+    assert len(b.control.conclusions()) == 4
+    stale = partial(b.control.conclude, decision(b), experiment=experiment(1), also=[decision(b, "e3")])
+    refused(stale, ConflictError, "version 1 again")
+    assert len(b.control.conclusions()) == 4 and b.control.conclusions(subject="e3") == []
+
+
 def a_stale_writer_is_refused_whole(b: Bench) -> None:
     """Who read an older version of an experiment is refused, and nothing of the conclusion is kept."""
     refused(lambda: b.control.conclude(decision(b), experiment=experiment(2)), ConflictError, "version 2 of nothing")
@@ -197,7 +209,8 @@ def users_are_erased_with_an_audit(b: Bench) -> None:
 
 
 LAWS = (
-    a_conclusion_comes_with_all_that_follows, a_conclusion_counts_once, a_stale_writer_is_refused_whole,
+    a_conclusion_comes_with_all_that_follows, a_conclusion_counts_once, conclusions_come_together,
+    a_stale_writer_is_refused_whole,
     a_race_of_writers_has_one_winner, stages_close_one_another, conclusions_are_newest_first, the_outbox_waits,
     a_day_is_sealed_once, the_sequence_is_that_of_sealing, a_unit_matures_once, restatements_stand_beside,
     users_are_erased_with_an_audit,
