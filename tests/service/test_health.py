@@ -8,7 +8,9 @@ import pytest
 
 from incumbent.clock import ManualClock, SystemClock
 from incumbent.config import Config
+from incumbent.events import codec
 from incumbent.events.ids import EventIds
+from incumbent.loop import live
 from incumbent.loop.operate import Operator
 from incumbent.loop.plan import build_plan
 from incumbent.loop.schedule import Job
@@ -21,6 +23,7 @@ from incumbent.service.pulse import Pulse
 from incumbent.stores.embedded import open_stores
 from incumbent.stores.memory import open_stores as open_memory
 from incumbent.stores.store import Record
+from incumbent.testing.golden import impression
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 MODELS = {"old": {"target": "incumbent.testing.endpoints:good"}, "new": {"target": "incumbent.testing.endpoints:short"}}
@@ -148,6 +151,18 @@ def test_a_job_that_fails_is_told_until_it_is_well_again(loop):
     looper.scheduler.run_now("decide")
     looper.observe()
     assert problems(meter) == []
+
+
+def test_what_was_sealed_wakes_the_live_numbers(loop):
+    looper, stores, _ = loop
+    looper.scheduler.run_now("seal")
+    assert not looper.scheduler._wake["live"].is_set()  # nothing came
+    shown = impression("r1", T0, "u1", "home", "e1/ramp_50/interleave", ["a:pair1:T", "b:pair1:C"])
+    stores.log.append([Record(shown.event_id, "impression", codec.encode(shown))]).result(5)
+    looper.scheduler.run_now("seal")
+    assert looper.scheduler._wake["live"].is_set()
+    looper.scheduler.run_now("live")
+    assert live.read(stores.control).hour["requests"] == {"home/interleave": 1}
 
 
 def test_a_reason_is_one_line_of_bounded_length():

@@ -103,6 +103,8 @@ class Looper:
             done = self.sealer.run_once()
         if done.reason is None:
             self._sealed_s = self._clock.monotonic()
+        if done.records:
+            self.scheduler.wake("live")  # what has just come is on the page before the live job is due
         return done
 
     def _publish_live(self) -> None:

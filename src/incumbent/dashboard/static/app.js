@@ -81,7 +81,7 @@ document.querySelectorAll("[data-steps]").forEach((form) => form.addEventListene
   form.querySelectorAll("button").forEach((button) => { button.disabled = false; });
 }));
 
-// Live numbers: provisional, every two seconds while the page is looked at.
+// Live numbers: provisional, every second while the page is looked at.
 const live = document.querySelector("[data-live]");
 if (live) {
   setInterval(async () => {
@@ -92,5 +92,5 @@ if (live) {
       if (missing) { location.reload(); return; }
       told.tiles.forEach((tile) => { live.querySelector(`[data-tile="${CSS.escape(tile.key)}"]`).textContent = tile.text; });
     } catch { /* the next look may succeed */ }
-  }, 2000);
+  }, 1000);
 }
