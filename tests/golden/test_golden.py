@@ -235,7 +235,7 @@ def test_golden(path: Path, kind: type, tmp_path: Path) -> None:
 
 
 def test_all_golden_logs_are_there() -> None:
-    assert [path.stem for path in LOGS] == ["edges", "erased", "gateways", "late", "ramp", "refund", "rules"]
+    assert [path.stem for path in LOGS] == ["edges", "erased", "foreign", "gateways", "late", "ramp", "refund", "rules"]
 
 
 def test_a_wrong_answer_fails(tmp_path: Path) -> None:

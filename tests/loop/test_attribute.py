@@ -146,7 +146,7 @@ def test_histories_hold_every_reason_and_rule() -> None:
         TERMS, REACH)]
     assert {row["reason"] for row in rows} == {
         None, "no_exposure", "before_exposure", "outside_window", "neutral", "not_named", "unserved", "no_purchase",
-        "late_refund"}
+        "late_refund", "foreign_user", "other_request"}
     assert {row["rule"] for row in rows if row["reason"] is None} == {
         "impression", "last_touch", "first_touch", "all_touch", "share"}
     assert any(0 > row["weight"] > -1 for row in rows)

@@ -30,12 +30,12 @@ def test_outcomes_count_for_the_owner_of_the_slot_they_name() -> None:
     tally = LiveTally(ManualClock(NOW))
     tally.add([shown("r1"), told("1", "a", "click"), told("2", "b", "purchase", value_minor=500, currency="EUR"),
                told("3", "c", "click"), told("4", "z", "click"), told("5", "a", "click", request=None),
-               told("6", "a", "click", user="u2"), told("7", "a", "click", marks=["unserved"]),
-               told("8", "a", "view")])
+               told("6", "a", "purchase", user="u2", value_minor=900, currency="EUR"),
+               told("7", "a", "click", marks=["unserved"]), told("8", "a", "view")])
     assert tally.counts("hour") == {
         "requests": {"home/interleave": 1},
         "actions": {"home/click/candidate": 1, "home/purchase/champion": 1, "home/click/neutral": 1,
-                    "home/click/unmatched": 1, "none/click/unmatched": 2},
+                    "home/click/unmatched": 1, "none/click/unmatched": 1, "none/purchase/foreign_user": 1},
         "value_minor": {"home/EUR/champion": 500}}
 
 
@@ -51,6 +51,15 @@ def test_an_hour_and_a_day_pass() -> None:
     clock.advance(86400)
     tally.add([])
     assert tally.counts("day")["requests"].total() == 0 and tally._minutes == {}
+
+
+def test_a_forgotten_shopper_is_remembered_no_more() -> None:
+    tally = LiveTally(ManualClock(NOW))
+    tally.add([shown("r1"), shown("r2")])
+    tally.forget("u2")
+    assert tally.remembered == 2
+    tally.forget("u1")
+    assert tally.remembered == 0 and tally.counts("hour")["requests"].total() == 2
 
 
 def test_memory_is_bounded() -> None:

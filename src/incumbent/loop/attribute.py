@@ -26,6 +26,7 @@ from incumbent.events.window import Window, day_of
 from incumbent.loop import relations, watermark
 from incumbent.loop.credited import TermsOf
 from incumbent.loop.definitions import Definitions, reach_days, terms_of
+from incumbent.loop.foreign import Strangers, Stray, woken
 from incumbent.loop.leases import Held
 from incumbent.loop.outcomes import FEEDBACK_COLUMNS, IMPRESSION_COLUMNS, outcome_rows
 from incumbent.loop.readings import Meter, by_buckets, by_days
@@ -34,6 +35,7 @@ from incumbent.stores.store import Control, Lake, Partition
 
 CURSOR = "attribute"
 _log = logs.get(__name__)
+STRAY_DAYS = 45  # an impression that comes later than this no longer turns feedback of somebody else that names it
 RUN_DAYS = 8  # days of one bucket that are rebuilt from one reading
 
 
@@ -56,6 +58,7 @@ class AttributeCursor(Struct, frozen=True):
     sequence: int = 0
     at: datetime | None = None
     until: datetime | None = None
+    strays: list[Stray] = []  # feedback that names requests which are not its user's: see `foreign`
     plan: Plan | None = None
 
 
@@ -95,21 +98,23 @@ class Attributor:
             plan = cursor.plan or self._plan(cursor, reach)
             if cursor.plan is None:
                 self._write(msgspec.structs.replace(cursor, plan=plan))
-            done = self._carry_out(plan, terms_of(known), reach, lease)
+            strangers = Strangers(self._lake, reach)
+            done = self._carry_out(plan, terms_of(known), reach, lease, strangers)
             if done.stopped is None:
                 self._write(AttributeCursor(plan.impression, plan.feedback, plan.sequence + len(plan.partitions),
-                                            plan.at, plan.until))
+                                            plan.at, plan.until, _strays(cursor, plan, strangers)))
             return done
 
     def _plan(self, cursor: AttributeCursor, reach: int) -> Plan:
         at, until = self._clock.now(), watermark.low(self._control).until  # before the lake is asked
         shown, impressions = self._lake.changes("impression", cursor.impression)
         told, feedback = self._lake.changes("feedback", cursor.feedback)
-        touched = set(feedback)
+        touched: set[Partition] = set()
         if impressions or feedback:
             held = self._lake.changes("feedback", -1)[1]
+            feedback |= woken(cursor.strays, impressions)
             # a purchase looks back `reach` days, and a refund to a purchase of `reach` days before
-            touched |= within(held, impressions, 2 * reach) | within(held, feedback, reach)
+            touched = set(feedback) | within(held, impressions, 2 * reach) | within(held, feedback, reach)
         if self._retention_days is not None:
             oldest = day_of(at) - timedelta(days=self._retention_days - 2 * reach)
             touched = {partition for partition in touched if partition.day >= oldest}
@@ -125,14 +130,15 @@ class Attributor:
                      control_sequence=cursor.sequence, lake_sequence=last)
         return last + 1
 
-    def _carry_out(self, plan: Plan, terms: TermsOf, reach: int, lease: Held) -> Attributed:
+    def _carry_out(self, plan: Plan, terms: TermsOf, reach: int, lease: Held,
+                   strangers: Strangers) -> Attributed:
         rows, done = 0, 0
         reasons: dict[str, int] = {}
         sequence = {partition: plan.sequence + i for i, partition in enumerate(plan.partitions)}
         for days, buckets in alike(plan.partitions):
             meter = Meter()
             for batch in by_buckets(buckets, meter):
-                made = self._rebuild(days, batch, terms, reach, meter)
+                made = self._rebuild(days, batch, terms, reach, meter, strangers)
                 if not lease.renew():
                     return Attributed(done, rows, reasons, "the lease went to another process")
                 for partition, ours in split(made, days, batch, self._lake.buckets):
@@ -143,7 +149,8 @@ class Attributor:
                     reasons[count["values"]] = reasons.get(count["values"], 0) + count["counts"]
         return Attributed(done, rows, reasons)
 
-    def _rebuild(self, days: list[date], buckets: list[int], terms: TermsOf, reach: int, meter: Meter) -> pa.Table:
+    def _rebuild(self, days: list[date], buckets: list[int], terms: TermsOf, reach: int, meter: Meter,
+                 strangers: Strangers) -> pa.Table:
         """The outcome rows of consecutive days of some buckets."""
         first, last = days[0], days[-1]
         feedback = self._lake.scan("feedback", Window.of_days(first, last), buckets, FEEDBACK_COLUMNS)
@@ -160,7 +167,7 @@ class Attributor:
             since = min(feedback["time"].cast(pa.date32()).unique().to_pylist())
         pieces = by_days(self._lake, "impression", since - timedelta(days=reach), last, buckets, IMPRESSION_COLUMNS,
                          meter, users=feedback["user_id"].unique().to_pylist())
-        made = outcome_rows(feedback, pieces, terms, self._start(), reach)
+        made = outcome_rows(feedback, pieces, terms, self._start(), reach, strangers)
         return made.filter(pc.greater_equal(made["time"].cast(pa.date32()), pa.scalar(first)))
 
     def _start(self) -> Engine:
@@ -175,6 +182,13 @@ def read_cursor(control: Control) -> AttributeCursor:
     """Where attribution stands; the beginning where it never ran."""
     text = control.cursor(CURSOR)
     return AttributeCursor() if text is None else msgspec.json.decode(text, type=AttributeCursor)
+
+
+def _strays(cursor: AttributeCursor, plan: Plan, strangers: Strangers) -> list[Stray]:
+    """What has to be looked up again: of the partitions just rebuilt what was found, of the others what was known."""
+    rebuilt, oldest = set(plan.partitions), day_of(plan.at) - timedelta(days=STRAY_DAYS)
+    kept = {stray for stray in cursor.strays if Partition(stray[1], stray[2]) not in rebuilt} | strangers.strays
+    return sorted(stray for stray in kept if stray[1] >= oldest)
 
 
 def within(held: frozenset[Partition], changed: frozenset[Partition], days: int) -> set[Partition]:

@@ -36,6 +36,8 @@ class _Shown(Struct, frozen=True, gc=False):
 class LiveTally:
     """Counts by minute of the last day, in bounded memory.
 
+    Outcomes that name somebody else's request count as ``foreign_user``, and their money not at all.
+
     At most `max_requests` requests are remembered, oldest out first (about 1 kB each): an outcome whose request is no
     longer there counts as ``unmatched``. Events older than a day count no more; those ahead of the clock count now.
     After a restart the numbers begin anew.
@@ -87,6 +89,11 @@ class LiveTally:
                                      state.to_bytes()))
         control.put(DAY, host, FAMILY, rows, (f"live/{host}", self._clock.now().isoformat()))
 
+    def forget(self, user_id: str) -> None:
+        """Remember no request of a shopper any more; the counts hold no ids."""
+        for request in [request for request, shown in self._shown.items() if shown.user_id == user_id]:
+            del self._shown[request]
+
     @property
     def remembered(self) -> int:
         """Requests that outcomes can still be matched with."""
@@ -101,12 +108,14 @@ class LiveTally:
 
     def _outcome(self, now: int, event: Feedback) -> None:
         shown = self._shown.get(event.request_id) if event.request_id is not None else None
-        if shown is not None and shown.user_id == event.user_id:
+        surface, owner = "none", "unmatched"
+        foreign = shown is not None and shown.user_id != event.user_id  # a request of somebody else: no money, either
+        if foreign:
+            owner = "foreign_user"
+        elif shown is not None:
             surface, owner = shown.surface, shown.owners.get(event.item_id, "unmatched")
-        else:
-            surface, owner = "none", "unmatched"
         self._count(now, event.time, "actions", f"{surface}/{event.action}/{owner}")
-        if event.action == "purchase" and event.value_minor:
+        if event.action == "purchase" and event.value_minor and not foreign:
             self._count(now, event.time, "value_minor", f"{surface}/{event.currency}/{owner}", event.value_minor)
 
     def _count(self, now: int, time: datetime, kind: str, key: str, by: int = 1) -> None:

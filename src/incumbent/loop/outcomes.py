@@ -10,14 +10,16 @@ is not credited has one row that says why, so that nothing is lost without a cou
 | ``outside_window`` | it was shown, but longer ago than the attribution window |
 | ``neutral`` | the exposure that took the touch belongs to no team (shared, solo, pinned, holdout, ...) |
 | ``not_named`` | attribution is ``impression`` and the feedback names none |
-| ``unserved``, ``forged``, ``foreign_user`` | the collector marked it: never credited, never counted as money |
+| ``other_request`` | the feedback names a request, and this exposure is of another: it belongs to its own alone |
+| ``foreign_user`` | the request that it names was served to somebody else: never credited, never counted as money |
+| ``unserved``, ``forged`` | the collector marked it: never credited, never counted as money |
 | ``no_purchase`` | a refund whose purchase is not there |
 | ``late_refund`` | a refund longer after the exposure than the attribution window |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -37,25 +39,41 @@ FEEDBACK_COLUMNS = ["event_id", "time", "user_id", "item_id", "action", "request
 _WHERE = ("request_id", "exposed_us", "stage", "lane", "kind", "owner", "pair_id", "position")
 
 
+#: of feedback (`row`, `time`, `user_id`, `request_id`) that names no request of its own user, the rows that are foreign
+Foreign = Callable[[pa.Table], list[int]]
+
+
 def outcome_rows(
     feedback: pa.Table, impressions: Iterable[pa.Table], terms: TermsOf, engine: Engine, reach_days: int,
+    foreign: Foreign | None = None,
 ) -> pa.Table:
     """The outcome rows of feedback, in a fixed order (time, event id, group, exposure).
 
     `feedback` has `FEEDBACK_COLUMNS` and must hold, beside what is asked for, the purchases of its refunds;
     `impressions` are tables of `IMPRESSION_COLUMNS`, in pieces of any size. `reach_days` UTC days before the day of a
-    feedback are looked at, and that day, so that a row depends on nothing else that happens to be at hand.
+    feedback are looked at, and that day, so that a row depends on nothing else that happens to be at hand. `foreign`
+    knows the requests of other users; without it nothing is found to be theirs.
     """
     events = relations.plain(feedback.select(FEEDBACK_COLUMNS)).append_column(
         "row", pa.array(np.arange(feedback.num_rows)))
+    events = events.set_column(events.schema.get_field_index("request_id"), "request_id", pc.if_else(
+        pc.equal(events["request_id"], ""), None, events["request_id"]))
     marks = barred(events["marks"])
     refund = pc.equal(events["action"], "refund").to_numpy(zero_copy_only=False)
     usual = np.flatnonzero(pc.is_null(marks).to_numpy(zero_copy_only=False) & ~refund)
     asked = events.take(pa.array(usual)).select(["row", "time", "user_id", "item_id", "request_id"])
     asked = asked.rename_columns(["row", "time", "user_id", "item_id", "named_request"])
+    own = Own(events)
     found = [engine.collect(relations.touches(engine.frame(asked), engine.frame(relations.plain(piece)), reach_days))
-             for piece in (gathered(impressions, asked) if asked.num_rows else ())]
-    credited = credit_rows(relations.concat(found, _TOUCHED), terms)
+             for piece in (gathered(own.seen(impressions), asked) if asked.num_rows else ())]
+    touched = relations.concat(found, _TOUCHED)
+    theirs = pa.array(foreign(left) if foreign is not None and (left := own.left(marks)).num_rows else [], pa.int64())
+    if len(theirs):
+        marks = pc.if_else(pc.is_in(events["row"], theirs), "foreign_user", marks)
+        events = events.set_column(events.schema.get_field_index("marks"), "marks", _listed(marks, events["marks"]))
+        touched = touched.filter(pc.invert(pc.is_in(touched["row"], theirs)))
+        usual = np.setdiff1d(usual, theirs.to_numpy())
+    credited = credit_rows(touched, terms)
     missed = np.setdiff1d(usual, credited["row"].to_numpy())
     banned = np.flatnonzero(pc.is_valid(marks).to_numpy(zero_copy_only=False))
     parts = [credited, without_exposure(missed, "no_exposure"),
@@ -63,6 +81,29 @@ def outcome_rows(
     settled = pa.concat_tables(parts)
     given_back, takes = refunds.credit(events, settled, terms, reach_days)
     return _assemble(events, pa.concat_tables([settled, given_back]), takes)
+
+
+class Own:
+    """Which of the requests that feedback names were served to its own user, learnt from impressions as they pass."""
+
+    def __init__(self, events: pa.Table) -> None:
+        self._named = events.select(["row", "time", "user_id", "request_id"]).filter(pc.is_valid(events["request_id"]))
+        self._names = pc.unique(self._named["request_id"])
+        self._known: set[tuple[str, str]] = set()
+
+    def seen(self, pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The pieces, each noted as it passes."""
+        for piece in pieces:
+            rows = piece.select(["request_id", "user_id"]).filter(pc.is_in(piece["request_id"], self._names))
+            self._known.update(zip(rows["request_id"].to_pylist(), rows["user_id"].to_pylist(), strict=True))
+            yield piece
+
+    def left(self, marks: pa.ChunkedArray) -> pa.Table:
+        """The feedback that names none of its own, but for what is barred already."""
+        open_rows = np.flatnonzero(pc.is_null(marks).to_numpy(zero_copy_only=False))
+        pairs = zip(self._named["request_id"].to_pylist(), self._named["user_id"].to_pylist(), strict=True)
+        strange = pa.array([pair not in self._known for pair in pairs], pa.bool_())
+        return self._named.filter(pc.and_(strange, pc.is_in(self._named["row"], pa.array(open_rows))))
 
 
 def gathered(pieces: Iterable[pa.Table], asked: pa.Table, rows: int = 500_000) -> Iterator[pa.Table]:
@@ -95,8 +136,17 @@ def barred(marks: pa.ChunkedArray) -> pa.Array:
                      for given in marks.to_pylist()], pa.string())
 
 
+def _listed(marks: pa.ChunkedArray, given: pa.ChunkedArray) -> pa.Array:
+    """The marks of each feedback, with the one that was found put before them."""
+    return pa.array([[*([mark] if mark is not None else []), *(own or [])] for mark, own in zip(
+        marks.to_pylist(), given.to_pylist(), strict=True)], pa.list_(pa.string()))
+
+
 def credit_rows(touched: pa.Table, terms: TermsOf) -> pa.Table:
-    """The credited exposures of each feedback and group, or one row with the reason where none is."""
+    """The credited exposures of each feedback and group, or one row with the reason where none is.
+
+    Feedback that names a request belongs to that request; only feedback that names none is matched by touch.
+    """
     order = [(name, "ascending") for name in ("row", "surface", "experiment", "exposed_us", "request_id", "position")]
     touched = touched.sort_by(order)
     group, rules = _groups(touched, terms)
@@ -106,10 +156,11 @@ def credit_rows(touched: pa.Table, terms: TermsOf) -> pa.Table:
     window = np.array([round(rule.window_days * DAY_US) for rule in rules], np.int64)[group]
     inside = (exposed <= time) & (exposed >= time - window)
     competitive = pc.is_in(touched["kind"], pa.array(COMPETITIVE)).to_numpy(zero_copy_only=False)
-    named = pc.fill_null(pc.equal(touched["request_id"], touched["named_request"]), False).to_numpy(
-        zero_copy_only=False) & inside
-    weight = _weights(segment, group, rules, inside, competitive, named)
-    chosen, reason, place = _choose(segment, group, rules, inside, exposed > time, named, weight)
+    other = pc.fill_null(pc.not_equal(touched["request_id"], touched["named_request"]), False).to_numpy(
+        zero_copy_only=False)
+    named = pc.is_valid(touched["named_request"]).to_numpy(zero_copy_only=False) & ~other & inside
+    weight = _weights(segment, group, rules, inside & ~other, competitive, named)
+    chosen, reason, place = _choose(segment, group, rules, inside, exposed > time, other, named, weight)
     own = np.isin(segment[chosen], segment[named])
     rule = np.where(own, "impression", np.array([rule.attribution for rule in rules], object)[group[chosen]])
     return _take(touched, chosen, place, weight[chosen], rule, reason)
@@ -142,25 +193,26 @@ def _weights(
 
 def _choose(
     segment: NDArray[np.int64], group: NDArray[np.int64], rules: list[CreditTerms], inside: NDArray[np.bool_],
-    ahead: NDArray[np.bool_], named: NDArray[np.bool_], weight: NDArray[np.float64],
+    ahead: NDArray[np.bool_], other: NDArray[np.bool_], named: NDArray[np.bool_], weight: NDArray[np.float64],
 ) -> tuple[NDArray[np.intp], NDArray[np.object_], NDArray[np.bool_]]:
     """Which touches make rows, with their reasons, and whether the row names the exposure itself.
 
-    All credited ones; of a segment without credit the last that lies inside its window (a named one before others),
-    else any one, which then stands for its group alone.
+    All credited ones; of a segment without credit the exposure that its feedback names, else the last that lies inside
+    its window, else any one, which then stands for its group alone.
     """
     size = int(segment[-1]) + 1 if len(segment) else 0
     empty = ~np.isin(np.arange(size), segment[weight > 0])
     best = np.full(size, -1, np.intp)
-    for mask in (ahead, ~ahead & ~inside, inside, named):  # the later overwrite the earlier
+    for mask in (ahead & other, ~ahead & ~inside & other, inside & other,  # the later overwrite the earlier
+                 ahead & ~other, ~ahead & ~inside & ~other, inside & ~other):
         best[segment[mask]] = np.flatnonzero(mask)
     stand = best[empty]
     not_named = np.array([rule.attribution == "impression" for rule in rules], bool)[group[stand]] & ~named[stand]
-    why = np.where(ahead[stand], "before_exposure", np.where(~inside[stand], "outside_window", np.where(
-        not_named, "not_named", "neutral"))).astype(object)
+    why = np.where(other[stand], "other_request", np.where(ahead[stand], "before_exposure", np.where(
+        ~inside[stand], "outside_window", np.where(not_named, "not_named", "neutral")))).astype(object)
     credited = np.flatnonzero(weight > 0)
     reason = np.concatenate([np.full(len(credited), None, object), why])
-    place = np.concatenate([np.ones(len(credited), bool), inside[stand]])
+    place = np.concatenate([np.ones(len(credited), bool), inside[stand] & ~other[stand]])
     return np.concatenate([credited, stand]), reason, place
 
 

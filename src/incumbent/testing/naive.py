@@ -24,24 +24,37 @@ Shown = tuple[Impression, Slot]
 def outcomes(impressions: Iterable[Impression], feedback: Iterable[Feedback], terms: Terms, reach: int) -> list[dict[str, Any]]:  # noqa: E501
     """The outcome rows of all feedback, in no particular order; `terms` by experiment, ``last_touch`` 7 days else."""
     shown: dict[tuple[str, str], list[Shown]] = {}
-    for impression in {i.event_id: i for i in impressions}.values():
+    everyone = {i.event_id: i for i in impressions}.values()
+    for impression in everyone:
         for slot in impression.slots:
             shown.setdefault((impression.user_id, slot.item_id), []).append((impression, slot))
     events = sorted({f.event_id: f for f in feedback}.values(), key=lambda f: (f.time, f.event_id))
     credited: dict[str, list[dict[str, Any]]] = {}
     taken: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
+    barred: set[str] = set()
     for event in sorted(events, key=lambda f: f.action == "refund"):  # a purchase of the same moment comes first
         mark = next((mark for mark in event.marks if mark in BARRED), None)
+        if mark is None and _foreign(event, everyone, reach):
+            mark = "foreign_user"
+            barred.add(event.event_id)
         if mark is not None:
             made = [_row(event, None, 0.0, mark, None)]
         elif event.action == "refund":
-            made = _refund(event, events, credited, taken, terms, reach)
+            made = _refund(event, [e for e in events if e.event_id not in barred], credited, taken, terms, reach)
         else:
             made = _attribute(event, shown.get((event.user_id, event.item_id), []), terms, reach)
         credited[event.event_id] = made
         rows += made
     return rows
+
+
+def _foreign(event: Feedback, impressions: Iterable[Impression], reach: int) -> bool:
+    """Whether the request that feedback names was served to somebody else, on a day that is looked at."""
+    midnight = datetime.combine(event.time.astimezone(UTC).date(), datetime.min.time(), UTC)
+    return bool(event.request_id) and any(
+        i.request_id == event.request_id and i.user_id != event.user_id
+        and midnight - timedelta(days=reach) <= i.time < midnight + timedelta(days=1) for i in impressions)
 
 
 def _attribute(event: Feedback, shown: list[Shown], terms: Terms, reach: int) -> list[dict[str, Any]]:
@@ -57,11 +70,15 @@ def _attribute(event: Feedback, shown: list[Shown], terms: Terms, reach: int) ->
 
 def _group(event: Feedback, group: tuple[str, str | None], touched: list[Shown], terms: Terms) -> list[dict[str, Any]]:
     attribution, days, skip = terms.get(group[1] or "", ("last_touch", 7.0, False))
+    if event.request_id:  # it belongs to that request alone
+        touched = [pair for pair in touched if pair[0].request_id == event.request_id]
+        if not touched:
+            return [_row(event, None, 0.0, "other_request", None, group)]
     before = [pair for pair in touched if pair[0].time <= event.time]
     inside = [pair for pair in before if pair[0].time >= event.time - timedelta(days=days)]
     if not inside:
         return [_row(event, None, 0.0, "outside_window" if before else "before_exposure", None, group)]
-    named = [pair for pair in inside if pair[0].request_id == event.request_id]
+    named = inside if event.request_id else []
     if named:
         attribution, credit = "impression", {len(named) - 1: 1.0}
         candidates = named
