@@ -20,8 +20,8 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = NOW.date()
 IDS = EventIds(ManualClock(NOW))
 DECISION = Decision(event_id=IDS.new(), time=NOW, experiment="e", verdict="advance", reason="r", by="rule")
-FINDING = Finding(event_id=IDS.new(), time=NOW, subject="experiment:e", check="coin_audit", status="ok", severity="info",
-                  reason="r")
+FINDING = Finding(event_id=IDS.new(), time=NOW, subject="experiment:e", check="coin_audit", status="ok",
+                  severity="info", reason="r")
 AUDIT = Audit(event_id=IDS.new(), time=NOW, actor="a", action="erase", subject="s", reason="r")
 
 

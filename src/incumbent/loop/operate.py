@@ -13,6 +13,7 @@ from incumbent.experiments.evidence import Judgement
 from incumbent.experiments.experiment import Step, definition_of, first_stage, require
 from incumbent.loop.decide import latest
 from incumbent.loop.enact import enact
+from incumbent.loop.freeze import freeze
 from incumbent.stores.store import Control, ExperimentRow
 
 _VERDICT: dict[Step, Verdict] = {"start": "start", "hold": "hold", "resume": "start", "promote": "promote",
@@ -42,7 +43,7 @@ class Operator:
         require("start", name, row.stage if row else None, held=bool(row and row.held))
         self._require_free_surface(name)
         now = self._clock.now()
-        definition = frozen_definition(self._config, name)
+        definition = freeze(self._control, self._config, name, frozen_definition(self._config, name), now)
         new = ExperimentRow(name, first_stage(definition_of(definition)), now, now, False, None, 0, definition)
         return self._enact(new, "start", actor, reason, named(on_behalf_of))
 

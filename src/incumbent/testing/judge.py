@@ -92,13 +92,17 @@ class Shop:
         return found[::-1]
 
     def serve(self, n: int, *, identical: bool = False,
-              change: Callable[[Impression], Impression] | None = None) -> list[Impression]:
-        """n requests of n new users under the plan in force, in the lake; `change` tampers with the first."""
+              change: Callable[[Impression], Impression] | None = None,
+              every: Callable[[Impression], Impression] | None = None) -> list[Impression]:
+        """n requests of n new users under the plan in force, in the lake; `change` tampers with the first, `every` with
+        all of them."""
         plan = self.control.plan()
         experiment = plan.surfaces["home"].experiment
         champion = [f"c{j}" for j in range(8)]
         candidate = list(champion) if identical else [f"t{j}" for j in range(8)]
         made = [self._impression(plan, experiment, champion, candidate) for _ in range(n)]
+        if every:
+            made = [every(each) for each in made]
         if change:
             made[0] = change(made[0])
         self.sequence += 1
