@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from incumbent import config
+from incumbent import config, registry
 from incumbent.errors import ConfigError
 
 BASE = {
@@ -50,6 +50,12 @@ class TestGood:
         parsed = config.parse(BASE)
         assert parsed.surfaces["home"].champion == "popular" and parsed.service.port == 8000
         assert config.parse({}).models == {}
+
+    def test_money_with_its_currency_and_the_credit_of_a_plugin(self, monkeypatch):
+        assert config.parse(tree(experiments__first__outcome="value", experiments__first__currency="EUR"))
+        real = registry._points("credits")
+        monkeypatch.setattr(registry, "_points", lambda kind: {**real, "decayed": real["share"]})
+        assert config.parse(tree(experiments__first__attribution="decayed"))
 
     def test_it_is_frozen_and_plain(self):
         parsed = config.parse(BASE)
@@ -116,6 +122,12 @@ class TestMistakes:
         ({"experiments__first__candidate": "popular"}, "experiments.first.candidate", "is the champion itself"),
         ({"experiments__first__maturity_window_days": 1}, "experiments.first.maturity_window_days",
          "shorter than the attribution window. Got 1. Expected >= 7"),
+        ({"experiments__first__attribution": "last_tuch"}, "experiments.first.attribution",
+         "Got 'last_tuch'. Expected one of all_touch, first_touch, impression, last_touch, share. Hint: did you mean "
+         "'last_touch'?"),
+        ({"experiments__first__outcome": "value"}, "experiments.first.currency", "needed under outcome = \"value\""),
+        ({"experiments__first__guardrails": [{"metric": "latency_ms", "margin": 1, "slow_ms": 5}]},
+         "experiments.first.guardrails.0.slow_ms", "belongs to latency_p95"),
         ({"experiments__first__holdout": 0}, "experiments.first.holdout", "Hint: set holdout = 0.1"),
         ({"experiments__first__surface": "hom"}, "experiments.first.surface", "did you mean 'home'"),
         ({"surfaces__home__pinned": [{"position": 0, "item_id": "x"}]}, "surfaces.home.pinned.0.position", "Got 0"),

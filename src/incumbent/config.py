@@ -31,7 +31,7 @@ from incumbent.config_sections import (
     StoresConfig,
     SurfaceConfig,
 )
-from incumbent.errors import ConfigError
+from incumbent.errors import ConfigError, shorten
 
 __all__ = [
     "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "ExperimentConfig", "GuardrailConfig", "LimitsConfig",
@@ -112,16 +112,7 @@ class Config(BaseSettings):
                                 f"{experiment.maturity_window_days:g}. Expected >= "
                                 f"{experiment.attribution_window_days:g}.")
             problems += self._stage_problems(path, experiment)
-            credits = registry.names("credits")
-            if experiment.attribution not in credits:
-                problems.append(mistakes.not_configured(f"{path}.attribution", experiment.attribution, credits).replace(
-                    ": not configured.", ": no credit of that name.", 1))
-            if experiment.outcome == "value" and experiment.currency is None:
-                problems.append(f"{path}.currency: needed under outcome = \"value\", whose credit is money of one "
-                                "currency. Got none. Hint: currency = \"EUR\".")
-            problems += [f"{path}.guardrails.{n}.slow_ms: belongs to latency_p95 and latency_p99. Got {g.metric}."
-                         for n, g in enumerate(experiment.guardrails)
-                         if g.slow_ms is not None and g.metric not in ("latency_p95", "latency_p99")]
+            problems += self._judging_problems(path, experiment)
             needed = ceil(2 * experiment.attribution_window_days + experiment.maturity_window_days) \
                 + self.limits.event_age_days
             if self.stores.retention_days < needed:
@@ -132,6 +123,22 @@ class Config(BaseSettings):
                     g.metric.endswith("user_day") and g.required for g in experiment.guardrails):
                 problems.append(f"{path}.holdout: 0 leaves guardrails against the holdout without a comparison. "
                                 "Hint: set holdout = 0.1, or required = false on them.")
+        return problems
+
+    @staticmethod
+    def _judging_problems(path: str, experiment: ExperimentConfig) -> list[str]:
+        """Credit that nobody registered, money without a currency, limits on what has none."""
+        problems = []
+        credits, got = registry.names("credits"), experiment.attribution
+        if got not in credits:
+            problems.append(f"{path}.attribution: no credit of that name. Got {shorten(got)}. Expected one of "
+                            f"{', '.join(credits)}.{mistakes.did_you_mean(got, credits)}")
+        if experiment.outcome == "value" and experiment.currency is None:
+            problems.append(f"{path}.currency: needed under outcome = \"value\", whose credit is money of one currency. "
+                            "Got none. Hint: currency = \"EUR\".")
+        problems += [f"{path}.guardrails.{n}.slow_ms: belongs to latency_p95 and latency_p99. Got {part.metric}."
+                     for n, part in enumerate(experiment.guardrails)
+                     if part.slow_ms is not None and part.metric not in ("latency_p95", "latency_p99")]
         return problems
 
     @staticmethod

@@ -15,7 +15,7 @@ from incumbent.experiments.rules import Sequential
 from incumbent.loop import keys
 from incumbent.loop.decide import Decider, latest
 from incumbent.stores.store import seal_hash
-from incumbent.testing.judge import Shop
+from incumbent.testing.judge import STAGES, Shop
 from incumbent.testing.simulated_stores import Crash, Fuse, Fused
 
 
@@ -275,3 +275,135 @@ def test_a_worse_candidate_is_discarded():
         shop.mature(120, 0.2, losses=0.5)
     assert shop.decider.run_once().judged["e1"].verdict == "discard"
     assert shop.row().stage == "ended"
+
+
+def test_a_rung_counts_its_own_shoppers():
+    """Three hundred matured shoppers of the canary are no shoppers of the rung above it."""
+    stages = [{"stage": "canary", "share": 0.5, "min_units": 10, "min_days": 1},
+              {"stage": "ramp_25", "share": 0.5, "min_units": 10, "min_days": 1},
+              {"stage": "ramp_50", "share": 0.5, "min_units": 10, "min_days": 1}]
+    shop = Shop(stages=stages)
+    shop.run()
+    shop.serve(200)
+    shop.measure()
+    shop.advance(8)
+    shop.mature(300, 0.2, stage="canary")
+    assert shop.decider.run_once().judged["e1"].verdict == "advance"
+    shop.advance(5)
+    said = shop.decider.run_once().judged["e1"]
+    assert (said.verdict, said.cause) == ("hold", "units") and "0 of 10" in said.reason
+    shop.mature(9, 0.2, stage="ramp_25")
+    assert shop.decider.run_once().judged["e1"].cause == "units"
+    shop.advance(1)
+    shop.mature(1, 0.2, stage="ramp_25")
+    assert shop.decider.run_once().judged["e1"].verdict == "advance"
+
+
+def test_nobody_sees_a_candidate_that_never_answered():
+    stages = [{"stage": "shadow", "share": 0.0, "min_answers": 1_000}, *STAGES]
+    shop = Shop(stages=stages)
+    shop.run()
+    shop.serve(50)
+    shop.advance(3)
+    said = shop.decider.run_once().judged["e1"]
+    assert (said.verdict, said.cause) == ("hold", "answers") and "0 of the 1000" in said.reason
+    shop.measure(stage="shadow", failed=0.3)
+    said = shop.decider.run_once().judged["e1"]
+    assert (said.verdict, said.cause) == ("hold", "failing")
+    shop.measure(stage="shadow")
+    assert shop.decider.run_once().judged["e1"].verdict == "advance"
+    assert latest(shop.control, "e1").evidence["answers"]["asked"] == 4_000
+
+
+def test_guardrails_of_a_model_are_those_of_the_stage():
+    """A slow day in the canary is over; at ramp_50 the candidate is as quick as the champion."""
+    shop = Shop(guardrails=[{"metric": "latency_ms", "margin": 50.0}])
+    shop.run()
+    shop.serve(200)
+    shop.measure(extra_ms=49.0)
+    shop.advance(8)
+    shop.mature(60, 0.2, stage="canary")
+    assert shop.decider.run_once().judged["e1"].verdict == "advance"
+    shop.measure(stage="ramp_50")
+    shop.decider.run_once()
+    reading = latest(shop.control, "e1").evidence["guardrails"][0]
+    assert reading["stage"] == "ramp_50" and abs(reading["effect"]["value"]) < 2
+
+
+@pytest.mark.parametrize(("bad_day", "verdict"), [(0, "roll_back"), (1, "roll_back"), (2, "hold")])
+def test_a_hard_limit_looks_at_the_last_day(bad_day, verdict):
+    """Errors of today, and of yesterday where today is too young to tell, are over the limit; older ones were."""
+    shop = Shop(guardrails=[{"metric": "error_rate", "margin": 0.9, "hard_limit": 0.2}])
+    shop.run()
+    shop.serve(50)
+    for days_ago in (2, 1, 0):
+        shop.measure(failed=0.6 if days_ago == bad_day else 0.0, requests=60 if days_ago == 0 and bad_day else 4_000)
+        shop.advance(1 if days_ago else 0.01)
+    said = shop.decider.run_once().judged["e1"]
+    assert said.verdict == verdict, said.reason
+    if verdict == "roll_back":
+        assert said.cause == "hard_limit"
+
+
+def test_after_a_promotion_those_first_seen_since_are_judged():
+    """Shoppers loved it before the promotion; those who came since prefer the old champion, and it is rolled back."""
+    shop = on_ramp_50()
+    for _ in range(5):
+        shop.advance(1)
+        shop.mature(120, 0.6, losses=0.1)
+    shop.operator.promote("e1", actor="ada", reason="the board wants it today")
+    shop.actor.run_once()
+    shop.advance(1)
+    shop.decider.run_once()
+    seen = latest(shop.control, "e1")
+    assert seen.cause == "back_test" and seen.evidence["preference"]["units"] == 0 and seen.series == []
+    for _ in range(3):
+        shop.advance(1)
+        shop.mature(90, 0.2, losses=0.5, stage="promoted")
+    said = shop.decider.run_once().judged["e1"]
+    assert (said.verdict, said.cause) == ("roll_back", "worse")
+    seen = latest(shop.control, "e1")
+    assert seen.evidence["preference"]["units"] == 270 and seen.evidence["pooled"]["preference"]["value"] > 0
+    assert seen.series[-1]["units"] == 270
+
+
+def test_a_shop_that_repeats_its_ranking_ids_is_sound():
+    """One ranking id per user for all days, asked for over and over: coins are thrown once, and nothing is void."""
+    shop = Shop()
+    shop.run()
+    made = shop.serve(60)
+    for day in range(8):
+        shop.advance(0.5 if day % 2 else 1)
+        shop.sequence += 1
+        shop.lake.commit([msgspec.structs.replace(i, event_id=shop.ids.new(), request_id=f"q{day}-{n}",
+                                                  time=shop.clock.now()) for n, i in enumerate(made * 8)],
+                         "tests", shop.sequence)
+        shop.decider.run_once()
+    parity = next(c for c in latest(shop.control, "e1").evidence["checks"] if c["name"] == "parity")
+    pairs = sum(slot.kind == "pair" for i in made for slot in i.slots) / 2
+    assert parity["status"] == "ok" and parity["numbers"]["first"]["v"] == pairs == parity["n"]
+
+
+def test_a_shard_that_is_read_again_counts_its_rankings_again():
+    shop = Shop()
+    shop.run()
+    made = shop.serve(40)
+    shop.decider.run_once()
+    before = next(c for c in latest(shop.control, "e1").evidence["checks"] if c["name"] == "parity")
+    shop.lake.erase([made[0].user_id])
+    shop.decider.run_once()
+    after = next(c for c in latest(shop.control, "e1").evidence["checks"] if c["name"] == "parity")
+    gone = sum(slot.kind == "pair" for slot in made[0].slots) / 2
+    assert after["n"] == before["n"] - gone and after["n"] > 0
+
+
+def test_a_book_of_another_form_is_begun_again():
+    shop = Shop()
+    shop.run()
+    shop.serve(30)
+    shop.decider.run_once()
+    wanted = shop.control.cursor("audit/e1")
+    for kept in ('{"version": 3, "lanes": {"0": {"interleave": 5}}}', '{"version": 3, "form": 1}'):
+        shop.control.set_cursor("audit/e1", kept)
+        shop.decider.run_once()
+        assert json.loads(shop.control.cursor("audit/e1")) == json.loads(wanted)

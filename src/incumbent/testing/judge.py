@@ -136,12 +136,14 @@ class Shop:
         self.control.seal(name, day, rows, self.clock.now())
 
     def measure(self, *, extra_ms: float = 0.0, requests: int = 4_000, name: str = "e1",
-                stage: str = "canary") -> None:
-        """One day of the models' answers, by user bucket."""
+                stage: str = "canary", failed: float = 0.0) -> None:
+        """One day of the models' answers: the candidate's so much slower, and such a part of them failed."""
         rng = np.random.default_rng(3)
         rows = []
         for role, more in (("champion", 0.0), ("candidate", extra_ms)):
             values = np.zeros((requests, len(keys.MODEL)))
+            if role == "candidate":
+                values[: round(failed * requests), keys.MODEL.index("errors")] = 1.0
             values[:, keys.MODEL.index("latency_ms")] = rng.gamma(4.0, 5.0, requests) + more
             state = Buckets.zero(k=keys.BUCKETS, variables=list(keys.MODEL)).update(
                 np.arange(requests) % keys.BUCKETS, values)
