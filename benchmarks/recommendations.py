@@ -79,7 +79,7 @@ async def app(scope, receive, send):
 REMOTE = """
 import msgspec
 ITEMS = [f"item-{n:05d}" for n in range(40)]
-ANSWER = [msgspec.json.encode({"items": [{"item_id": item, "score": 1.0} for item in ITEMS[at:at + 20]]})
+ANSWER = [msgspec.json.encode({"items": [{"item_id": ITEMS[at + n], "score": 1.0 / (n + 1)} for n in range(20)]})
           for at in (0, 10)]
 async def app(scope, receive, send):
     if scope["method"] == "POST":

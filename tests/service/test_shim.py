@@ -123,6 +123,8 @@ def test_a_body_that_stops_half_way():
     shim, meter = make(handler, body_timeout_s=0.05)
     answer = call(shim, [b"{"], hang=True)
     assert answer[0] == 408 and error_of(answer)["code"] == "timeout" and answer[1][b"connection"] == b"close"
+    answer = call(shim, [], hang=True)  # headers alone, and then nothing
+    assert answer[0] == 408 and "0 bytes" in error_of(answer)["got"]
     assert call(shim, [b"{"], cut=True) is None
     assert call(shim, [], cut=True) is None
     assert handler.got is None

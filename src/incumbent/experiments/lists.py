@@ -118,16 +118,19 @@ def break_ties(items: list[str], scores: list[float] | None, seed: str) -> list[
         return items
     ordered: list[str] = []
     start = 0
+    seeded = hashlib.blake2b(f"{seed}\x1f".encode(), digest_size=8)
+
+    def key(item: str) -> bytes:
+        hashed = seeded.copy()
+        hashed.update(item.encode())
+        return hashed.digest()
+
     for end in range(1, len(items) + 1):
         if end == len(items) or scores[end] != scores[start]:
             run = items[start:end]
-            ordered += run if len(run) == 1 else sorted(run, key=lambda item: _tie_key(seed, item))
+            ordered += run if len(run) == 1 else sorted(run, key=key)
             start = end
     return ordered
-
-
-def _tie_key(seed: str, item: str) -> bytes:
-    return hashlib.blake2b(f"{seed}\x1f{item}".encode(), digest_size=8).digest()
 
 
 def look_alikes(groups: Mapping[str, str], presentations: Mapping[str, str]) -> dict[str, str]:

@@ -48,7 +48,7 @@ def _begin(guard: Guarded, request: Ask, k: int) -> Answer | asyncio.Task[Answer
         return refused
     coroutine = guard.start(request, k)
     guard.running += 1
-    if guard.plan.local:
+    if guard.local:
         try:
             coroutine = _resume(coroutine, coroutine.send(None))
         except StopIteration as stop:
@@ -78,16 +78,20 @@ async def ask_all(guards: Sequence[Guarded], request: Ask, k: int, deadline_s: f
     answers: list[Answer | None] = [one if isinstance(one, Answer) else None for one in begun]
     waiting = sorted((min(guards[n].deadline_s, deadline_s), n) for n, answer in enumerate(answers) if answer is None)
     tasks = {n: task for n, task in enumerate(begun) if isinstance(task, asyncio.Task)}
-    for limit_s, n in waiting:
-        left_s = limit_s - (guards[n].monotonic() - first)
-        if left_s > 0 and not tasks[n].done():
+    while waiting:  # most often once: all are there before the first of their deadlines
+        limit_s = waiting[0][0]
+        left_s = limit_s - (guards[0].monotonic() - first)
+        pending = [tasks[n] for _, n in waiting if not tasks[n].done()]
+        if left_s > 0 and pending:
             try:
-                await asyncio.wait((tasks[n],), timeout=left_s)
+                await asyncio.wait(pending, timeout=left_s)
             except asyncio.CancelledError:
                 for task in tasks.values():
                     task.cancel()
                 raise
-        answers[n] = _harvest(guards[n], tasks[n], first)
+        for _, n in [one for one in waiting if one[0] <= limit_s or tasks[one[1]].done()]:
+            answers[n] = _harvest(guards[n], tasks[n], first)
+        waiting = [one for one in waiting if answers[one[1]] is None]
     return [answer for answer in answers if answer is not None]
 
 

@@ -40,6 +40,11 @@ class Breaker:
             return "closed"
         return "half_open" if self._probing else "open"
 
+    @property
+    def closed(self) -> bool:
+        """Whether calls go through without being asked about one by one."""
+        return self._opened_at is None
+
     def admit(self, now: float) -> bool:
         """May this call go through? Where the answer is yes, `record` or `forget` must follow."""
         if self._opened_at is None:
@@ -60,6 +65,9 @@ class Breaker:
             else:
                 self._opened_at = now
                 self._cool_down_s = min(2 * self._cool_down_s, 16 * self._base_s)
+            return
+        if ok and not self._failures:
+            self._outcomes.append(True)
             return
         if len(self._outcomes) == self._calls:
             self._failures -= not self._outcomes[0]

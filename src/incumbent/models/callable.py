@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -29,16 +29,19 @@ class CallableModel:
         self._taken = 0
         self._pool = None if self._async else ThreadPoolExecutor(plan.concurrency, f"model-{plan.name}")
 
-    async def recommend(self, request: Ask, k: int) -> Scored:
+    def recommend(self, request: Ask, k: int) -> Coroutine[Any, Any, Scored]:
         """The callable's own list."""
         if self._pool is None:
-            answer: Scored = await self._function(request, k)
-            return answer
+            own: Coroutine[Any, Any, Scored] = self._function(request, k)
+            return own
+        return self._in_thread(self._pool, request, k)
+
+    async def _in_thread(self, pool: ThreadPoolExecutor, request: Ask, k: int) -> Scored:
         if self._taken >= self._places:
             raise ModelBusy(f"all {self._places} threads are taken")
         loop = asyncio.get_running_loop()
         self._taken += 1
-        future = self._pool.submit(self._function, request, k)
+        future = pool.submit(self._function, request, k)
         future.add_done_callback(lambda done: self._give_back(loop, done))
         scored: Scored = await asyncio.wrap_future(future)
         return scored

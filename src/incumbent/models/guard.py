@@ -30,12 +30,13 @@ class Guarded:
         self.running = 0
         self.monotonic = clock.monotonic
         self.deadline_s = plan.deadline_ms / 1000
+        self.local, self.concurrency = plan.local, plan.concurrency
 
     def admit(self) -> Answer | None:
         """None where the model may be asked now, else the answer that says why not; whoever asks counts `running`."""
-        if self.running >= self.plan.concurrency:
+        if self.running >= self.concurrency:
             return Answer("busy", [], None, 0.0, 0, f"{self.running} requests are under way")
-        if not self.breaker.admit(self.monotonic()):
+        if not self.breaker.closed and not self.breaker.admit(self.monotonic()):
             return Answer("open", [], None, 0.0, 0, "circuit breaker is open")
         return None
 
@@ -55,8 +56,9 @@ class Guarded:
         if isinstance(checked, str):
             return self._failed("invalid", started, checked)
         items, scores = checked
-        self.breaker.record(ok=True, now=self.monotonic())
-        return Answer("ok", items, scores, self._since(started), len(raw))
+        now = self.monotonic()
+        self.breaker.record(ok=True, now=now)
+        return Answer("ok", items, scores, (now - started) * 1000, len(raw))
 
     def timed_out(self, started: float) -> Answer:
         """The answer of a model that did not make it in time; counts against it."""

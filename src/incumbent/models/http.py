@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from incumbent.errors import ConfigError
 from incumbent.events.plan import ModelPlan
@@ -21,7 +22,7 @@ class JsonEndpoint:
         if not url.startswith(("http://", "https://")):
             raise ConfigError("model target is not a URL", got=url, expected="http:// or https://",
                               field=f"models.{plan.name}.target")
-        self._url = url
+        self._url = URL(url)  # parsed once
         self._plan = plan
         self._session: aiohttp.ClientSession | None = None
         token = str(plan.options.get("bearer", ""))

@@ -107,12 +107,7 @@ class Shim:
                                     expected="none", hint="send the body uncompressed")
             if len(length) > 18 or (length.isdigit() and int(length) > self._body_bytes):
                 raise self._too_large(f"{length[:20].decode('latin-1')} bytes")
-            message = await receive()
-            body = message.get("body", b"")
-            if message.get("more_body") or len(body) > self._body_bytes:
-                body = await self._rest(body, receive, message)
-            elif message["type"] == "http.disconnect":
-                body = None
+            body = await self._body(receive)
             if body is None:
                 self._meter.add("incumbent_http_aborted", (route.name,))
                 return
@@ -128,21 +123,23 @@ class Shim:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
-    async def _rest(self, first: bytes, receive: Receive, message: Message) -> bytes | None:
+    async def _body(self, receive: Receive) -> bytes | None:
         """The whole body; None where the sender went away."""
-        pieces, size = [first], len(first)
+        pieces: list[bytes] = []
+        size = 0
         try:
             async with asyncio.timeout(self._body_timeout_s):
                 while True:
-                    if size > self._body_bytes:
-                        raise self._too_large(f"more than {self._body_bytes} bytes")
-                    if not message.get("more_body"):
-                        return b"".join(pieces)
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
-                    pieces.append(message.get("body", b""))
-                    size += len(pieces[-1])
+                    piece = message.get("body", b"")
+                    size += len(piece)
+                    if size > self._body_bytes:
+                        raise self._too_large(f"more than {self._body_bytes} bytes")
+                    if not message.get("more_body"):
+                        return b"".join([*pieces, piece]) if pieces else piece
+                    pieces.append(piece)
         except TimeoutError:
             raise BodyTimeoutError("the body stopped half-way", got=f"{size} bytes",
                                    expected=f"the rest within {self._body_timeout_s:g} s") from None
