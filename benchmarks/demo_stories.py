@@ -5,7 +5,7 @@ gateway's own lane assignment and pair draft; the judge's own comparison, guardr
 model day. What stands in for the service here is credit by last touch, kept in dictionaries while the trips go by.
 Error and latency guardrails and the coin audit have nothing to find in a process that cannot fail, and are set to ok.
 
-    python benchmarks/demo_stories.py --seeds 20 --first 9001
+    python benchmarks/demo_stories.py --seeds 20 --first 31001
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from incumbent.demo.story import STORIES, Story, cast
 from incumbent.events.plan import ExperimentPlan
 from incumbent.experiments import analysis, guardrails
 from incumbent.experiments.assignment import assign
-from incumbent.experiments.evidence import Check, Evidence, Judgement, Reading
-from incumbent.experiments.experiment import after, share_of
+from incumbent.experiments.evidence import Answers, Check, Evidence, Judgement, Reading
+from incumbent.experiments.experiment import after, judged_in, share_of
 from incumbent.experiments.lists import Ranked, ranked
 from incumbent.experiments.pair_draft import PairDraft
 from incumbent.experiments.rules import Sequential
@@ -100,9 +100,10 @@ class World:
         self.stage, self.since = self.config.stages[0].stage, SPLIT
         self.units: dict[str, Unit] = {}
         self.touched: dict[tuple[str, str], tuple[datetime, str | None]] = {}
-        #: (stage, lane) -> (household, day) -> cents
-        self.user_days: dict[tuple[str, str], dict[tuple[str, int], int]] = defaultdict(dict)
-        self.agreed = self.slots = 0
+        #: (stage, lane) -> household -> cents
+        self.spent: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+        self.lanes: dict[str, str] = {}  # household -> lane, from its first request on
+        self.agreed = self.slots = self.asked = 0
 
     def run(self) -> Result:
         """Replay until the rule concludes or refuses for good, or until everybody has matured."""
@@ -116,13 +117,13 @@ class World:
                 at += 1
             judgement, evidence = self._judge(midnight)
             over = judgement.verdict not in ("advance", "hold") or refused(
-                self.config, cause=judgement.cause, stage=self.stage, matured=evidence.matured, since=self.since,
+                self.config, cause=judgement.cause, stage=self.stage, matured=evidence.matured_here, since=self.since,
                 now=midnight)
             if over or midnight >= self.size.over:
                 return Result(self.story, self.seed, judgement, self.stage, (midnight - SPLIT).days,
                               evidence.preference.preference, sum(t.asks_at < midnight for t in self.trips))
             if judgement.verdict == "advance":
-                self.stage, self.since = after(self.config, self.stage, "advance"), midnight
+                self.stage, self.since, self.asked = after(self.config, self.stage, "advance"), midnight, 0
 
     def _plan(self) -> ExperimentPlan:
         return ExperimentPlan(name=self.story, candidate=self.config.candidate, salt=self.config.salt or "",
@@ -135,13 +136,14 @@ class World:
         drafted = lane == "interleave" and plan.share > 0
         chosen = self.draft.choose(champion, candidate, LIST_ITEMS, share=plan.share if drafted else 0.0,
                                    salt=plan.salt, unit=user, ranking_id=trip.basket).slots
+        self.lanes[user] = lane
+        self.asked += 1
         self.agreed += sum(slot.kind == "shared" for slot in chosen)
         self.slots += len(chosen)
         if self.stage != "shadow":
             unit = self.units.setdefault(user, Unit(user, lane, self.stage, now, now + WINDOW))
             if now <= unit.matured_at and drafted:
                 unit.n += len({slot.pair_id for slot in chosen if slot.kind in ("pair", "half")})
-            self.user_days[self.stage, lane].setdefault((user, now.toordinal()), 0)
         for slot in chosen:
             self.touched[user, slot.item_id] = now, slot.owner if slot.kind in ("pair", "half") else None
         list(self.shoppers.look(trip, [slot.item_id for slot in chosen]))
@@ -153,8 +155,8 @@ class World:
             seen, owner = self.touched[user, act.item_id]
             if unit is None or act.time - seen > WINDOW:
                 continue
-            days = self.user_days[self.stage, unit.lane]
-            days[user, act.time.toordinal()] = days.get((user, act.time.toordinal()), 0) + (act.value_minor or 0)
+            spent = self.spent[self.stage, unit.lane]
+            spent[user] = spent.get(user, 0) + (act.value_minor or 0)
             if act.time <= unit.matured_at:
                 unit.x += owner == "candidate"
                 unit.y += owner == "champion"
@@ -163,11 +165,14 @@ class World:
         matured = sorted((u for u in self.units.values() if u.matured_at <= now), key=lambda u: (u.matured_at, u.unit))
         units = analysis.Units.of(matured)
         look = analysis.Look.of(self.config)
+        ours = units.first_in(*judged_in(self.config, self.stage))
         clean = "nothing can go wrong in this process"
         evidence = Evidence(
             experiment=self.story, stage=self.stage, held=False, started_at=SPLIT, since=self.since,
             definition=self.config.model_dump(mode="json"), matured=sum(u.lane == "interleave" for u in matured),
-            preference=analysis.compare(units, look), decisive=analysis.compare(units.first_in("ramp_50"), look),
+            matured_here=sum(u.lane == "interleave" and u.stage == self.stage for u in matured),
+            preference=analysis.compare(ours, look), pooled=analysis.compare(units, look),
+            answers=Answers(asked=self.asked, champion_asked=self.asked),
             guardrails=tuple(self._read(index) for index in range(len(self.config.guardrails))),
             checks=tuple(Check(name=name, status="ok", reason=clean) for name in ("coin_audit", "sample_ratio")),
             overlap=self.agreed / self.slots if self.slots else None)
@@ -182,11 +187,12 @@ class World:
                            reason="nothing can go wrong in this process")
         states = {}
         for lane in ("interleave", "holdout"):
-            days = self.user_days.get((self.stage, lane))
-            if days:
-                buckets = bucket_of([user for user, _ in days], BUCKETS)
-                values = np.fromiter(days.values(), dtype=float, count=len(days))
-                states[lane] = Buckets.zero(k=BUCKETS, variables=[SOURCE.numerator]).update(buckets, values)
+            users = [user for user, own in self.lanes.items() if own == lane]
+            spent = self.spent.get((self.stage, lane))
+            if users and spent:
+                values = [[1.0, float(spent.get(user, 0))] for user in users]
+                states[lane] = Buckets.zero(k=BUCKETS, variables=["users", SOURCE.numerator]).update(
+                    bucket_of(users, BUCKETS), values)
         return guardrails.read(wanted, states, stage=self.stage, share=share,
                                alpha=self.config.alpha / len(self.config.guardrails))
 
@@ -205,7 +211,7 @@ def main() -> int:
     """Print one line per run, then the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20, help="how many")
-    parser.add_argument("--first", type=int, default=9001, help="the first of them")
+    parser.add_argument("--first", type=int, default=31001, help="the first of them")
     parser.add_argument("--stories", nargs="+", choices=STORIES, default=list(STORIES))
     parser.add_argument("--shoppers", type=int, default=Size().shoppers)
     parser.add_argument("--processes", type=int, default=2)

@@ -134,8 +134,8 @@ class Config(BaseSettings):
             problems.append(f"{path}.attribution: no credit of that name. Got {shorten(got)}. Expected one of "
                             f"{', '.join(credits)}.{mistakes.did_you_mean(got, credits)}")
         if experiment.outcome == "value" and experiment.currency is None:
-            problems.append(f"{path}.currency: needed under outcome = \"value\", whose credit is money of one currency. "
-                            "Got none. Hint: currency = \"EUR\".")
+            problems.append(f"{path}.currency: needed under outcome = \"value\", whose credit is money of one "
+                            "currency. Got none. Hint: currency = \"EUR\".")
         problems += [f"{path}.guardrails.{n}.slow_ms: belongs to latency_p95 and latency_p99. Got {part.metric}."
                      for n, part in enumerate(experiment.guardrails)
                      if part.slow_ms is not None and part.metric not in ("latency_p95", "latency_p99")]

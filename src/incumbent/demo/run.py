@@ -133,7 +133,7 @@ class _Day:
         seen = latest(self._control, row.name)
         return seen is not None and refused(
             self._run.config.experiments[row.name], cause=seen.cause, stage=row.stage,
-            matured=int(seen.evidence["matured"]), since=row.since, now=now)
+            matured=int(seen.evidence["matured_here"]), since=row.since, now=now)
 
 
 def read_back(run: Run) -> Books:

@@ -40,12 +40,12 @@ class Size:
         return self.end + timedelta(days=WINDOW_DAYS)
 
 
+#: a rung waits for households of its own to mature, which takes 14 days and more: 84 days have room for two below the
+#: decisive one, so that ramp_5 and ramp_25 are left out
 STAGES = (
-    StageConfig(stage="shadow", share=0.0, min_units=0, min_days=1.0),
-    StageConfig(stage="canary", share=0.01, min_units=100, min_days=7.0),
-    StageConfig(stage="ramp_5", share=0.05, min_units=100, min_days=2.0),
-    StageConfig(stage="ramp_10", share=0.10, min_units=100, min_days=2.0),
-    StageConfig(stage="ramp_25", share=0.25, min_units=100, min_days=2.0),
+    StageConfig(stage="shadow", share=0.0, min_units=0, min_answers=10, min_days=1.0),
+    StageConfig(stage="canary", share=0.01, min_units=25, min_days=7.0),
+    StageConfig(stage="ramp_10", share=0.10, min_units=25, min_days=2.0),
     StageConfig(stage="ramp_50", share=0.50, min_units=100, min_days=7.0),
 )
 
@@ -61,8 +61,8 @@ def experiment(story: Story, seed: int, candidate: str, size: Size) -> Experimen
     return ExperimentConfig(
         surface=SURFACE, candidate=candidate, salt=f"{story}-{seed}", holdout=0.2, attribution="last_touch",
         attribution_window_days=WINDOW_DAYS, maturity_window_days=WINDOW_DAYS, actions={"purchase": 1.0},
-        outcome="count", currency=CURRENCY, cap=CAP, alpha=0.05, tuning_units=1_000, delta_min=0.05,
-        min_units=min(500, max(2, size.shoppers // 4)), min_look_units=100, min_days=14.0,
+        outcome="count", currency=CURRENCY, cap=CAP, alpha=0.05, tuning_units=1_000, delta_min=0.10,
+        min_units=min(150, max(2, size.shoppers // 12)), min_look_units=100, min_days=14.0,
         max_days=float(size.days + WINDOW_DAYS), stages=STAGES, guardrails=GUARDRAILS,
     )
 
@@ -70,7 +70,7 @@ def experiment(story: Story, seed: int, candidate: str, size: Size) -> Experimen
 def refused(config: ExperimentConfig, *, cause: str, stage: str, matured: int, since: datetime, now: datetime) -> bool:
     """Whether only the identity of the two lists keeps an experiment from its next stage: nothing more will come.
 
-    `cause`, `matured` and the rest are those of the rule's last look.
+    `cause`, `matured` (of this stage's own households) and the rest are those of the rule's last look.
     """
     rung = next((rung for rung in config.stages if rung.stage == stage), None)
     return (cause == "identical" and rung is not None and matured >= rung.min_units
