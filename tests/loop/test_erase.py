@@ -1,21 +1,25 @@
 """Forgetting a shopper, over memory and embedded stores."""
 
 import random
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from incumbent import config as configs
 from incumbent import registry
 from incumbent.clock import ManualClock
-from incumbent.errors import DataError
+from incumbent.errors import DataError, StoreError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit, Feedback
-from incumbent.loop.act import Actor
+from incumbent.loop.act import Acted, Actor
 from incumbent.loop.erase import KIND, Eraser, subject_of
 from incumbent.loop.plan import build_plan
 from incumbent.loop.seal import Sealer
+from incumbent.stores import control_engine, inbox_file
+from incumbent.stores.control import SqlControl
 from incumbent.stores.store import Matured, Record
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -73,8 +77,8 @@ def test_the_audit_row_stays_and_names_nobody(shop):
     stores, clock, ids, _ = shop
     fill(stores, clock, ids).stop()
     do(shop)
-    [audit] = stores.control.conclusions("audit")
-    assert isinstance(audit, Audit)
+    audit, asked = stores.control.conclusions("audit")
+    assert isinstance(audit, Audit) and asked.action == "user.erase.asked" and stores.control.outbox() == []
     assert (audit.actor, audit.action, audit.subject) == ("ada", "user.erase", subject_of("gone-shopper"))
     assert b"gone-shopper" not in codec.encode(audit)
 
@@ -95,10 +99,11 @@ def test_while_somebody_seals_the_loop_does_it(shop):
     asked = do(shop)
     assert (asked.done, asked.rows) == (False, {})
     assert stores.lake.scan("feedback").num_rows == 6
-    eraser = Eraser(stores, clock, ids)
+    told = []
+    eraser = Eraser(stores, clock, ids, holder="loop", also=told.append)
     actor = Actor(stores.control, stores.log, clock, lambda: build_plan(configs.parse({}), []), holder="loop",
                   more={KIND: eraser.carry_out})
-    assert actor.run_once().failed == 0
+    assert actor.run_once().failed == 0 and told == ["gone-shopper"] and stores.control.outbox() == []
     assert stores.lake.scan("feedback").num_rows == 3
     assert {a.action for a in stores.control.conclusions("audit")} == {"user.erase.asked", "user.erase"}
     stores.control.close()
@@ -109,3 +114,155 @@ def test_while_somebody_seals_the_loop_does_it(shop):
 def test_it_needs_a_name_and_a_reason(shop, missing):
     with pytest.raises(DataError, match=missing):
         do(shop, **{missing: " "})
+
+
+@pytest.mark.parametrize("lease", ["seal", "attribute", "mature"])
+def test_whoever_carries_rows_about_is_waited_for(shop, lease):
+    stores, clock, ids, _ = shop
+    fill(stores, clock, ids).stop()
+    stores.control.acquire(lease, "somebody", 30, clock.now())
+    assert not do(shop).done
+    assert stores.lake.scan("feedback").num_rows == 6
+    clock.advance(seconds=31)
+    actor = Actor(stores.control, stores.log, clock, lambda: build_plan(configs.parse({}), []),
+                  more={KIND: Eraser(stores, clock, ids).carry_out})
+    assert actor.run_once() == Acted(done=1)
+    assert stores.lake.scan("feedback").num_rows == 3
+
+
+class Crash(Exception):
+    pass
+
+
+class Failing:
+    """A store that dies at one verb, before or after it was done."""
+
+    def __init__(self, store, verb, after):
+        self._store, self._verb, self._after = store, verb, after
+
+    def __getattr__(self, name):
+        found = getattr(self._store, name)
+        if name != self._verb:
+            return found
+
+        def call(*args, **kwargs):
+            if self._after:
+                found(*args, **kwargs)
+            raise Crash
+
+        return call
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("store", "verb"), [("log", "erase"), ("lake", "erase"), ("control", "erase"),
+                                             ("control", "outbox_done")])
+def test_a_crash_at_any_step_leaves_it_asked_for_and_is_made_good(shop, store, verb, after):
+    stores, clock, ids, directory = shop
+    fill(stores, clock, ids).stop()
+    dying = msgspec.structs.replace(stores, **{store: Failing(getattr(stores, store), verb, after)})
+    with pytest.raises(Crash):
+        Eraser(dying, clock, ids).erase("gone-shopper", actor="ada", reason="asked")
+    clock.advance(seconds=301)  # the leases of the dead
+    actor = Actor(stores.control, stores.log, clock, lambda: build_plan(configs.parse({}), []),
+                  more={KIND: Eraser(stores, clock, ids).carry_out})
+    assert actor.run_once().failed == 0 and stores.control.outbox() == []
+    assert stores.lake.scan("feedback")["user_id"].to_pylist() == ["kept-shopper"] * 3
+    assert [row.unit for row in stores.control.matured("e1")] == ["kept-shopper"]
+    assert sorted(audit.action for audit in stores.control.conclusions("audit")) == ["user.erase", "user.erase.asked"]
+    stores.log.close()
+    stores.control.close()
+    assert [path for path in directory.rglob("*") if path.is_file() and b"gone-shopper" in path.read_bytes()] == []
+
+
+def test_two_who_ask_for_the_same_are_served_at_once(shop):
+    stores, clock, ids, _ = shop
+    fill(stores, clock, ids)
+    do(shop)
+    do(shop)
+    assert len(stores.control.outbox()) == 2
+    clock.advance(seconds=31)
+    assert do(shop).done and stores.control.outbox() == []
+
+
+@pytest.fixture
+def files(tmp_path):
+    clock = ManualClock(NOW)
+    stores = registry.load("stores", "embedded")(
+        configs.parse({"stores": {"directory": str(tmp_path / "data")}}), clock, role="loop")
+    yield stores, clock, EventIds(clock, random=random.Random(1).randbytes), tmp_path / "data"
+    stores.log.close()
+    stores.control.close()
+
+
+def holding(directory, name=b"gone-shopper"):
+    return sorted(path.name for path in directory.rglob("*") if path.is_file() and name in path.read_bytes())
+
+
+def test_files_set_aside_as_damaged_go_whole(files, caplog):
+    *_, directory = files
+    aside = directory / "inbox" / "damaged"
+    aside.mkdir()
+    for name in ("w1-2026.sqlite", "w1-2026.sqlite-wal", "w1-2026.sqlite-wal.bent"):
+        (aside / name).write_bytes(b"... gone-shopper ...")
+    do(files)
+    assert list(aside.iterdir()) == [] and "w1-2026.sqlite-wal.bent" in caplog.text
+
+
+def test_what_a_crash_left_of_a_release_goes_too(files):
+    stores, _, ids, directory = files
+    for user in ("gone-shopper", "kept-shopper"):
+        stores.log.append([feedback(ids, user)]).result()
+    segment = stores.log.drain(1)
+    with sqlite3.connect(directory / "inbox" / f"{segment.writer}.sqlite") as db:  # released, and not yet deleted
+        db.execute("UPDATE position SET frame = end_frame + 1, skip = 0, end_frame = NULL, end_take = NULL")
+    db.close()
+    assert holding(directory) != []
+    do(files)
+    assert holding(directory) == [] and stores.log.drain().records[0].data.find(b"kept-shopper") > 0
+
+
+def test_what_was_released_properly_leaves_no_bytes_either(files):
+    stores, _, ids, directory = files
+    for user in ("kept-shopper", "gone-shopper", "kept-shopper"):
+        stores.log.append([feedback(ids, user)]).result()
+    for _ in range(2):
+        stores.log.release(stores.log.drain(1))
+    do(files)
+    assert holding(directory) == []
+
+
+def test_an_inbox_that_somebody_reads_is_told_not_done_and_asked_for_again(files, monkeypatch):
+    stores, _, ids, directory = files
+    stores.log.append([feedback(ids, "gone-shopper")]).result()
+    path = directory / "inbox" / f"{stores.log.writer}.sqlite"
+    monkeypatch.setattr(inbox_file, "BUSY_S", 0.2)
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM frames").fetchone()
+    with pytest.raises(StoreError, match="still holds what was erased"):
+        stores.log.erase(["gone-shopper"])
+    assert holding(directory) != []
+    with pytest.raises(StoreError):
+        do(files)
+    assert len(stores.control.outbox()) == 1
+    reader.close()
+    assert do(files).done and stores.control.outbox() == []
+    stores.control.close()
+    assert holding(directory) == []
+
+
+def test_control_that_somebody_reads_is_told_not_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(control_engine, "BUSY_S", 0.2)
+    control = SqlControl.in_directory(tmp_path)
+    control.exclude("gone-shopper", "i1", NOW)
+    reader = sqlite3.connect(tmp_path / "control.sqlite", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM exclusions").fetchone()
+    ids = EventIds(ManualClock(NOW))
+    audit = Audit(event_id=ids.new(), time=NOW, actor="ada", action="user.erase", subject="user:x", reason="asked")
+    with pytest.raises(StoreError, match="still holds what was erased"):
+        control.erase(["gone-shopper"], audit)
+    reader.close()
+    assert control.erase(["gone-shopper"], audit)["exclusions"] == 0
+    assert holding(tmp_path) == []
+    control.close()

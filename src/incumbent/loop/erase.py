@@ -3,28 +3,32 @@
 Outcomes and states rebuild by themselves, since the partitions that lose rows count as changed. Seals keep their hash
 and their count. What stays are audit rows, which name the shopper by a hash alone.
 
-Nothing may be on its way from an inbox to the lake meanwhile, so whoever holds the sealer's lease does it: the caller
-where nobody seals, else the loop, between two sealings, from a row in the outbox.
+Nothing may be on its way back meanwhile: an erasure holds the leases of the sealer, of attribution and of maturity. It
+is asked for first, by a row in the outbox, and then done here, or by the loop where others hold the leases. Every step
+may be repeated; a crash at any of them leaves the row, and the loop begins again.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from msgspec import Struct
 
 from incumbent.clock import Clock
-from incumbent.errors import DataError
+from incumbent.errors import ConflictError, DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
-from incumbent.loop import seal
+from incumbent.loop import attribute, mature, seal
 from incumbent.loop.leases import Held
 from incumbent.loop.operate import named
 from incumbent.stores.store import OutboxRow, Stores
 
 KIND = "erase"  # of the outbox row
-_LEASE_S = 300.0
+LEASES = (seal.LEASE, attribute.CURSOR, mature.LEASE)  # of all who carry rows of shoppers from one place to another
+_LEASE_S = 300.0  # renewed between the steps
 
 
 class Erased(Struct, frozen=True):
@@ -39,41 +43,61 @@ class Erased(Struct, frozen=True):
 class Eraser:
     """Forgets shoppers (ids as logged), by hand and with a reason.
 
-    Events that arrive afterwards are kept like anybody's: erase again once the shop has stopped sending them. It may
-    be repeated: the second time it finds nothing.
+    `holder` is who holds the leases: in a loop process the one of its jobs, which must not run meanwhile. `also` is
+    told the id at the end, for what the process itself remembers. Events that arrive afterwards are kept like
+    anybody's: erase again once the shop has stopped sending them. It may be repeated: then it finds nothing.
     """
 
-    def __init__(self, stores: Stores, clock: Clock, ids: EventIds) -> None:
-        self._stores, self._clock, self._ids = stores, clock, ids
+    def __init__(self, stores: Stores, clock: Clock, ids: EventIds, *, holder: str = KIND, lease_s: float = _LEASE_S,
+                 also: Callable[[str], None] | None = None) -> None:
+        self._stores, self._clock, self._ids, self._also = stores, clock, ids, also
+        self._holder, self._lease_s = holder, lease_s
 
     def erase(self, user_id: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Erased:
-        """Now, where nobody seals; else by the loop. Raises `DataError` without an actor or a reason. The audit row
-        keeps who is known to act, and whom they say they act for."""
+        """Now, where nobody seals or measures; else by the loop. The audit rows keep who is known to act, and whom they
+        say they act for.
+
+        Raises `DataError` without an actor or a reason, `StoreError` where a store refuses: then the loop goes on with
+        it, or whoever erases again.
+        """
         for field, text in (("actor", actor), ("reason", reason)):
             if not text.strip():
                 raise DataError(f"an erasure needs a {field}", got=text, field=field)
-        asked_by = {"user_id": user_id, "actor": actor, "reason": reason, **named(on_behalf_of)}
-        control = self._stores.control
-        with Held(control, self._clock, seal.LEASE, KIND, _LEASE_S) as lease:
-            if lease.renew():
-                return self.carry_out(asked_by)
-        asked = self._audit("user.erase.asked", user_id, actor, reason, named(on_behalf_of))
-        row = OutboxRow(f"{asked.event_id}:{KIND}", KIND, asked_by, asked.time)
-        control.conclude(asked, outbox=[row])
-        return Erased(asked.event_id, asked.subject, done=False)
+        first, second = self._ids.new(), self._ids.new()
+        payload = {"user_id": user_id, "actor": actor, "reason": reason, "audit": second, **named(on_behalf_of)}
+        asked = self._audit("user.erase.asked", first, payload, {})
+        self._stores.control.conclude(
+            asked, outbox=[OutboxRow(f"{asked.event_id}:{KIND}", KIND, payload, asked.time)])
+        try:
+            return self.carry_out(payload)
+        except ConflictError:
+            return Erased(asked.event_id, asked.subject, done=False)
 
     def carry_out(self, payload: dict[str, Any]) -> Erased:
-        """What the outbox row asks for; by whoever holds the sealer's lease, while nothing is being sealed."""
+        """What the outbox row asks for; `ConflictError`, before or between two steps, where another holds a lease."""
         stores, user_id = self._stores, payload["user_id"]
-        rows = {"inbox": stores.log.erase([user_id]), **_prefixed("lake", stores.lake.erase([user_id]))}
-        audit = self._audit("user.erase", user_id, payload["actor"], payload["reason"],
-                            {"rows": dict(rows), **named(payload.get("on_behalf_of"))})
-        rows |= _prefixed("control", stores.control.erase([user_id], audit))
+        control = stores.control
+        with ExitStack() as stack:
+            held = [stack.enter_context(Held(control, self._clock, name, self._holder, self._lease_s))
+                    for name in LEASES]
+            _renew(held)
+            rows = {"inbox": stores.log.erase([user_id])}
+            _renew(held)
+            rows |= _prefixed("lake", stores.lake.erase([user_id]))
+            _renew(held)
+            audit = self._audit("user.erase", payload.get("audit") or self._ids.new(), payload, {"rows": dict(rows)})
+            rows |= _prefixed("control", control.erase([user_id], audit))
+            if self._also is not None:
+                self._also(user_id)
+            control.outbox_done([row.id for row in control.outbox(100_000)
+                                 if row.kind == KIND and row.payload["user_id"] == user_id])
+            control.erase([user_id], audit)  # finds nothing, and leaves no trace of the rows that asked for it
         return Erased(audit.event_id, audit.subject, done=True, rows={k: n for k, n in rows.items() if n})
 
-    def _audit(self, action: str, user_id: str, actor: str, reason: str, details: dict[str, Any]) -> Audit:
-        return Audit(event_id=self._ids.new(), time=self._clock.now(), actor=actor.strip(), action=action,
-                     subject=subject_of(user_id), reason=reason.strip(), details=details)
+    def _audit(self, action: str, event_id: str, payload: dict[str, Any], details: dict[str, Any]) -> Audit:
+        return Audit(event_id=event_id, time=self._clock.now(), actor=payload["actor"].strip(), action=action,
+                     subject=subject_of(payload["user_id"]), reason=payload["reason"].strip(),
+                     details={**details, **named(payload.get("on_behalf_of"))})
 
 
 def subject_of(user_id: str) -> str:
@@ -83,6 +107,11 @@ def subject_of(user_id: str) -> str:
     'user:3783bb1891f56b9f'
     """
     return "user:" + hashlib.blake2b(user_id.encode(), digest_size=8).hexdigest()
+
+
+def _renew(leases: list[Held]) -> None:
+    if not all(lease.renew() for lease in leases):
+        raise ConflictError("somebody seals or measures", hint="the erasure waits for them; it stays asked for")
 
 
 def _prefixed(place: str, counts: dict[str, int]) -> dict[str, int]:

@@ -71,11 +71,13 @@ class Follower:
         async with self._polling:
             try:
                 plans = await self._run(self._newer)
-                self._seen, changed = await self._run(self._control.exclusions, self._seen)
+                forgotten, (self._seen, changed) = await self._run(self._excluded)
             except Exception as error:  # whatever a store does, serving goes on
                 self._away(error)
                 plans = []
             else:
+                if forgotten:
+                    self._exclusions.clear()
                 self._back(changed)
             if self._gateway is None:
                 return False
@@ -96,6 +98,13 @@ class Follower:
         for plan in plans:
             _ = plan.hash  # made here, where it is not carried: it takes a while over a large catalogue
         return plans
+
+    def _excluded(self) -> tuple[bool, tuple[int, Any]]:
+        """What changed of the exclusions; all of them, and True, where a shopper was forgotten since. In a thread."""
+        found = self._control.exclusions(self._seen)
+        if found[0] != self._seen and self._control.forgotten() > self._seen:
+            return True, self._control.exclusions()
+        return False, found
 
     def _back(self, changed: Any) -> None:
         """Control answers: note what changed."""

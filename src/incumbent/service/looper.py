@@ -64,7 +64,8 @@ class Looper:
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
         plan_of = lambda: current_plan(config, control)  # noqa: E731
         self._sealing, self._measuring = threading.Lock(), threading.Lock()
-        self._eraser = Eraser(stores, clock, EventIds(clock))
+        self._eraser = Eraser(stores, clock, EventIds(clock), holder=common["holder"], also=self._forget_live,
+                              lease_s=FOREVER_S if replay else max(300.0, config.loop.lease_s))
         self.actor = Actor(control, log, clock, plan_of, more={erase.KIND: self._erase}, **common)
         self.cataloguer = Cataloguer(lake, control, clock, plan_of, **common)
         self._sealed_s = clock.monotonic()
@@ -103,17 +104,20 @@ class Looper:
             done = self.sealer.run_once()
         if done.reason is None:
             self._sealed_s = self._clock.monotonic()
-        if done.records:
-            self.scheduler.wake("live")  # what has just come is on the page before the live job is due
         return done
 
     def _publish_live(self) -> None:
         with self._counting:
             self.live.publish(self._stores.control)
 
+    def _forget_live(self, user_id: str) -> None:
+        with self._counting:
+            self.live.forget(user_id)
+
     def _count_live(self, events: Sequence[Any]) -> None:
         with self._counting:
             self.live.add(events)
+        self.scheduler.wake("live")  # what has just come is on the page before the live job is due
 
     def measure(self) -> Any:
         """Outcomes, then matured units, then states: each stands on the one before."""

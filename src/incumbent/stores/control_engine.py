@@ -76,20 +76,26 @@ class Database:
             return found
 
     def forget(self) -> None:
-        """Fold SQLite's write-ahead log into the file, so that erased rows stand nowhere any more."""
-        if self.is_sqlite:
-            self._autocommit("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Fold SQLite's write-ahead log into the file, so that erased rows stand nowhere any more.
+
+        `StoreError` where a reader kept it from that for 15 s: what was erased is still in the log then.
+        """
+        if self.is_sqlite and self._autocommit("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+            raise StoreError("the write-ahead log of control is in use and still holds what was erased",
+                             got=self.url.render_as_string(hide_password=True),
+                             hint="it is tried again; by hand, erase again")
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
-    def _autocommit(self, pragma: str) -> None:
-        """Run what SQLite refuses inside a transaction."""
+    def _autocommit(self, pragma: str) -> list[Any]:
+        """Run what SQLite refuses inside a transaction; its rows."""
         with self._explained():
             connection = self.engine.raw_connection()
             try:
-                connection.cursor().execute(pragma).fetchall()
+                found: list[Any] = connection.cursor().execute(pragma).fetchall()
+                return found
             finally:
                 connection.close()
 

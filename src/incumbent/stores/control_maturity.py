@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from incumbent.events.schema import Conclusion
 from incumbent.stores.control_conclusions import record
 from incumbent.stores.control_engine import Database
+from incumbent.stores.control_plans import FORGOTTEN, next_version
 from incumbent.stores.control_rules import in_order, sealed_differently
-from incumbent.stores.control_tables import exclusions, matured, restated, seals
+from incumbent.stores.control_states import upsert
+from incumbent.stores.control_tables import counters, exclusions, matured, restated, seals
 from incumbent.stores.store import Matured, Seal, seal_hash
 
 _FIELDS = Matured.__struct_fields__
@@ -87,6 +89,8 @@ class ControlMaturity:
         wanted = set(users)
         with self._db.write() as connection:
             gone = {name: _delete(connection, column, wanted) for name, column in _ERASED.items()}
+            if gone["exclusions"]:
+                upsert(connection, counters, {"name": FORGOTTEN}, {"value": next_version(connection)})
             record(connection, audit)
         self._db.forget()
         return gone

@@ -18,6 +18,7 @@ _NEWEST = sa.select(plans.c.hash, plans.c.body).order_by(plans.c.version.desc())
 _CURRENT = sa.select(plans.c.version, plans.c.hash).order_by(plans.c.version.desc()).limit(1)
 _VERSION = sa.select(sa.func.max(plans.c.version))
 _EXCLUSIONS = "exclusions"
+FORGOTTEN = "forgotten"  # its version at the last erasure
 
 
 class ControlPlans:
@@ -58,11 +59,7 @@ class ControlPlans:
     def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None:
         """Exclude an item for a shopper, or take that back."""
         with self._db.write() as connection:
-            version = connection.scalar(sa.update(counters).where(counters.c.name == _EXCLUSIONS).values(
-                value=counters.c.value + 1).returning(counters.c.value))
-            if version is None:
-                version = 1
-                connection.execute(sa.insert(counters).values(name=_EXCLUSIONS, value=version))
+            version = next_version(connection)
             upsert(connection, exclusions, {"user_id": user_id, "item_id": item_id},
                    {"excluded": excluded, "at": at, "version": version})
 
@@ -82,6 +79,22 @@ class ControlPlans:
                     items.add(item)
         return version, {user: frozenset(items) for user, items in found.items()}
 
+    def forgotten(self) -> int:
+        """The version of the exclusions at the last erasure; see `Control.forgotten`."""
+        with self._db.read() as connection:
+            found: int | None = connection.scalar(sa.select(counters.c.value).where(counters.c.name == FORGOTTEN))
+            return found or 0
+
 
 def _plan(digest: str, body: str) -> ServingPlan:
     return _decode(body).carrying(digest)
+
+
+def next_version(connection: sa.Connection) -> int:
+    """The next version of the exclusions, inside a write transaction."""
+    version: int | None = connection.scalar(sa.update(counters).where(counters.c.name == _EXCLUSIONS).values(
+        value=counters.c.value + 1).returning(counters.c.value))
+    if version is None:
+        version = 1
+        connection.execute(sa.insert(counters).values(name=_EXCLUSIONS, value=version))
+    return version

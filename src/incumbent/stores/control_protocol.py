@@ -114,6 +114,11 @@ class Control(Protocol):
         """A version and the items excluded per user; only users that changed after version `since`."""
         ...
 
+    def forgotten(self) -> int:
+        """The version of the exclusions at the last erasure: a reader that stood below it forgets all that it holds,
+        and reads from 0."""
+        ...
+
     def erase(self, users: Iterable[str], audit: Conclusion) -> dict[str, int]:
         """Remove users from matured, restated, exclusions; per table, the rows that went; with its audit row."""
         ...

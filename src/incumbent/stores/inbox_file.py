@@ -20,6 +20,7 @@ from incumbent.stores.store import Record, Segment
 
 SUFFIX = ".sqlite"
 SEGMENT_BYTES = 64 << 20  # a segment ends behind the frame that takes it past this
+BUSY_S = 10.0  # how long a statement waits for another process
 RELEASE_FRAMES = 64  # frames deleted in one short transaction, so that the writer never waits long
 
 _SCHEMA = """
@@ -47,7 +48,7 @@ class InboxRefused(StoreError):
 
 def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode, usable from any one thread at a time."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}", uri=True, timeout=10.0,
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}", uri=True, timeout=BUSY_S,
                            isolation_level=None, check_same_thread=False)
 
 
@@ -82,6 +83,7 @@ class InboxFile:
             self._db = connect(path)
             try:
                 self._db.execute("PRAGMA synchronous = FULL")
+                self._db.execute("PRAGMA secure_delete = FAST")  # what is deleted from a page that stays is zeroed
                 meta = dict(self._db.execute("SELECT key, value FROM meta"))
                 self.writer: str = meta["writer"]
                 self._day: int = meta["day"]
@@ -200,11 +202,14 @@ class InboxFile:
                         "iif(end_take < n, end_take, 0) FROM frames WHERE id = end_frame), "
                         "end_frame = NULL, end_take = NULL WHERE sequence = ? AND end_frame IS NOT NULL",
                         (segment.sequence,))
-                while self._db.execute("DELETE FROM frames WHERE id IN (SELECT id FROM frames WHERE id < (SELECT frame "
-                                       "FROM position) ORDER BY id LIMIT ?)", (RELEASE_FRAMES,)).rowcount:
-                    pass
+                self._delete_released()
             finally:
                 self._db.execute("PRAGMA synchronous = FULL")
+
+    def _delete_released(self) -> None:
+        while self._db.execute("DELETE FROM frames WHERE id IN (SELECT id FROM frames WHERE id < (SELECT frame "
+                               "FROM position) ORDER BY id LIMIT ?)", (RELEASE_FRAMES,)).rowcount:
+            pass
 
     def retirable(self, now: datetime) -> bool:
         """Whether the file holds nothing any more: no records, and no ids of the last day."""
@@ -214,14 +219,17 @@ class InboxFile:
 
     # --------------------------------------------------------------------------------------------------- neither
     def erase(self, users: frozenset[str]) -> int:
-        """Take the records of `users` out, one frame a transaction, and out of the file's free pages and its WAL."""
+        """Take the records of `users` out, one frame a transaction, and out of the file's free pages and its WAL.
+
+        `InboxRefused` where a reader keeps the WAL from being emptied: then it is not done, and may be repeated.
+        """
         from incumbent.stores.inbox_erase import owned_by
 
         gone = 0
         with explained(self.path):
             self._db.execute("PRAGMA secure_delete = ON")
-            first = self._db.execute("SELECT frame FROM position").fetchone()[0]
-            for (number,) in self._db.execute("SELECT id FROM frames WHERE id >= ? ORDER BY id", (first,)).fetchall():
+            self._delete_released()  # what a crash left of a release
+            for (number,) in self._db.execute("SELECT id FROM frames ORDER BY id").fetchall():
                 with self._transaction():
                     for _, part in self._frames(number, number):
                         kept = [None if record is None or owned_by(record, users) else record for record in part]
@@ -231,8 +239,11 @@ class InboxFile:
                             self._db.execute("UPDATE frames SET crc = ?, data = ? WHERE id = ?",
                                              (zlib.crc32(data), data, number))
             self._db.execute("PRAGMA incremental_vacuum").fetchall()
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._db.execute("PRAGMA secure_delete = OFF")
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            self._db.execute("PRAGMA secure_delete = FAST")
+        if busy:
+            raise InboxRefused("the write-ahead log of an inbox is in use and still holds what was erased",
+                               got=str(self.path), hint="it is tried again; by hand, erase again")
         return gone
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from incumbent.clock import Clock
 from incumbent.errors import StoreError
 from incumbent.stores.inbox_file import SUFFIX, InboxDamaged, InboxFile
 from incumbent.stores.inbox_lock import InboxLock
-from incumbent.stores.salvage import check, salvage
+from incumbent.stores.salvage import check, discard, salvage
 from incumbent.stores.store import Segment
 
 FOLDER = "inbox"
@@ -114,9 +114,14 @@ class Inboxes:
                 file.release(segment)
 
     def erase(self, users: Iterable[str]) -> int:
-        """Take the records of `users` out of all inboxes."""
+        """Take the records of `users` out of all inboxes. Files that were set aside as damaged go whole: what is in
+        them cannot be told with certainty, and what could be read of them went on long ago."""
         wanted = frozenset(users)
-        return sum(file.erase(wanted) for file in self._each()) if wanted else 0
+        if not wanted:
+            return 0
+        gone = sum(file.erase(wanted) for file in self._each())
+        discard(self.folder)
+        return gone
 
     @property
     def drained_until(self) -> datetime | None:

@@ -64,6 +64,9 @@ class MemoryMaturity(MemoryTables):
         with self._lock:
             gone = {"matured": _drop(self._matured, wanted), "restated": _drop(self._restated, wanted),
                     "exclusions": sum(len(self._exclusions.pop(user, ())) for user in wanted)}
+            if gone["exclusions"]:
+                self._exclusions_version += 1
+                self._forgotten = self._exclusions_version
             self._conclusions.setdefault(audit.event_id, audit)
         return gone
 

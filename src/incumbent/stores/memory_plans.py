@@ -103,3 +103,7 @@ class MemoryPlans(MemoryTables):
             return self._exclusions_version, {
                 user: frozenset(item for item, (excluded, _) in items.items() if excluded)
                 for user, items in self._exclusions.items() if any(version > since for _, version in items.values())}
+
+    def forgotten(self) -> int:
+        """The version of the exclusions at the last erasure; see `Control.forgotten`."""
+        return self._forgotten

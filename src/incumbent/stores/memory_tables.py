@@ -21,6 +21,7 @@ class MemoryTables:
         self._leases: dict[str, Lease] = {}
         self._exclusions: dict[str, dict[str, tuple[bool, int]]] = {}
         self._exclusions_version = 0
+        self._forgotten = 0
         self._conclusions: dict[str, Conclusion] = {}
         self._memories: dict[str, bytes] = {}
         self._outbox: dict[str, OutboxRow] = {}

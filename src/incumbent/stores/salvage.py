@@ -68,6 +68,16 @@ def salvage(path: Path, target: InboxFile, now: datetime) -> StoreError:
     return error
 
 
+def discard(folder: Path) -> None:
+    """Delete the files that were set aside from the inboxes of `folder`."""
+    aside = sorted((folder / FOLDER).glob("*"))
+    for path in aside:
+        path.unlink(missing_ok=True)
+    if aside:
+        sync_directory(folder / FOLDER)
+        _log.warning("an erasure deleted what was set aside as damaged: %s", ", ".join(path.name for path in aside))
+
+
 def _wal(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from incumbent.events.plan import ServingPlan
+from incumbent.events.schema import Audit
 from incumbent.events.window import Window
 from incumbent.stores.store import StateRow
 from incumbent.testing.checks.bench import START, Bench
@@ -156,9 +157,25 @@ def exclusions_are_told_by_version(b: Bench) -> None:
     assert newer > version and changed == {"u1": frozenset({"i1", "i2"}), "u2": frozenset()}
 
 
+def the_forgotten_are_told_without_their_names(b: Bench) -> None:
+    """An erasure that takes exclusions moves their version, and `forgotten` says that a reader must start over."""
+    control = b.control
+    control.exclude("u1", "i1", at(0))
+    control.exclude("u2", "i1", at(1))
+    seen, _ = control.exclusions()
+    audit = Audit(event_id=b.ids.new(), time=at(2), actor="a", action="user.erase", subject="user:x", reason="asked")
+    assert control.forgotten() == 0
+    assert control.erase(["u1"], audit)["exclusions"] == 1
+    version, changed = control.exclusions(seen)
+    assert version > seen and changed == {} and seen < control.forgotten() <= version
+    assert control.exclusions(0) == (version, {"u2": frozenset({"i1"})})
+    control.exclude("u2", "i2", at(3))
+    assert control.forgotten() <= version, "nobody was forgotten since"
+
+
 LAWS = (shards_are_replaced_whole, ranges_are_prefixes, cursors_move_with_states, cursors_are_found_by_prefix,
         a_failed_put_changes_nothing, plans_are_numbered, one_holds_a_lease, a_race_has_one_winner,
-        exclusions_are_told_by_version)
+        exclusions_are_told_by_version, the_forgotten_are_told_without_their_names)
 
 
 def add_to(suite: Suite) -> None:
