@@ -22,7 +22,7 @@ from incumbent.loop.rollup import Rollup
 from incumbent.stores.embedded import open_stores
 
 START = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
-BLOCK_S, SEAL_S = 600, 3
+BLOCK_S = 600
 ITEMS = [f"item-{n:05d}" for n in range(4_000)]
 SCORES = [1.0 / (n + 1) for n in range(20)]
 
@@ -99,9 +99,9 @@ def catch_up(options: argparse.Namespace) -> None:
               f"{'outcomes: cores':>18}{'bar':>7}")
         for block in range(1, options.blocks + 1):
             commit_s = impressions = events = 0.0
-            for _ in range(BLOCK_S // SEAL_S):
-                clock.advance(SEAL_S)
-                segment = list(traffic.of(round(options.rate * SEAL_S)))
+            for _ in range(round(BLOCK_S / options.seal)):
+                clock.advance(options.seal)
+                segment = list(traffic.of(round(options.rate * options.seal)))
                 impressions += sum(isinstance(event, Impression) for event in segment)
                 events += len(segment)
                 commit_s += timed(lambda s=segment, n=sequence: stores.lake.commit(s, "bench", n))[0]

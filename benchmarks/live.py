@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, default=None, help="on the disk to measure")
     parser.add_argument("--catch-up", action="store_true", help="only the outcomes, over a lake filled beforehand")
     parser.add_argument("--blocks", type=int, default=1, help="of ten minutes, with --catch-up")
+    parser.add_argument("--seal", type=float, default=3.0, help="seconds of traffic in one commit, with --catch-up")
     parser.add_argument("--users", type=int, default=100_000, help="shoppers, with --catch-up")
     parser.add_argument("--load-to", type=int, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()

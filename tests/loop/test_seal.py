@@ -67,6 +67,15 @@ def test_small_appends_are_sealed_together_up_to_the_limit():
     assert bench.sealer.run_once() == Sealed(segments=4, records=100, rows=100)
 
 
+def test_under_steady_traffic_a_run_ends_and_the_next_goes_on():
+    coming = iter(clicks(range(100)))
+    bench = Bench(max_segments=60, taken=lambda events: bench.send(record(next(coming))))
+    bench.send(record(next(coming)))
+    for run in range(1, 4):
+        assert bench.sealer.run_once() == Sealed(segments=2, records=2, rows=2)
+        assert bench.log.backlog == 1 and len(ids_in(bench.lake, "feedback")) == 2 * run
+
+
 def test_a_run_is_bounded():
     bench = Bench(limit=10, max_segments=3)
     bench.send(*map(record, clicks(range(100))))

@@ -24,6 +24,7 @@ from incumbent.stores.columns import refusal
 from incumbent.stores.store import Control, Lake, Lease, Log, Quarantined, Record, Segment
 
 LEASE = "seal"
+SMALL = 10  # a segment of less than this part of `limit` took all that there was
 LOST = "the lease went to another process"
 _quarantined = msgspec.msgpack.Decoder(Quarantined)
 
@@ -31,7 +32,7 @@ _quarantined = msgspec.msgpack.Decoder(Quarantined)
 class Sealed(Struct, frozen=True):
     """What one run did.
 
-    `reason` says why it did not seal everything that was there, None where it did.
+    `reason` says why it did not seal everything that was there when it began, None where it did.
     """
 
     segments: int = 0
@@ -46,8 +47,10 @@ class Sealer:
 
     `log` is a Log that sees all inboxes (an `EmbeddedLog` opened with ``write=False`` adopts those of dead processes).
     `limit` is the most records of one segment, so the most that one commit holds in memory: small appends are sealed
-    together, up to that. `max_segments` bounds one run. `taken` is told the events of every segment that the lake has
-    and the log has released (after a crash maybe twice): what is shown live is counted there.
+    together, up to that. `max_segments` bounds one run, which also ends once it meets an inbox again that it had
+    emptied: under steady traffic none would end, each commit smaller than the one before. `taken` is told the events of
+    every segment that the lake has and the log has released (after a crash maybe twice): what is shown live is counted
+    there.
 
     >>> from incumbent.clock import EPOCH, ManualClock
     >>> Sealed(segments=1, records=3, rows=2).rows
@@ -79,11 +82,14 @@ class Sealer:
         return done
 
     def _run(self) -> Sealed:
-        done = Sealed()
+        done, met = Sealed(), set[str]()
         for _ in range(self._max_segments):
             segment = self._log.drain(self._limit)
             if segment is None:
                 return done
+            again = segment.writer in met
+            if len(segment.records) * SMALL < self._limit:
+                met.add(segment.writer)
             events, rows = self._commit(segment)
             if self._lease() is None:  # the lake has the segment: whoever seals now finds that out and releases it
                 return msgspec.structs.replace(done, reason=LOST)
@@ -93,6 +99,8 @@ class Sealer:
                           done.quarantined + unreadable)
             if self._taken is not None:
                 self._taken(events)
+            if again:
+                return done
         return msgspec.structs.replace(done, reason=f"there is more than {self._max_segments} segments")
 
     def stop(self) -> None:
