@@ -31,7 +31,7 @@ class Vectors(ArrayState):
     Arrays: `n` sound rows; `defects` (nan, infinite, zero, constant); `sums` (d,) of y; `outer` (d (d + 1) / 2,), the
     upper triangle of ``sum y y'``, row by row; `waves` (octaves, 2, F), sums of cos and sin of ``2^o w . y`` in whole
     numbers of 2^-14; `cells` (K,) rows nearest to each centroid; `bins` (P, cells) on the projections; `norms` over
-    |x|; `repeats` rows per hash of the whole vector. A defective row is counted under its first defect and enters
+    |x|; `repeats` rows per hash of the whole y. A defective row is counted under its first defect and enters
     nothing else; a norm above 1e18 counts as infinite. All but `sums` and `outer` (float64) are whole numbers, equal to
     the bit however the rows were dealt (on machines of one kind: a row on the edge of two cells falls as the matrix
     product rounds).
@@ -185,9 +185,9 @@ class Vectors(ArrayState):
         """The chance that two different rows hold the same vector: ``(C / T - 1 / H) / (1 - 1 / H)``, not below 0.
 
         C pairs of rows share one of H hash cells, T = n (n - 1) / 2 pairs in all; unbiased for a random hash, and its
-        inverse is the number of vectors there effectively are. Standard error: the hash's own,
-        ``1 / sqrt(H T (1 - 1/H))``. Missing with fewer than two rows. Counts per hash cell add and subtract, so this
-        is the same over shards, which "a copy of a row before" would not be.
+        inverse is the number of vectors there effectively are. The standard error is that of the hash, about
+        ``1 / sqrt(H T)`` where no vector stands out. Missing with fewer than two rows. Counts per hash cell add and
+        subtract, so this is the same over shards, which "a copy of a row before" would not be.
 
         >>> zero = Vectors.fit(np.random.default_rng(0).normal(size=(500, 4)), seed=1, centroids=4)
         >>> round(zero.update([[1, 2, 3, 4]] * 6 + [[2, 2, 3, 5]] * 4).repeat_share().value, 3)  # 21 of 45 pairs
@@ -199,7 +199,10 @@ class Vectors(ArrayState):
             return Estimate.missing("fewer than two vectors", n=n, method="hash collisions")
         shared = float((self.repeats * (self.repeats - 1.0)).sum()) / 2
         value = max((shared / pairs - 1 / h) / (1 - 1 / h), 0.0)
-        return Estimate(value, se=math.sqrt(1 / (h * (1 - 1 / h) * pairs)), n=n, method="hash collisions")
+        squares = n + 2 * value * pairs  # of how often each vector comes; a cell far above the others holds one vector
+        fourths = float((np.maximum(self.repeats - n / h, 0.0) ** 4).sum())
+        spread = max(squares**2 - fourths, float(n) ** 2) / (2 * h * (1 - 1 / h))
+        return Estimate(value, se=math.sqrt(spread) / pairs, n=n, method="hash collisions")
 
     def estimates(self) -> dict[str, Estimate]:
         """The mean of every coordinate, the share of every centroid, and the share of repeated vectors."""
