@@ -36,6 +36,24 @@ def test_only_the_nth_pass_fails():
     assert MemoryLake.commit.__qualname__ == "MemoryLake.commit" and not hasattr(MemoryLake.commit, "__wrapped__")
 
 
+def outer(value):
+    return inner(value)
+
+
+def inner(value):
+    return value
+
+
+def test_only_a_pass_inside_another_function_counts():
+    name = __name__
+    with failing(f"after:{name}.inner@{name}.outer", Crash()):
+        assert sys.modules[name].inner(1) == 1
+        with pytest.raises(Crash):
+            sys.modules[name].outer(2)
+    with pytest.raises(DataError):
+        Point.parse("after:a.b@")
+
+
 def test_a_function_imported_by_name_is_reached():
     from incumbent.stores import dedup
 

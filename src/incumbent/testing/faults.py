@@ -1,7 +1,8 @@
 """Faults at named points of a running system, without a hook in the system itself.
 
-A point is ``before:`` or ``after:`` and the dotted path of a function or method. In a child process, the point kills it
-(SIGKILL: no cleanup, as when the machine's memory runs out)::
+A point is ``before:`` or ``after:`` and the dotted path of a function or method; behind ``@`` the path of one that must
+be under way in the same thread for a pass to count. In a child process, the point kills it (SIGKILL: no cleanup, as
+when the machine's memory runs out)::
 
     python -m incumbent.testing.faults --kill after:incumbent.stores.lake.DeltaLake.commit --nth 3 -- MODULE ARGS
 
@@ -54,18 +55,31 @@ class Point(Struct, frozen=True):
 
     >>> Point.parse("after:incumbent.stores.sync.sync_file").target
     'incumbent.stores.sync.sync_file'
+    >>> Point.parse("before:incumbent.stores.sync.sync_file@incumbent.loop.seal.Sealer.run_once").inside
+    ('incumbent.loop.seal.Sealer.run_once',)
     """
 
     when: str  # before, after
     target: str
+    inside: tuple[str, ...] = ()  # where they are not all under way in this thread, it is no pass
 
     @classmethod
     def parse(cls, text: str) -> Point:
-        """The point in ``before:PATH`` or ``after:PATH``; `DataError` for anything else."""
-        when, _, target = text.partition(":")
-        if when not in ("before", "after") or not target:
-            raise DataError("not a point", got=text, expected="before:PATH or after:PATH")
-        return cls(when, target)
+        """The point in ``before:PATH`` or ``after:PATH``, with ``@PATH`` behind it any times; `DataError` else."""
+        when, _, path = text.partition(":")
+        target, *inside = path.split("@")
+        if when not in ("before", "after") or not target or not all(inside):
+            raise DataError("not a point", got=text, expected="before:PATH or after:PATH, maybe with @PATH")
+        return cls(when, target, tuple(inside))
+
+    @property
+    def here(self) -> bool:
+        """Whether all of `inside` are under way in this thread."""
+        missing, frame = set(self.inside), sys._getframe(1)
+        while missing and frame is not None:
+            missing.discard(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
+            frame = frame.f_back  # type: ignore[assignment]
+        return not missing
 
 
 def resolve(target: str) -> tuple[Any, str, Any]:
@@ -99,7 +113,7 @@ def at(point: str, act: Callable[[], None], nth: int = 1) -> Iterator[None]:
     """Call `act` at the `nth` time that a point is passed, by whatever thread; undone on leaving."""
     parsed = Point.parse(point)
     owner, name, found = resolve(parsed.target)
-    wrapped = _wrap(found, parsed.when, _once(act, nth))
+    wrapped = _wrap(found, parsed.when, _once(act, nth, parsed))
     replaced = [(owner, name)]
     if inspect.ismodule(owner):  # also where it was imported by name
         replaced += [(module, key) for module in list(sys.modules.values()) if inspect.ismodule(module)
@@ -113,11 +127,13 @@ def at(point: str, act: Callable[[], None], nth: int = 1) -> Iterator[None]:
             setattr(holder, key, found)
 
 
-def _once(act: Callable[[], None], nth: int) -> Callable[[], None]:
+def _once(act: Callable[[], None], nth: int, point: Point) -> Callable[[], None]:
     passed, guard = 0, threading.Lock()
 
     def step() -> None:
         nonlocal passed
+        if not point.here:
+            return
         with guard:
             passed += 1
             due = passed == nth

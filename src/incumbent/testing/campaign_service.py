@@ -1,0 +1,272 @@
+"""A kill campaign over HTTP: gateway, collector and loop on one directory, each as users start it, dying on order.
+
+`HttpCampaign` keeps shoppers going, kills, sees to it that what died is started again, and drains all in the end;
+`incumbent.testing.campaign_verdict` then says what was lost or counted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from incumbent.clock import ReplayClock, SystemClock
+from incumbent.commands.init import init
+from incumbent.config import load
+from incumbent.demo.toml import dumps
+from incumbent.events.ids import EventIds
+from incumbent.loop.operate import Operator
+from incumbent.service.step import step
+from incumbent.stores.control import SqlControl
+from incumbent.testing.armed import Order, Orders
+from incumbent.testing.campaign_points import MOMENTS, Moment
+from incumbent.testing.campaign_shoppers import SURFACES, Shopper, Time
+from incumbent.testing.running import Running
+
+PARTS = ("gateway", "collector", "loop")
+START = datetime(2026, 3, 2, 6, tzinfo=UTC)
+BUCKETS, CURRENCY = 2, "EUR"
+RANDOM = "at a random moment"
+WHOLE = "its supervisor too"
+
+
+def configuration() -> dict[str, Any]:
+    """Three surfaces with an experiment each, durable answers, and a loop that never rests."""
+    patient = {"deadline_ms": 20_000}
+    experiment = {
+        "candidate": "favourites", "holdout": 0.2, "guardrails": [], "currency": CURRENCY, "min_days": 365.0,
+        "maturity_window_days": 0.5, "attribution_window_days": 0.5,
+        "stages": [{"stage": "shadow", "share": 0.0, "min_units": 0, "min_days": 0.0},
+                   {"stage": "canary", "share": 0.3, "min_units": 1, "min_days": 0.5},
+                   {"stage": "ramp_50", "share": 0.5}]}
+    return {
+        "service": {"clock": "replay", "replay_start": START.isoformat(), "drain_s": 120.0, "log_format": "text"},
+        "stores": {"durability": "before_answer", "buckets": BUCKETS},
+        "loop": {"seal_s": 0.5, "attribute_s": 1.0, "decide_s": 1.5, "act_s": 0.5, "live_s": 5.0, "compact_s": 5.0},
+        "models": {name: {"target": f"shop:{name}", **patient} for name in ("popular", "favourites")},
+        "surfaces": {name: {"champion": "popular", "depth": 30, **patient} for name in SURFACES},
+        "experiments": {experiment_on(name): {"surface": name, **experiment} for name in SURFACES},
+    }
+
+
+def experiment_on(surface: str) -> str:
+    """The experiment of a surface."""
+    return f"on-{surface}"
+
+
+class Part:
+    """One part as a service of its own: `incumbent serve --only PART`, and the orders to its process."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name, self.directory = name, directory
+        self.orders = Orders(directory / "orders" / name)
+        self.killed: Counter[str] = Counter()  # from outside
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.running: Running | None = None
+
+    @property
+    def url(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def deaths(self) -> Counter[str]:
+        """How often it died, by point and from outside."""
+        return self.orders.deaths + self.killed
+
+    def start(self) -> None:
+        """Start it."""
+        self.running = Running(self.directory, command=[
+            sys.executable, "-m", "incumbent.testing.armed", str(self.orders.path), "serve", "--port", str(self.port),
+            "--only", self.name])
+
+    def wait(self) -> None:
+        """Until it is ready."""
+        assert self.running is not None
+        self.running.wait_until_ready()
+
+    def kill(self) -> bool:
+        """SIGKILL its process, whatever it does; its supervisor starts another. False where none lives just now."""
+        assert self.running is not None
+        for pid in self.running.children().values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.killed[RANDOM] += 1
+                return True
+        return False
+
+    def kill_whole(self) -> None:
+        """SIGKILL process and supervisor at once, and start it again."""
+        assert self.running is not None
+        self.running.kill()
+        self.killed[WHOLE] += 1
+        self.start()
+        self.wait()
+
+    def stop(self) -> int:
+        """Stop it as users do; its exit code."""
+        assert self.running is not None
+        return self.running.stop()
+
+    def close(self) -> None:
+        """Kill whatever still runs."""
+        if self.running is not None and self.running.process.poll() is None:
+            self.running.kill()
+
+
+class HttpCampaign:
+    """The parts, the shoppers, and their deaths."""
+
+    def __init__(self, directory: Path, rng: random.Random, *, shoppers: int = 2, pause_s: float = 0.2,
+                 patience_s: float = 180.0) -> None:
+        self.directory, self.data, self.rng = directory, directory / "incumbent-data", rng
+        self._patience_s, self._monotonic = patience_s, SystemClock().monotonic
+        init(directory)
+        (directory / "incumbent.toml").write_text(dumps(configuration()))
+        self.clock = ReplayClock(self.data, start=START)
+        self.parts = {name: Part(name, directory) for name in PARTS}
+        time, gateway, collector = Time(self.clock), self.parts["gateway"].url, self.parts["collector"].url
+        self.shoppers = [Shopper(n, directory, gateway, collector, time, pause_s) for n in range(shoppers)]
+
+    # --------------------------------------------------------------------------------------------------------- living
+    def start(self) -> None:
+        """Start the parts, then the shoppers."""
+        for part in self.parts.values():
+            part.start()
+        for part in self.parts.values():
+            part.wait()
+        for shopper in self.shoppers:
+            shopper.start()
+
+    def begin_experiment(self, surface: str) -> None:
+        """As a person does by hand, on the directory."""
+        control = SqlControl.in_directory(self.data)
+        try:
+            Operator(control, load(self.directory / "incumbent.toml"), self.clock, EventIds(self.clock)).start(
+                experiment_on(surface), actor="campaign", reason="to have something to decide")
+        finally:
+            control.close()
+
+    def live(self, visits: int) -> None:
+        """Let each shopper have so many more visits acknowledged."""
+        until = [len(shopper.shown) + visits for shopper in self.shoppers]
+        deadline = self._monotonic() + self._patience_s
+        while any(len(shopper.shown) < n for shopper, n in zip(self.shoppers, until, strict=True)):
+            assert self._monotonic() < deadline, f"no {visits} visits in {self._patience_s:g} s"
+            self._wait(0.1)
+
+    def strike(self, moments: Sequence[Moment], experiment_of: str, nth: int = 3) -> None:
+        """One process dies at each of these moments, in their order within a part; the parts die independently.
+
+        The process that runs without an order is killed first, wherever it is. Then an experiment is started, so that
+        the next one has something to decide. A part that is through lives on while the others are not.
+        """
+        wanted = {name: [moment for moment in moments if moment.part == name] for name in PARTS}
+        before = {name: part.orders.deaths for name, part in self.parts.items()}
+        for name, chosen in wanted.items():
+            self.parts[name].orders.give(
+                Order(moment.point, self.rng.randint(1, nth) if moment.often else 1) for moment in chosen)
+            if chosen:
+                self._kill_surely(self.parts[name])
+        self.begin_experiment(experiment_of)
+        last = {name: (self._monotonic(), 0) for name in PARTS}
+        left = {name: len(chosen) for name, chosen in wanted.items()}
+        while any(left.values()):
+            self._wait(0.2)
+            for name, part in self.parts.items():
+                died = part.orders.deaths - before[name]
+                left[name] = len(wanted[name]) - sum(died.values())
+                if sum(died.values()) != last[name][1]:
+                    last[name] = self._monotonic(), sum(died.values())
+                elif left[name] and self._monotonic() - last[name][0] > self._patience_s:
+                    open_ = [moment.name for moment in wanted[name] if not died[moment.point]]
+                    raise AssertionError(f"{name} does not die at any of {open_}\n"
+                                         f"{part.running.text[-4000:] if part.running else ''}")
+
+    def at_random(self, times: int, low_s: float = 0.3, high_s: float = 3.0, whole: float = 0.0) -> None:
+        """Kill parts in turn at random moments; `whole` is how often with the supervisor."""
+        for n in range(times):
+            self._wait(self.rng.uniform(low_s, high_s))
+            part = self.parts[PARTS[n % len(PARTS)]]
+            if self.rng.random() < whole:
+                part.kill_whole()
+            else:
+                self._kill_surely(part)
+
+    def _kill_surely(self, part: Part) -> None:
+        until = self._monotonic() + self._patience_s
+        while not part.kill():
+            if self._monotonic() > until:
+                raise AssertionError(f"no process of {part.name} lives\n{part.running.text if part.running else ''}")
+            self._wait(0.1)
+
+    def _wait(self, seconds: float) -> None:
+        threading.Event().wait(seconds)
+        for shopper in self.shoppers:
+            if shopper.error is not None:
+                raise AssertionError(f"{shopper.name} failed") from shopper.error
+        for part in self.parts.values():
+            if part.running is not None and part.running.process.poll() is not None:
+                raise AssertionError(f"the supervisor of {part.name} ended:\n{part.running.text}")
+
+    # --------------------------------------------------------------------------------------------------------- ending
+    def drain(self) -> None:
+        """Let shoppers say the rest, the fronts stop, and the loop seal, measure, decide and act until all is done."""
+        for shopper in self.shoppers:
+            shopper.stop()
+        for shopper in self.shoppers:
+            shopper.join(self._patience_s)
+            assert not shopper.is_alive() and shopper.error is None, f"{shopper.name}: {shopper.error}"
+        for name in ("gateway", "collector"):
+            self._end(name)
+        control = SqlControl.in_directory(self.data)
+        try:
+            for _ in range(20):
+                asyncio.run(step(control, self.clock, wait_s=self._patience_s))
+                if not control.outbox(1):
+                    break
+            assert not control.outbox(1), "the outbox is not worked off"
+            asyncio.run(step(control, self.clock, wait_s=self._patience_s))
+        finally:
+            control.close()
+        self._end("loop")
+
+    def _end(self, name: str) -> None:
+        code = self.parts[name].stop()
+        running = self.parts[name].running
+        assert code == 0, f"{name} ended with {code}:\n{running.text if running else ''}"
+
+    def close(self) -> None:
+        """Kill whatever still runs."""
+        for shopper in self.shoppers:
+            shopper.stop()
+        for part in self.parts.values():
+            part.close()
+
+    # -------------------------------------------------------------------------------------------------------- telling
+    @property
+    def kills(self) -> int:
+        """Processes killed so far."""
+        return sum(sum(part.deaths.values()) for part in self.parts.values())
+
+    def table(self) -> str:
+        """Deaths by part and moment."""
+        lines = []
+        for name, part in self.parts.items():
+            deaths = part.deaths
+            told = {moment.point: moment.name for moment in MOMENTS if moment.part == name}
+            lines += [f"{deaths[point]:4d}  {name:9s}  {told.get(point, point)}"
+                      for point in (*told, RANDOM, WHOLE) if deaths[point]]
+        return "\n".join([*lines, f"{self.kills:4d}  kills in all"])
