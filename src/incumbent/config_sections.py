@@ -70,7 +70,8 @@ class LimitsConfig(Part):
     batch_events: Annotated[int, Field(ge=1, le=100_000)] = 5_000  # of one POST /v1/events
     event_bytes: Annotated[int, Field(ge=256)] = 131_072  # of one event
     event_age_days: Annotated[int, Field(ge=1)] = 30  # older feedback is refused
-    event_ahead_s: Annotated[float, Field(ge=0)] = 300.0  # feedback from further ahead is refused
+    fact_age_days: Annotated[int, Field(ge=1, le=36_525)] = 3_653  # so of items, embeddings, measurements
+    event_ahead_s: Annotated[float, Field(ge=0)] = 300.0  # events from further ahead are refused
     exclude_items: Annotated[int, Field(ge=0)] = 1_000  # of one request
     context_keys: Annotated[int, Field(ge=0)] = 64  # of one request or event
 

@@ -236,6 +236,32 @@ def test_the_answer_is_by_one_clock_reading():
     assert (receipt.accepted, receipt.rejected) == (1, 1)
 
 
+FACTS = {
+    "item": {"item_id": "i", "title": "a lamp"},
+    "embedding": {"space": "s", "version": "1", "entity": "item", "entity_id": "i", "vector": [0.1]},
+    "measurement": {"name": "margin", "value": 0.4, "unit": "1"},
+}
+
+
+@pytest.mark.parametrize("kind", FACTS)
+def test_a_fact_may_be_old_and_not_of_any_age(kind):
+    def at(time):
+        return {"type": kind, "event_id": IDS.new(), "time": time.isoformat(), **FACTS[kind]}
+
+    oldest, latest = NOW - timedelta(days=LIMITS.fact_age_days), NOW + timedelta(seconds=LIMITS.event_ahead_s)
+    step = timedelta(microseconds=1)
+    ingest, log = make()
+    ancient = datetime(1, 1, 2, tzinfo=UTC)
+    receipt = take(ingest, *map(at, (oldest, latest, oldest - step, latest + step, ancient)))
+    assert (receipt.accepted, receipt.rejected) == (2, 3) and len(log.table("quarantine")) == 3
+    old, ahead, first = receipt.items
+    assert {(item.status, item.field, item.kind) for item in receipt.items} == {("rejected", "time", "time")}
+    assert old.reason.startswith(f"{kind} is too old. Got") and "limits.fact_age_days" in old.reason
+    assert "future" in ahead.reason and "too old" in first.reason
+    narrow, _ = make(limits=LimitsConfig(fact_age_days=1))
+    assert take(narrow, at(NOW - timedelta(days=2))).rejected == 1
+
+
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),

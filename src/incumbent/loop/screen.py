@@ -5,6 +5,7 @@
 | the event id is a UUIDv7 | all | refused, `id` |
 | the time is at most `event_ahead_s` ahead of the clock | all | refused, `time`; marked `skewed` where over a second |
 | the time is at most `event_age_days` old | feedback, impression | refused, `time` |
+| the time is at most `fact_age_days` old | item, embedding, measurement | refused, `time` |
 | money names a currency, and the currency exists | feedback, item | refused, `currency` |
 | numbers are finite, a vector is readable | all | refused, `number` |
 | a context or label set has at most `context_keys` keys | feedback, measurement | refused, `size` |
@@ -47,6 +48,7 @@ class Screen:
     def __init__(self, limits: LimitsConfig, signer: Signer, *, user_secret: bytes | None = None) -> None:
         self._ahead = timedelta(seconds=limits.event_ahead_s)
         self._age = timedelta(days=limits.event_age_days)
+        self._fact_age = timedelta(days=limits.fact_age_days)
         self._keys = limits.context_keys
         self._verify = signer.verify
         self._user_secret = user_secret
@@ -56,6 +58,7 @@ class Screen:
         """Judge what follows as of `now`."""
         self._now = now
         self._latest, self._oldest, self._skewed = now + self._ahead, now - self._age, now + _SKEW
+        self._oldest_fact = now - self._fact_age
 
     def __call__(self, event: Incoming) -> Incoming:
         """The event as it is kept: time in UTC, id in lower case, user as logged, marks set; raises `RefusedError`."""
@@ -75,7 +78,9 @@ class Screen:
                                expected=f"at most {self._latest.isoformat()}", hint="check the producer's clock")
         if isinstance(event, Feedback):
             self._feedback(event, changes)
-        elif isinstance(event, Embedding):
+            return msgspec.structs.replace(event, **changes) if changes else event
+        self._age_of(event)
+        if isinstance(event, Embedding):
             self._embedding(event, changes)
         elif isinstance(event, Item):
             _money(event.price_minor, event.currency, "price_minor")
@@ -88,19 +93,22 @@ class Screen:
 
     def _impression(self, event: Impression) -> None:
         """Believed only from who has the secret; its user stands in it as logged already."""
-        self._age_of(event, "impression")
         if self._verify(event.request_id) != event.event_id:
             raise RefusedError("impression is not signed", "reference", got=event.request_id, field="request_id",
                                expected="the signed event id", hint="draft with the service's secret")
         self._size(event.context, "context")
 
-    def _age_of(self, event: Feedback | Impression, what: str) -> None:
-        if event.time < self._oldest:
-            raise RefusedError(f"{what} is too old", "time", got=event.time.isoformat(), field="time",
-                               expected=f"at least {self._oldest.isoformat()}", hint="limits.event_age_days")
+    def _age_of(self, event: Incoming) -> None:
+        """What shoppers do is soon late; a fact of the catalogue, or another system's number, may be years old."""
+        served = isinstance(event, (Feedback, Impression))
+        oldest = self._oldest if served else self._oldest_fact
+        if event.time < oldest:
+            raise RefusedError(f"{type(event).__name__.lower()} is too old", "time", got=event.time.isoformat(),
+                               expected=f"at least {oldest.isoformat()}", field="time",
+                               hint=f"limits.{'event' if served else 'fact'}_age_days")
 
     def _feedback(self, event: Feedback, changes: dict[str, Any]) -> None:
-        self._age_of(event, "feedback")
+        self._age_of(event)
         if event.marks:
             raise RefusedError("marks are set by the collector", "schema", got=event.marks, field="marks")
         _money(event.value_minor, event.currency, "value_minor")
