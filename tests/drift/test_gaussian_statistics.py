@@ -42,8 +42,8 @@ def moments(rows: np.ndarray, frame, prior: float) -> tuple[np.ndarray, np.ndarr
     return wide.mean(axis=0), full
 
 
-@pytest.fixture(params=[(D, 0.0), (D, 10.0), (K, 0.0), (K, 4.0)], ids=["full", "full shrunk", "spiked", "spiked shrunk"],
-                scope="module")
+@pytest.fixture(params=[(D, 0.0), (D, 10.0), (K, 0.0), (K, 4.0)], scope="module",
+                ids=["full", "full shrunk", "spiked", "spiked shrunk"])
 def case(request):
     directions, prior = request.param
     current, reference = states(directions)

@@ -1,4 +1,7 @@
-"""Divergences of two tables of counts over the same frozen cells: Kullback-Leibler, Jensen-Shannon, PSI."""
+"""Divergences of two tables of counts over the same frozen cells: Kullback-Leibler, Jensen-Shannon, PSI.
+
+Each takes one table (K,) and gives a number, or many tables at once (..., K) by its `_each` form and gives an array.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,7 @@ def kl(current: ArrayLike, reference: ArrayLike, *, corrected: bool = False) -> 
     >>> round(kl([50, 50], [25, 75]), 3)
     0.141
     """
-    p, q, noise = _shares(current, reference, 0.5)
-    return float(rel_entr(p, q).sum()) - (noise / 2 if corrected else 0.0)
+    return float(kl_each(current, reference, corrected=corrected))
 
 
 def js(current: ArrayLike, reference: ArrayLike, *, corrected: bool = False) -> float:
@@ -34,15 +36,7 @@ def js(current: ArrayLike, reference: ArrayLike, *, corrected: bool = False) -> 
     >>> round(js([1, 0], [0, 1]), 4), js([2, 2], [5, 5])
     (0.6931, 0.0)
     """
-    return float(js_parts(current, reference).sum()) - (_shares(current, reference, 0.0)[2] / 8 if corrected else 0.0)
-
-
-def js_parts(current: ArrayLike, reference: ArrayLike) -> Array:
-    """What each cell adds to `js`: none below 0, their sum the divergence."""
-    p, q, _ = _shares(current, reference, 0.0)
-    middle = (p + q) / 2
-    parts: Array = np.maximum(rel_entr(p, middle) + rel_entr(q, middle), 0.0) / 2
-    return parts
+    return float(js_each(current, reference, corrected=corrected))
 
 
 def psi(current: ArrayLike, reference: ArrayLike, *, corrected: bool = False) -> float:
@@ -54,17 +48,43 @@ def psi(current: ArrayLike, reference: ArrayLike, *, corrected: bool = False) ->
     >>> round(psi([50, 50], [25, 75]), 3)
     0.269
     """
+    return float(psi_each(current, reference, corrected=corrected))
+
+
+def kl_each(current: ArrayLike, reference: ArrayLike, *, corrected: bool = False) -> Array:
+    """`kl` along the last axis."""
     p, q, noise = _shares(current, reference, 0.5)
-    return float((rel_entr(p, q) + rel_entr(q, p)).sum()) - (noise if corrected else 0.0)
+    return np.asarray(rel_entr(p, q).sum(axis=-1) - (noise / 2 if corrected else 0.0))
 
 
-def _shares(current: ArrayLike, reference: ArrayLike, add: float) -> tuple[Array, Array, float]:
+def js_each(current: ArrayLike, reference: ArrayLike, *, corrected: bool = False) -> Array:
+    """`js` along the last axis."""
+    noise = _shares(current, reference, 0.0)[2] / 8 if corrected else 0.0
+    return np.asarray(js_parts(current, reference).sum(axis=-1) - noise)
+
+
+def psi_each(current: ArrayLike, reference: ArrayLike, *, corrected: bool = False) -> Array:
+    """`psi` along the last axis."""
+    p, q, noise = _shares(current, reference, 0.5)
+    return np.asarray(((p - q) * np.log(p / q)).sum(axis=-1) - (noise if corrected else 0.0))
+
+
+def js_parts(current: ArrayLike, reference: ArrayLike) -> Array:
+    """What each cell adds to `js`: none below 0, their sum the divergence."""
+    p, q, _ = _shares(current, reference, 0.0)
+    middle = (p + q) / 2
+    parts: Array = np.maximum(rel_entr(p, middle) + rel_entr(q, middle), 0.0) / 2
+    return parts
+
+
+def _shares(current: ArrayLike, reference: ArrayLike, add: float) -> tuple[Array, Array, Array]:
     """Shares of both, and ``(K - 1)(1/n + 1/N)`` over the K cells that either side has."""
     a, b = np.asarray(current, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 1:
+    if a.shape != b.shape or a.ndim < 1:
         raise DataError("counts over different cells", got=a.shape, expected=str(b.shape))
-    if a.sum() <= 0 or b.sum() <= 0:
-        raise DataError("counts of nothing", got=(a.sum(), b.sum()), expected="at least one on each side")
-    noise = (int(((a + b) > 0).sum()) - 1) * float(1 / a.sum() + 1 / b.sum())
-    a, b = a + add, b + add
-    return a / a.sum(), b / b.sum(), noise
+    n, m = a.sum(axis=-1, keepdims=True), b.sum(axis=-1, keepdims=True)
+    if (n <= 0).any() or (m <= 0).any():
+        raise DataError("counts of nothing", got=(float(n.min()), float(m.min())), expected="at least one on each side")
+    noise = ((a + b > 0).sum(axis=-1) - 1) * (1 / n + 1 / m)[..., 0]
+    size = add * a.shape[-1]
+    return (a + add) / (n + size), (b + add) / (m + size), noise

@@ -50,7 +50,7 @@ def sliced_wasserstein(current: Vectors, reference: Vectors, *, which: Which = "
 
 def projections_kl(current: Vectors, reference: Vectors, *, which: Which = "all", corrected: bool = True) -> float:
     """The mean `divergence.kl` of the cells of the projections."""
-    return _mean(divergence.kl, current, reference, which, corrected)
+    return _mean(divergence.kl_each, current, reference, which, corrected)
 
 
 def projections_js(current: Vectors, reference: Vectors, *, which: Which = "all", corrected: bool = True) -> float:
@@ -61,18 +61,18 @@ def projections_js(current: Vectors, reference: Vectors, *, which: Which = "all"
     >>> projections_js(zero.update(rows), zero.update(rows), corrected=False)
     0.0
     """
-    return _mean(divergence.js, current, reference, which, corrected)
+    return _mean(divergence.js_each, current, reference, which, corrected)
 
 
 def projections_psi(current: Vectors, reference: Vectors, *, which: Which = "all", corrected: bool = True) -> float:
     """The mean `divergence.psi` of the cells of the projections."""
-    return _mean(divergence.psi, current, reference, which, corrected)
+    return _mean(divergence.psi_each, current, reference, which, corrected)
 
 
-def _mean(measure: Callable[..., float], current: Vectors, reference: Vectors, which: Which, corrected: bool) -> float:
+def _mean(measure: Callable[..., Array], current: Vectors, reference: Vectors, which: Which, corrected: bool) -> float:
     frame_of(current, reference)
-    pairs = zip(_chosen(current, which, current.bins), _chosen(current, which, reference.bins), strict=True)
-    return float(np.mean([measure(a, b, corrected=corrected) for a, b in pairs]))
+    tables = _chosen(current, which, current.bins), _chosen(current, which, reference.bins)
+    return float(measure(*tables, corrected=corrected).mean())
 
 
 def _chosen(state: Vectors, which: Which, values: NDArray[Any]) -> NDArray[Any]:

@@ -1,8 +1,7 @@
 """Vectors: the additive state of embeddings. One pass over float32 rows gives everything that drift is judged by.
 
-What it keeps about a frozen frame (`vectors_config`), fitted on the baseline: n, sum and outer products about the
-center, random Fourier sums, counts of the nearest centroid, histograms on projections and of norms, a hash histogram,
-defects.
+What it keeps, in a frozen frame (`vectors_config`) fitted on the baseline: n, sum and sum of outer products, random
+Fourier sums, counts of the nearest centroid, histograms on projections and of norms, a hash histogram, defects.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from incumbent.stats.vectors_read import blocks
 class Vectors(ArrayState):
     """Sums and counts of vectors x of one space and version, y = x - center: adds and subtracts, constant size.
 
-    Arrays: `n` sound rows; `defects` (nan, infinite, zero, constant); `sums` (d,) of y; `outer` (d (d + 1) / 2,), the
-    upper triangle of ``sum y y'``, row by row; `waves` (octaves, 2, F), sums of cos and sin of ``2^o w . y`` in whole
+    Arrays: `n` sound rows; `defects` (nan, infinite, zero, constant); `sums` (d,) of x; `outer` (d (d + 1) / 2,), the
+    upper triangle of ``sum x x'``, row by row; `waves` (octaves, 2, F), sums of cos and sin of ``2^o w . y`` in whole
     numbers of 2^-14; `cells` (K,) rows nearest to each centroid; `bins` (P, cells) on the projections; `norms` over
     |x|; `repeats` rows per hash of the whole y. A defective row is counted under its first defect and enters
     nothing else; a norm above 1e18 counts as infinite. All but `sums` and `outer` (float64) are whole numbers, equal to
@@ -142,7 +141,7 @@ class Vectors(ArrayState):
     def mean(self) -> NDArray[np.float64]:
         """The mean vector (d,); NaN without rows."""
         n = int(self.n)
-        return self.frame.center + self.sums / n if n else np.full(len(self.sums), np.nan)
+        return self.sums / n if n else np.full(len(self.sums), np.nan)
 
     def covariance(self) -> NDArray[np.float64]:
         """The sample covariance (d, d), divisor n - 1; NaN with fewer than two rows."""
@@ -212,7 +211,7 @@ class Vectors(ArrayState):
         corner = np.arange(len(means))
         diagonal = self.outer[corner * len(means) - corner * (corner - 1) // 2]
         spread = np.sqrt(np.maximum(diagonal / max(n, 1) - means**2, 0.0) / max(n - 1, 1))
-        for i, (value, se) in enumerate(zip(means + self.frame.center, spread, strict=True)):
+        for i, (value, se) in enumerate(zip(means, spread, strict=True)):
             out[f"mean:{i}"] = fixed.interval(float(value), float(se) if n > 1 else None, n, df=n - 1) if n else \
                 Estimate.missing("no sound vectors", method="t")
         return {**out, **{f"centroid:{k}": proportion(int(count), n) for k, count in enumerate(self.cells)},

@@ -47,7 +47,6 @@ class _Frame:
         with np.errstate(invalid="ignore"):  # bit patterns of NaN, which are never looked up
             norms = np.sqrt(starts, dtype=np.float64)
         self.norm_cells = np.searchsorted(config.norm_edges, norms, side="right").astype(np.intp)
-        self.center = config.center.astype(np.float64)
 
 
 @lru_cache(maxsize=16)
@@ -107,8 +106,8 @@ class Pass:
             return
         wide, rows = self.wide[:m], self.rows
         np.copyto(wide, block)
-        wide -= self.frame.center
-        rows[:m, :d], rows[:m, d], rows[m:] = wide, 1.0, 0.0
+        np.subtract(block, self.config.center, out=rows[:m, :d])
+        rows[:m, d], rows[m:] = 1.0, 0.0
         self.n += m
         self.sums += self.wide_ones[:m] @ wide
         self.outer = blas.dsyrk(1.0, wide.T, beta=1.0, c=self.outer, overwrite_c=1)
