@@ -19,7 +19,7 @@ RATES = {
     "front crash": 0.6, "loop crash": 0.8, "disk full": 0.6, "store refusal": 0.5, "clock step": 0.5,
     "delisting": 0.5, "pin": 0.2, "model version": 0.2, "hold": 0.1, "erasure": 0.25,
 }
-_BY_HAND = (("promote", 0.15), ("roll_back", 0.1), ("discard", 0.05))  # once, in some runs, in the last third
+_BY_HAND = (("promote", 0.25), ("roll_back", 0.1), ("discard", 0.1))  # once, in some runs, in the last third
 
 
 class Chaos:

@@ -25,17 +25,18 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Tastes:
-    """What each shopper really likes, and how the two models see it: one of them may see less clearly."""
+    """What each shopper really likes, and what the two models see of it, each by its own ``slope * liking + noise``."""
 
-    def __init__(self, users: int, noise: tuple[float, float], rng: Random) -> None:
+    def __init__(self, users: int, story: Sequence[tuple[float, float]], appetite: float, rng: Random) -> None:
+        self.appetite = appetite
         self.users = [f"shopper-{n:04d}" for n in range(users)]
         self.liking: dict[str, dict[str, float]] = {}
         self.lists: tuple[dict[str, list[tuple[str, float]]], ...] = ({}, {})
         for user in self.users:
             liking = {item: rng.gauss(0, 1) for item in CATALOGUE}
-            self.liking[user] = {item: min(0.01 * 3.0 ** value, 0.2) for item, value in liking.items()}
-            for lists, sd in zip(self.lists, noise, strict=True):
-                seen = sorted(((round(value + rng.gauss(0, sd), 1), item) for item, value in liking.items()),
+            self.liking[user] = {item: min(appetite * 0.01 * 3.0 ** value, 0.3) for item, value in liking.items()}
+            for lists, (slope, sd) in zip(self.lists, story, strict=True):
+                seen = sorted(((round(slope * value + rng.gauss(0, sd), 1), item) for item, value in liking.items()),
                               reverse=True)
                 lists[user] = [(item, value) for value, item in seen[:LIST]]
 
@@ -103,19 +104,21 @@ class Shoppers:
 
     # ---------------------------------------------------------------------------------------------------- feedback
     def _look(self, user: str, answer: RecommendationAnswer) -> None:
-        rng, likes = self._rng, self._tastes.liking[user]
+        rng, likes, idly = self._rng, self._tastes.liking[user], 0.02 * self._tastes.appetite
         batch = []
         for item in answer.items:
             drawn, liking = rng.random(), likes.get(item.item_id, 0.01)
             if drawn < liking:
                 batch += self._buy(user, item.item_id, answer.request_id)
-            elif drawn < liking + 0.02:
+            elif drawn < liking + idly:
                 batch.append(self._event(user, item.item_id, "click", answer.request_id))
             elif drawn > 0.9985:
                 batch.append(self._event(user, item.item_id, "exclude", answer.request_id))
             elif drawn > 0.995:
                 batch.append(self._event(user, item.item_id, rng.choice(["view", "add_to_cart", "dismiss"]),
                                          answer.request_id))
+        if rng.random() < 0.002:  # found elsewhere: nothing that was shown leads to it
+            batch.append(self._event(user, rng.choice(CATALOGUE), "click", None))
         if batch and rng.random() < 0.03:
             batch.append(self._broken(self._event(user, answer.items[0].item_id, "click", answer.request_id)))
         if batch:
@@ -171,7 +174,7 @@ class Shoppers:
         """On its way: soon, late or very late; now and then twice."""
         drawn = self._rng.random()
         delay_s = self._rng.uniform(91, 200) if drawn < 0.85 else self._rng.uniform(200, 20_000) if drawn < 0.97 \
-            else self._rng.uniform(20_000, 2 * 86_400)
+            else self._rng.uniform(20_000, 4 * 86_400)
         self._ledger.faults["feedback late"] += delay_s > 200
         self._ledger.sent.update(event["event_id"] for event in batch)
         self._later(delay_s, batch)

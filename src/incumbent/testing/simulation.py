@@ -30,17 +30,16 @@ from incumbent.models.guard import Guarded
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.testing.ledger import Ledger
 from incumbent.testing.simulated_chaos import Chaos
+from incumbent.testing.simulated_experiment import DAY_S, EXPERIMENT, STORIES, config_tree
 from incumbent.testing.simulated_models import Burst, SimulatedModel
 from incumbent.testing.simulated_processes import Front, LoopProcess
-from incumbent.testing.simulated_shoppers import CATALOGUE, LIST, K, Shoppers, Tastes
+from incumbent.testing.simulated_reach import reached
+from incumbent.testing.simulated_shoppers import Shoppers, Tastes
 from incumbent.testing.simulated_stores import SimulatedLog, WatchedControl
 from incumbent.testing.virtual_time import VirtualClock, VirtualLoop, run
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
-DAY_S = 86_400.0
-EXPERIMENT = "e1"
 _BURSTS = ("error", "hang", "slow", "bad_score", "not_a_list", "empty")
-_BUCKETS = 2
 
 
 class Settings(Struct, frozen=True):
@@ -49,7 +48,9 @@ class Settings(Struct, frozen=True):
     seed: int = 1
     days: float = 14.0
     every_s: float = 5.0  # of model time, from one visit to the next
-    users: int = 240
+    users: int = 2_400
+    appetite: float = 0.4  # how readily shoppers click and buy
+    buckets: int = 2  # of users, in the lake
     faults: bool = True
 
     @property
@@ -67,6 +68,7 @@ class Report(Struct, frozen=True):
     faults: dict[str, int]
     stages: tuple[str, ...]  # of the experiment, in order
     verdicts: tuple[str, ...]  # of its decisions
+    reached: frozenset[str]  # what the run came by, see `simulated_reach`
     slowest_ms: float
 
 
@@ -82,14 +84,14 @@ class Simulation:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ledger = Ledger()
-        self.config = Config(**_tree(self.rng("experiment")))
-        self.lake, self.control = MemoryLake(_BUCKETS), WatchedControl()
+        self.config = Config(**config_tree(self.rng("experiment"), settings.buckets))
+        self.lake, self.control = MemoryLake(settings.buckets), WatchedControl()
         self.logs: list[SimulatedLog] = []
         self.fronts: list[Front] = []
         self.loops: list[LoopProcess] = []
         self.checkpoints: list[Callable[[], None]] = []
-        noise = self.rng("story").choice([(0.8, 0.8), (1.6, 0.1), (0.1, 1.6)])
-        self.tastes = Tastes(settings.users, noise, self.rng("tastes"))
+        story = self.rng("story").choice(STORIES)
+        self.tastes = Tastes(settings.users, story, settings.appetite, self.rng("tastes"))
         self._engine = DuckEngine(threads=1)
         self._born = 0
 
@@ -164,7 +166,7 @@ class Simulation:
     async def _traffic(self) -> None:
         rng = self.rng("traffic")
         left, users = self.settings.requests, self.settings.users
-        per_visit = users / max(left * 0.7, 1)
+        per_visit = (users - 30) / max(left * 0.9, 1)  # shoppers go on coming, nearly to the end
         while left:
             at_once = min(left, 1 if rng.random() < 0.96 else rng.randrange(2, 6))
             for _ in range(at_once):
@@ -247,7 +249,7 @@ class Simulation:
         return Report(
             self.settings, tuple(self.ledger.violations), dict(self.ledger.counts), dict(self.ledger.faults),
             tuple(change.stage for change in self.control.stages(EXPERIMENT)),
-            tuple(getattr(one, "verdict", "") for one in decisions), self.ledger.slowest_ms)
+            tuple(getattr(one, "verdict", "") for one in decisions), reached(self), self.ledger.slowest_ms)
 
 
 def simulate(settings: Settings) -> Simulation:
@@ -262,31 +264,3 @@ def simulate(settings: Settings) -> Simulation:
     invariants.check(world)
     return world
 
-
-def _tree(rng: Random) -> dict[str, Any]:
-    """The configuration: one surface with an experiment, one without, and a ramp that two weeks can climb."""
-    stages = [{"stage": "shadow", "share": 0.0, "min_units": 0, "min_days": 0.5}] + [
-        {"stage": stage, "share": share, "min_units": 12, "min_days": 1.0}
-        for stage, share in (("canary", 0.05), ("ramp_25", 0.25), ("ramp_50", 0.5))]
-    model = {"deadline_ms": 100, "breaker_cool_down_s": 30.0}
-    surface = {"champion": "old", "k_max": 3 * K, "depth": LIST, "deadline_ms": 150, "fallback": CATALOGUE[:6]}
-    return {
-        "stores": {"kind": "memory", "buckets": _BUCKETS},
-        "loop": {"seal_s": 14_400.0, "attribute_s": 172_800.0, "decide_s": 172_800.0, "act_s": 600.0,
-                 "compact_s": 86_400.0, "lease_s": 900.0},
-        "models": {"old": {"target": "simulation:old", "local": rng.random() < 0.5, **model},
-                   "new": {"target": "simulation:new", **model}},
-        "surfaces": {"home": {**surface, "filler": rng.random() < 0.5}, "cart": surface},
-        "experiments": {EXPERIMENT: {
-            "surface": "home", "candidate": "new", "holdout": 0.15, "stages": stages,
-            "attribution": rng.choice(["last_touch", "first_touch", "all_touch", "share", "impression"]),
-            "skip_neutral": rng.random() < 0.3, "outcome": rng.choice(["count", "value"]), "currency": "EUR",
-            "actions": {"purchase": 1.0, "click": 0.125}, "attribution_window_days": 1.5, "maturity_window_days": 2.0,
-            "min_units": 40, "min_look_units": 20, "tuning_units": 100, "min_days": 4.0, "coin": rng.choice(
-                ["round", "round", "list"]),
-            "segment": {"device": ["app"]} if rng.random() < 0.2 else {},
-            "guardrails": [{"metric": "revenue_per_user_day", "margin": 0.3, "required": False},
-                           {"metric": "error_rate", "margin": 0.05, "hard_limit": 0.6},
-                           {"metric": "latency_ms", "margin": 50.0, "hard_limit": 1000.0}],
-        }},
-    }

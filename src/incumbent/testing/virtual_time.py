@@ -7,8 +7,12 @@ every time: nothing but timers and callbacks decides what comes next.
 from __future__ import annotations
 
 import asyncio
+from asyncio import Handle, TimerHandle
+from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from datetime import datetime, timedelta
+from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
 from incumbent.errors import UnavailableError
@@ -32,20 +36,65 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._elapsed_s = 0.0
-        self._clock_resolution = 1e-7  # timers this near to one another are one moment
+        self._ready: deque[Handle] = deque()
+        self._timers: list[tuple[float, int, TimerHandle]] = []  # as tuples: compared without a call
+        self._set = 0
+        self._cancelled = 0
         self._selector = self
 
     def time(self) -> float:
         """Seconds of model time since the loop was made."""
         return self._elapsed_s
 
-    def select(self, timeout: float | None) -> list[Any]:
-        """What `asyncio.BaseEventLoop` calls to wait: no event ever comes from outside, only time passes."""
-        if timeout is None:
-            raise UnavailableError("the simulation stands still", expected="a timer or a callback",
-                                   hint="something is awaited that nobody will ever do")
-        self._elapsed_s += timeout
-        return []
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any,  # type: ignore[override]
+                context: Context | None = None) -> TimerHandle:
+        """Call back at a model time; timers of one moment run in the order in which they were set."""
+        timer = TimerHandle(when, callback, args, self, context)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        self._set += 1
+        heappush(self._timers, (when, self._set, timer))
+        return timer
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any,  # type: ignore[override]
+                   context: Context | None = None) -> TimerHandle:
+        """Call back so many seconds from now."""
+        return self.call_at(self._elapsed_s + delay, callback, *args, context=context)
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any,  # type: ignore[override]
+                  context: Context | None = None) -> Handle:
+        """Call back before any time passes, after what was to be called before."""
+        handle = Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
+        self._cancelled += 1
+        if self._cancelled > 100 and 2 * self._cancelled > len(self._timers):
+            self._timers = [entry for entry in self._timers if not entry[2]._cancelled]
+            heapify(self._timers)
+            self._cancelled = 0
+
+    def _run_once(self) -> None:
+        """What `asyncio.BaseEventLoop.run_forever` repeats: all that is ready, or else the next timer's moment.
+
+        No event ever comes from outside, only time passes.
+        """
+        ready = self._ready
+        while not ready:
+            if not self._timers:
+                raise UnavailableError("the simulation stands still", expected="a timer or a callback",
+                                       hint="something is awaited that nobody will ever do")
+            when, _, timer = heappop(self._timers)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            if timer._cancelled:
+                self._cancelled -= 1
+                continue
+            self._elapsed_s = max(self._elapsed_s, when)
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         """Run `func` now; the future that comes back is done."""
