@@ -54,7 +54,7 @@ class StoresConfig(Part):
 class LoopConfig(Part):
     """How often the loop's verbs run, in seconds of the service's clock; under a replay clock, in seconds of ours."""
 
-    seal_s: Annotated[float, Field(gt=0)] = 3.0  # from the inboxes into the lake
+    seal_s: Annotated[float, Field(gt=0)] = 2.0  # from the inboxes into the lake
     live_s: Annotated[float, Field(gt=0)] = 2.0  # the page's provisional numbers
     attribute_s: Annotated[float, Field(gt=0)] = 600.0  # outcomes, matured units, states
     decide_s: Annotated[float, Field(gt=0)] = 600.0  # every experiment's rule
