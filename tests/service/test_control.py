@@ -22,7 +22,7 @@ from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
 from incumbent.service.events import EventsHandler
 from incumbent.service.metrics import Meter
-from incumbent.service.origin import Sites, guarded
+from incumbent.service.origin import Sites
 from incumbent.service.page import Shim
 from incumbent.service.pulse import Pulse
 from incumbent.service.shim import Route
@@ -53,7 +53,7 @@ class Site:
         self.desk = Desk(self.config, self.stores, self.clock, pulse)
         self.ready = {"log": lambda: None}
         sites = Sites("127.0.0.1", ["here"], open=held.open)
-        self.shim = Shim({"/v1/events": Route(handler, "events", "events")}, guarded(self._behind, sites), keys=held,
+        self.shim = Shim({"/v1/events": Route(handler, "events", "events")}, self._behind, keys=held, sites=sites,
                          meter=self.meter, clock=SystemClock(), body_bytes=4096)
         self.app = app.build([health.routes(self.ready, self.meter), control.routes(self.desk, held)],
                              {"/v1/events": self.shim.endpoint("/v1/events")})

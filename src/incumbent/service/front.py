@@ -18,7 +18,7 @@ from incumbent.service.auth import Keys, signing_secret
 from incumbent.service.events import EventsHandler
 from incumbent.service.follow import Follower
 from incumbent.service.metrics import Meter
-from incumbent.service.origin import guarded, sites_of
+from incumbent.service.origin import sites_of
 from incumbent.service.parts import Part
 from incumbent.service.proxy import Proxy
 from incumbent.service.recommendations import Recommendations
@@ -59,9 +59,8 @@ class Front:
             hot["/v1/events"] = Route(handler, "events", "events")
         self.proxy = Proxy(page_socket, body_bytes=config.limits.body_bytes) if page_socket else None
         self.checks = self._checks(parts, clock)
-        self.sites = sites_of(config.service)
-        self.asgi = Shim(hot, guarded(self._behind, self.sites), keys=Keys(config.service.keys), meter=self.meter,
-                         clock=clock, body_bytes=config.limits.body_bytes, worker=worker)
+        self.asgi = Shim(hot, self._behind, keys=Keys(config.service.keys), sites=sites_of(config.service),
+                         meter=self.meter, clock=clock, body_bytes=config.limits.body_bytes, worker=worker)
         local = {path: self.asgi.endpoint(path) for path in hot}
         self.app: FastAPI = app.build([health.routes(self.checks, self.meter)], local, docs=self.proxy is None)
         self._watch = health.ClockWatch(clock, self.meter)

@@ -10,14 +10,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from incumbent.config import ServiceConfig
 from incumbent.errors import IncumbentError
 from incumbent.service.auth import ForbiddenError, Headers
-
-if TYPE_CHECKING:
-    from incumbent.service.shim import App, Message, Receive, Send
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
 REMEMBERED = 256  # Host values that were found good
@@ -84,18 +80,6 @@ class Sites:
 def sites_of(service: ServiceConfig) -> Sites:
     """The names that a configuration gives."""
     return Sites(service.host, service.hosts, open=not service.keys)
-
-
-def guarded(app: App, sites: Sites) -> App:
-    """An application that raises `ForbiddenError` for what another site sends, and serves the rest."""
-
-    async def asgi(scope: Message, receive: Receive, send: Send) -> None:
-        refused = sites.allowed(scope["headers"], changes=scope["method"] not in SAFE)
-        if refused is not None:
-            raise refused
-        await app(scope, receive, send)
-
-    return asgi
 
 
 def _text(value: bytes) -> str:

@@ -13,7 +13,7 @@ from incumbent.service import app, control, health, step
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
 from incumbent.service.metrics import Meter
-from incumbent.service.origin import guarded, sites_of
+from incumbent.service.origin import sites_of
 from incumbent.service.parts import Part, open_stores
 from incumbent.service.pulse import Pulse
 from incumbent.service.shim import App, Shim
@@ -40,7 +40,7 @@ def build(
     made = app.build(routers)
     if mount is not None:
         mount(made, desk)
-    shim = Shim({}, guarded(made, sites_of(config.service)), keys=keys, meter=meter, clock=clock,
+    shim = Shim({}, made, keys=keys, sites=sites_of(config.service), meter=meter, clock=clock,
                 body_bytes=config.limits.body_bytes, worker="p", behind="page")
 
     async def tick() -> None:

@@ -1,7 +1,7 @@
 """The front of every listener: raw ASGI for the hot routes, everything else to the application behind it.
 
-On a hot route nothing stands between uvicorn and the handler but this file: the key, the content type, the body in
-pieces under its cap, the request id, the metrics, and the one shape of errors.
+On a hot route nothing stands between uvicorn and the handler but this file: whose page asks, the key, the content
+type, the body in pieces under its cap and its time limit, the request id, the metrics, and the one shape of errors.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from incumbent.errors import DataError, IncumbentError, TooLargeError
 from incumbent.logs import get
 from incumbent.service.auth import Keys, Scope
 from incumbent.service.metrics import Meter
+from incumbent.service.origin import SAFE, Sites
 from incumbent.service.reply import JSON, MSGPACK, Handler, Reply, reply_error
 
 Message = MutableMapping[str, Any]
@@ -61,10 +62,11 @@ class Shim:
 
     def __init__(
         self, routes: Mapping[str, Route], fallback: App, *, keys: Keys, meter: Meter, clock: Clock,
-        body_bytes: int, body_timeout_s: float = 10.0, worker: str = "0", behind: str = "other",
+        sites: Sites | None = None, body_bytes: int, body_timeout_s: float = 10.0, worker: str = "0",
+        behind: str = "other",
     ) -> None:
         self._routes = dict(routes)
-        self._fallback, self._keys, self._meter = fallback, keys, meter
+        self._fallback, self._keys, self._meter, self._sites = fallback, keys, meter, sites
         self._monotonic = clock.monotonic
         self._body_bytes, self._body_timeout_s = body_bytes, body_timeout_s
         self._prefix, self._count = f"{worker}-".encode(), 0
@@ -87,7 +89,7 @@ class Shim:
     async def _hot(self, route: Route, scope: Message, receive: Receive, send: Send) -> None:
         started = self._monotonic()
         length = content_type = coding = b""
-        asked_id = None
+        asked_id = host = origin = None
         for name, value in scope["headers"]:
             if name == b"content-type":
                 content_type = value
@@ -97,9 +99,15 @@ class Shim:
                 asked_id = value
             elif name == b"content-encoding":
                 coding = value
+            elif name == b"host":
+                host = value
+            elif name == b"origin":
+                origin = value
         request_id = self._request_id(asked_id)
         complete = False
         try:
+            if self._sites is not None and (refused := self._sites.judge(host, origin)) is not None:
+                raise refused
             self._keys.check(scope["headers"], route.scope)
             kind = TYPES.get(content_type) or _content_type(content_type)
             if coding and coding != b"identity":
@@ -157,6 +165,9 @@ class Shim:
             await send(message)
 
         try:
+            if self._sites is not None and (refused := self._sites.allowed(
+                    scope["headers"], changes=scope["method"] not in SAFE)) is not None:
+                raise refused
             if scope["path"] not in OPEN_PATHS:
                 self._keys.check(scope["headers"], _scope_of(scope["path"], scope["method"]))
             await self._fallback(scope, receive, noted)
