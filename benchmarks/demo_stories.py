@@ -120,8 +120,9 @@ class World:
                 self.config, cause=judgement.cause, stage=self.stage, matured=evidence.matured_here, since=self.since,
                 now=midnight)
             if over or midnight >= self.size.over:
+                grounds = evidence.pooled if judgement.cause == "worse" else evidence.preference
                 return Result(self.story, self.seed, judgement, self.stage, (midnight - SPLIT).days,
-                              evidence.preference.preference, sum(t.asks_at < midnight for t in self.trips))
+                              grounds.preference, sum(t.asks_at < midnight for t in self.trips))
             if judgement.verdict == "advance":
                 self.stage, self.since, self.asked = after(self.config, self.stage, "advance"), midnight, 0
 

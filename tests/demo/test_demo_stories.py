@@ -83,4 +83,4 @@ def test_the_configuration_is_whole_and_reads_back(tmp_path):
     file.write_text(toml.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude_none=True)))
     assert load(file) == config
     assert config.experiments["cf"] == experiment("cf", 3, "cf", Size())
-    assert [stage.share for stage in STAGES] == [0.0, 0.01, 0.05, 0.1, 0.25, 0.5]
+    assert [stage.share for stage in STAGES] == [0.0, 0.01, 0.1, 0.5]

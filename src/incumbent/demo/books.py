@@ -82,7 +82,8 @@ def conclusion(control: Control, experiment: str) -> dict[str, Any]:
     if found is None:
         return {"verdict": "hold", "reason": "nobody has looked yet", "day": "", "stage": "", "estimate": None,
                 "low": None, "high": None, "users": 0}
-    seen = found.evidence.get("preference", {}).get("preference", {})
+    worse = found.verdict == "discard" and found.evidence.get("cause") == "worse"  # stands on all households
+    seen = found.evidence.get("pooled" if worse else "preference", {}).get("preference", {})
     return {"verdict": found.verdict, "reason": found.reason, "day": found.time.date().isoformat(),
             "stage": found.evidence.get("stage", ""), "estimate": seen.get("value"), "low": seen.get("low"),
             "high": seen.get("high"), "users": int(seen.get("n") or 0)}

@@ -59,7 +59,7 @@ GUARDRAILS = (
 def experiment(story: Story, seed: int, candidate: str, size: Size) -> ExperimentConfig:
     """The experiment of a story; its salt holds the seed, so that every seed has lanes and coins of its own."""
     return ExperimentConfig(
-        surface=SURFACE, candidate=candidate, salt=f"{story}-{seed}", holdout=0.2, attribution="last_touch",
+        surface=SURFACE, candidate=candidate, salt=f"{story}-{seed}", holdout=0.3, attribution="last_touch",
         attribution_window_days=WINDOW_DAYS, maturity_window_days=WINDOW_DAYS, actions={"purchase": 1.0},
         outcome="count", currency=CURRENCY, cap=CAP, alpha=0.05, tuning_units=1_000, delta_min=0.10,
         min_units=min(150, max(2, size.shoppers // 12)), min_look_units=100, min_days=14.0,
