@@ -254,7 +254,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         a = f"{left[0]:<14}{left[1]:>8.1f}{left[1] / wall:>8.2f}" if left else " " * 30
         b = f"      {right[0]:<12}{right[1][0]:>6.0f}{right[1][1]:>9.1f}{right[1][1] / max(right[1][0], 1):>8.2f}"
         print(a + (b if right else ""))
-    print(f"\nload of the machine over the last minutes: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores; where it is "
+    print(f"\nload of the machine in these minutes: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores; where it is "
           "more than they carry, walls say little")
     print(f"the loop, which seals, counts and measures every {options.every:g} s: {spent['loop'] / wall:.2f} cores "
           f"({'met' if spent['loop'] < wall else 'MISSED'}: less than one)")
