@@ -6,6 +6,8 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+import pyarrow.compute as pc
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -248,8 +250,6 @@ def test_an_ended_experiment_still_matures_its_last_units() -> None:
     run.commit([one_pair()])
     row = run.control.experiment("e")
     assert row is not None
-    import msgspec
-
     run.control.conclude(
         Decision(event_id=event_id("end", START), time=START, experiment="e", verdict="discard", reason="test", by="t"),
         experiment=msgspec.structs.replace(row, stage="ended", ended_at=START + timedelta(hours=2), version=2))
@@ -280,3 +280,69 @@ def test_units_are_those_of_their_days() -> None:
         assert all(row.matured_at in Window.of_day(seal.day) for row in rows)
         assert all(day_of(row.exposed_at) == seal.day - timedelta(days=3) for row in rows)
     assert at == len(run.expected(events))
+
+
+def test_a_unit_that_is_what_it_was_is_restated_no_more() -> None:
+    run = Run(definition())
+    click = Feedback(event_id=event_id("f1", START), time=START + timedelta(hours=2), user_id="u1", item_id="a",
+                     action="click")
+    run.commit([one_pair()])
+    run.at("2026-03-05T01:00")
+    run.commit([click])
+    run.at("2026-03-05T02:00")
+    [late] = run.control.restated("e")
+    assert late.x == 0.25
+    back = msgspec.structs.replace(one_pair(), event_id=event_id("r0", START), request_id="r0", surface="cart",
+                                   experiment=None, stage=None)
+    run.lake = without(run.lake, "f1")
+    run.commit([back])  # its partition changes, and the click has gone
+    run.at("2026-03-05T03:00")
+    assert run.control.restated("e") == [] and [unit.x for unit in run.control.matured("e")] == [0.0]
+
+
+def without(lake: MemoryLake, name: str) -> MemoryLake:
+    """The lake as if an event had never been, at later versions: what an erasure does to one event."""
+    rows = lake._tables["feedback"]
+    for partition, parts in list(rows.parts.items()):
+        rows.put(partition, [part.filter(pc.not_equal(part["event_id"], event_id(name, START))) for part in parts])
+        rows.touch([partition])
+    return lake
+
+
+class Counting(MemoryControl):
+    """Counts the sealed units that are read."""
+
+    read = 0
+
+    def matured(self, experiment: str, **how: Any) -> list[Matured]:
+        rows = super().matured(experiment, **how)
+        self.read += len(rows)
+        return rows
+
+
+def test_a_pass_reads_the_units_that_it_needs() -> None:
+    run = Run(definition())
+    run.control = Counting()
+    run.control.conclude(
+        Decision(event_id=event_id("start", START), time=START, experiment="e", verdict="start", reason="test",
+                 by="test"),
+        experiment=ExperimentRow("e", "canary", START, START, False, None, 1, run.config.model_dump(mode="json")))
+    for day in range(20):
+        time = START + timedelta(days=day, hours=1)
+        run.commit([impression(f"r{day}-{n}", time, f"u{day}-{n}", "home", "e/canary/interleave",
+                               ["a:pair0:T", "b:pair0:C"]) for n in range(5)])
+    run.at("2026-03-24T00:31")
+    assert len(run.control.seals("e")) == 20
+    run.control.read = 0
+    run.at("2026-03-24T00:41")
+    assert run.control.read == 0  # nothing changed
+    late = START + timedelta(days=18, hours=2)
+    run.commit([Feedback(event_id=event_id("late", late), time=late, user_id="u18-1", item_id="a", action="click")])
+    run.at("2026-03-24T00:51")
+    assert [unit.unit for unit in run.control.restated("e")] == ["u18-1"] and 0 < run.control.read <= 25
+    run.control.read = 0
+    time = START + timedelta(days=20, hours=3)
+    run.commit([impression("new", time, "u20", "home", "e/canary/interleave", ["a:pair0:T", "b:pair0:C"]),
+                impression("known-late", START + timedelta(hours=5), "v", "home", "e/canary/holdout", ["a:solo:C"])])
+    run.at("2026-03-25T00:31")
+    assert run.control.seals("e")[-1].units == 2 and {"u20", "v"} <= {unit.unit for unit in run.control.matured("e")}

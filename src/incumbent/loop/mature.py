@@ -27,7 +27,7 @@ from incumbent.loop.attribute import read_cursor
 from incumbent.loop.definitions import currency_of
 from incumbent.loop.leases import Held
 from incumbent.loop.readings import Meter, by_buckets
-from incumbent.loop.relations import DuckEngine, Engine
+from incumbent.loop.relations import DAY_US, DuckEngine, Engine
 from incumbent.loop.units import Scope
 from incumbent.stores.store import Control, ExperimentRow, Lake, Matured, Partition
 
@@ -37,11 +37,13 @@ LATE_DAYS = 30  # after an experiment's last unit matured, units that became kno
 
 
 class MatureCursor(Struct, frozen=True):
-    """Where one experiment stands: days up to `day` are dealt with; restatements know these versions."""
+    """Where one experiment stands: days up to `day` are dealt with, of impressions up to version `sealed`; restatements
+    know these versions."""
 
     day: date | None = None
     impression: int = -1
     outcome: int = -1
+    sealed: int = -1
 
 
 class MaturedRun(Struct, frozen=True):
@@ -106,25 +108,28 @@ class Maturer:
         shown, seen = self._lake.changes("impression", cursor.impression)
         told, outcomes = self._lake.changes("outcome", cursor.outcome)
         restated = self._restate(scope, seen, outcomes)  # what is sealed below is as new as these changes
-        sealed = self._seal(scope, row, days, still) if days else 0
+        due = self._open(scope, row, days)
+        sealed = self._seal(scope, due, self._lake.changes("impression", cursor.sealed)[1], still) if due else 0
         if sealed is None or not still():
             return sealed or 0, restated
-        moved = MatureCursor(days[-1] if days else cursor.day, shown, told)
+        moved = MatureCursor(days[-1] if days else cursor.day, shown, told, shown if due else cursor.sealed)
         self._control.set_cursor(name, msgspec.json.encode(moved).decode())
         return sealed, restated
 
-    def _seal(self, scope: Scope, row: ExperimentRow, days: list[date], still: Callable[[], bool]) -> int | None:
-        """Seal every unit that matured by the end of the last of these days and was not sealed before.
-
-        Returns their number, None where the lease was lost and nothing is sealed.
-        """
-        before = {seal.day for seal in self._control.seals(scope.name)}
-        known = {unit.unit for unit in self._control.matured(scope.name)}
+    def _open(self, scope: Scope, row: ExperimentRow, days: list[date]) -> list[date]:
+        """Those of the days that have no seal, and do not lie too long after the experiment's end."""
+        before = {seal.day for seal in self._control.seals(scope.name)} if days else set()
         ends = row.ended_at and day_of(row.ended_at) + timedelta(
             days=scope.definition.maturity_window_days + LATE_DAYS)
-        open_days = [day for day in days if day not in before and (not ends or day <= ends)]
-        if not open_days:
-            return 0
+        return [day for day in days if day not in before and (not ends or day <= ends)]
+
+    def _seal(self, scope: Scope, open_days: list[date], shown: frozenset[Partition],
+              still: Callable[[], bool]) -> int | None:
+        """Seal every unit that matured by the end of the last of these days and was not sealed before.
+
+        `shown` are the impressions that changed since the last sealing. Returns the number of units, None where the
+        lease was lost and nothing is sealed.
+        """
         deadline = (Window.of_day(open_days[-1]).end - EPOCH) // timedelta(microseconds=1)
         until = day_of(Window.of_day(open_days[-1]).end - timedelta(microseconds=scope.period_us))
         found: list[Matured] = []
@@ -132,7 +137,7 @@ class Maturer:
         for buckets in by_buckets(range(self._lake.buckets), meter):
             first = units.first_exposures(self._lake, self._start(), scope, buckets, until, meter)
             due = first.filter(pc.less(pc.add(first["t0"], scope.period_us), deadline))
-            fresh = due.filter(pc.invert(pc.is_in(due["user_id"], pa.array(sorted(known), pa.string()))))
+            fresh = self._fresh(scope, due, open_days[0], shown)
             found += units.matured_units(self._lake, self._start(), scope, buckets, fresh, meter)
             if not still():
                 return None
@@ -143,13 +148,28 @@ class Maturer:
             sealed += len(rows)
         return sealed
 
+    def _fresh(self, scope: Scope, due: pa.Table, first: date, shown: frozenset[Partition]) -> pa.Table:
+        """The units that no seal holds: they matured on the day `first` or later, or their first exposure is new."""
+        opens = (Window.of_day(first).start - EPOCH) // timedelta(microseconds=1)
+        recent = pc.greater_equal(pc.add(due["t0"], scope.period_us), opens)
+        new = [(user_bucket(user, self._lake.buckets), us // DAY_US) for user, us in zip(
+            due["user_id"].to_pylist(), due["t0"].to_pylist(), strict=True)]
+        changed = {(p.bucket, (p.day - EPOCH.date()).days) for p in shown}
+        maybe = due.filter(pc.or_(recent, pa.array([place in changed for place in new], pa.bool_())))
+        known = [unit.unit for unit in self._control.matured(scope.name, units=maybe["user_id"].to_pylist())]
+        return maybe.filter(pc.invert(pc.is_in(maybe["user_id"], pa.array(known, pa.string()))))
+
     def _restate(self, scope: Scope, shown: frozenset[Partition], told: frozenset[Partition]) -> int:
         """Recompute the sealed units that changed partitions can have touched, and keep those that are different."""
         last = max((seal.day for seal in self._control.seals(scope.name)), default=None)
         if last is None or all(partition.day > last for partition in shown | told):
             return 0  # as on most runs: nothing that is sealed reaches into today
-        judged = {unit.unit: unit for unit in self._control.matured(scope.name)}
-        known = judged | {unit.unit: unit for unit in self._control.restated(scope.name)}
+        since = Window.of_day(min(partition.day for partition in shown | told)).start
+        restated = {unit.unit: unit for unit in self._control.restated(scope.name)}
+        judged = {unit.unit: unit for unit in [
+            *self._control.matured(scope.name, since=since),
+            *self._control.matured(scope.name, units=[u.unit for u in restated.values() if u.matured_at >= since])]}
+        known = judged | {name: unit for name, unit in restated.items() if name in judged}
         oldest = date.min if self._retention_days is None else day_of(self._clock.now()) - timedelta(
             days=self._retention_days)
         touched: dict[int, list[Matured]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime
 
 import msgspec
@@ -56,19 +56,20 @@ class ControlMaturity:
             return [Seal(*row) for row in connection.execute(
                 sa.select(*_SEAL).where(seals.c.experiment == experiment).order_by(seals.c.sequence))]
 
-    def matured(self, experiment: str) -> list[Matured]:
-        """All sealed units in sequence order."""
-        table = matured
-        query = sa.select(*(table.c[name] for name in _FIELDS)).where(table.c.experiment == experiment).order_by(
-            table.c.sequence, table.c.matured_at, table.c.unit)
+    def matured(self, experiment: str, *, since: datetime | None = None,
+                units: Collection[str] | None = None) -> list[Matured]:
+        """Sealed units in sequence order; see `Control.matured`."""
         with self._db.read() as connection:
-            return [Matured(*row) for row in connection.execute(query)]
+            return _matured(connection, experiment, since, units)
 
     def restate(self, experiment: str, rows: Sequence[Matured], at: datetime) -> None:
-        """Put units as they are now in the place of their earlier restatement; feeds no test."""
+        """Put units as they are now in the place of their earlier restatement; see `Control.restate`."""
         latest = {row.unit: row for row in rows}
         with self._db.write() as connection:
             _delete(connection, restated.c.unit, latest, restated.c.experiment == experiment)
+            for judged in _matured(connection, experiment, None, list(latest)):
+                if latest[judged.unit] == judged:
+                    del latest[judged.unit]
             if latest:
                 connection.execute(sa.insert(restated), [
                     {**msgspec.structs.asdict(row), "experiment": experiment, "at": at} for row in latest.values()])
@@ -94,6 +95,20 @@ class ControlMaturity:
             record(connection, audit)
         self._db.forget()
         return gone
+
+
+def _matured(connection: sa.Connection, experiment: str, since: datetime | None,
+             units: Collection[str] | None) -> list[Matured]:
+    query = sa.select(*(matured.c[name] for name in _FIELDS), matured.c.sequence).where(
+        matured.c.experiment == experiment).order_by(matured.c.sequence, matured.c.matured_at, matured.c.unit)
+    if since is not None:
+        query = query.where(matured.c.matured_at >= since)
+    if units is None:
+        return [Matured(*row[:-1]) for row in connection.execute(query)]
+    chosen = sorted(units)
+    rows = [row for start in range(0, len(chosen), _MANY)
+            for row in connection.execute(query.where(matured.c.unit.in_(chosen[start:start + _MANY])))]
+    return [Matured(*row[:-1]) for row in sorted(rows, key=lambda row: (row.sequence, row.matured_at, row.unit))]
 
 
 def _delete(connection: sa.Connection, column: sa.Column[str], values: Iterable[str],

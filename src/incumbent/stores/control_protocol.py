@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
@@ -98,12 +98,15 @@ class Control(Protocol):
         ...
 
     def seals(self, experiment: str) -> list[Seal]: ...
-    def matured(self, experiment: str) -> list[Matured]:
-        """All sealed units in sequence order (seal order, then matured_at, then unit)."""
+    def matured(self, experiment: str, *, since: datetime | None = None,
+                units: Collection[str] | None = None) -> list[Matured]:
+        """The sealed units in sequence order (seal order, then matured_at, then unit): all, or those that matured at
+        `since` or later, or those of `units`."""
         ...
 
     def restate(self, experiment: str, rows: Sequence[Matured], at: datetime) -> None:
-        """Units as they are now where late events changed them; replaces their earlier restatement, feeds no test."""
+        """Units as they are now where late events changed them; replaces their earlier restatement, feeds no test.
+        A unit that is again what it was when it was sealed has none any more."""
         ...
 
     def restated(self, experiment: str) -> list[Matured]: ...

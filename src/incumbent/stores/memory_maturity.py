@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -41,17 +41,25 @@ class MemoryMaturity(MemoryTables):
             return sorted((seal for seal in self._seals.values() if seal.experiment == experiment),
                           key=lambda seal: seal.sequence)
 
-    def matured(self, experiment: str) -> list[Matured]:
-        """All sealed units in sequence order."""
+    def matured(self, experiment: str, *, since: datetime | None = None,
+                units: Collection[str] | None = None) -> list[Matured]:
+        """Sealed units in sequence order; see `Control.matured`."""
+        wanted = None if units is None else frozenset(units)
         with self._lock:
             rows = sorted(self._matured.get(experiment, {}).values(),
                           key=lambda pair: (pair[0], pair[1].matured_at, pair[1].unit))
-        return [row for _, row in rows]
+        return [row for _, row in rows if (since is None or row.matured_at >= since)
+                and (wanted is None or row.unit in wanted)]
 
     def restate(self, experiment: str, rows: Sequence[Matured], at: datetime) -> None:
-        """Put units as they are now in the place of their earlier restatement; feeds no test."""
+        """Put units as they are now in the place of their earlier restatement; see `Control.restate`."""
         with self._lock:
-            self._restated.setdefault(experiment, {}).update({row.unit: row for row in rows})
+            judged, now = self._matured.get(experiment, {}), self._restated.setdefault(experiment, {})
+            for row in rows:
+                if row.unit in judged and judged[row.unit][1] == row:
+                    now.pop(row.unit, None)
+                else:
+                    now[row.unit] = row
 
     def restated(self, experiment: str) -> list[Matured]:
         """The units that were restated, by maturity and unit."""

@@ -187,13 +187,29 @@ def restatements_stand_beside(b: Bench) -> None:
     b.control.restate("e1", [], at(300))
     assert b.control.restated("e1") == [unit("a", x=3.0), unit("b", x=5.0)] and b.control.restated("e2") == []
     assert b.control.matured("e1") == [unit("a"), unit("b")]
+    b.control.restate("e1", [unit("b"), unit("a", x=4.0)], at(400))
+    assert b.control.restated("e1") == [unit("a", x=4.0)], "a unit that is as it was sealed stays restated"
+
+
+def matured_units_are_asked_for(b: Bench) -> None:
+    """Some units of an experiment: those that matured since a time, or those that are named, in the same order."""
+    b.control.seal("e1", DAY, [unit("a", 10), unit("b", 20)], at(100))
+    b.control.seal("e1", NEXT, [unit("c", 90_000), unit("d", 5)], at(200))
+    whole = b.control.matured("e1")
+    edge = whole[1].matured_at
+    assert [row.unit for row in whole] == ["a", "b", "d", "c"]
+    assert [row.unit for row in b.control.matured("e1", since=edge)] == ["b", "c"]
+    many = [f"u{n}" for n in range(1_200)]
+    assert [row.unit for row in b.control.matured("e1", units=["c", "a", *many])] == ["a", "c"]
+    assert [row.unit for row in b.control.matured("e1", since=edge, units=["c", "d"])] == ["c"]
+    assert b.control.matured("e1", units=[]) == [] and b.control.matured("e2", since=edge) == []
 
 
 def users_are_erased_with_an_audit(b: Bench) -> None:
     """Erasure takes users out of matured, restated and exclusions and leaves its audit; the seals stay as judged."""
     rows = [unit("u1"), unit("u2"), unit("u11")]
     seal = b.control.seal("e1", DAY, rows, at(100))
-    b.control.restate("e1", rows[:2], at(200))
+    b.control.restate("e1", [unit("u1", x=9.0), unit("u2", x=9.0)], at(200))
     b.control.exclude("u1", "i1", at(0))
     b.control.exclude("u1", "i2", at(0))
     b.control.exclude("u2", "i1", at(0))
@@ -213,7 +229,7 @@ LAWS = (
     a_stale_writer_is_refused_whole,
     a_race_of_writers_has_one_winner, stages_close_one_another, conclusions_are_newest_first, the_outbox_waits,
     a_day_is_sealed_once, the_sequence_is_that_of_sealing, a_unit_matures_once, restatements_stand_beside,
-    users_are_erased_with_an_audit,
+    matured_units_are_asked_for, users_are_erased_with_an_audit,
 )
 
 
