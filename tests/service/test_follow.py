@@ -1,5 +1,6 @@
 import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -299,7 +300,7 @@ def test_a_large_plan_is_hashed_off_the_loop_and_once(monkeypatch, tmp_path):
 
     async def story(_):
         held = Held(database)
-        monkeypatch.setattr(plans.hashlib, "blake2b", noted)
+        monkeypatch.setattr(plans, "hashlib", SimpleNamespace(blake2b=noted))
         assert await held.follower.poll()
         assert held.gateway.plan.hash == plan.hash and not await held.follower.poll()
         assert where == []  # the hash that it was published under is carried
