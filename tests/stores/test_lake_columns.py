@@ -156,3 +156,14 @@ def test_a_row_that_is_no_event_is_an_error():
         from_arrow("feedback", rows)
     with pytest.raises(DataError, match="derived"):
         from_arrow("outcome", schema("outcome").empty_table())
+
+
+def test_a_null_in_a_nested_struct_takes_the_default_of_its_field():
+    sent = impression(1)
+    rows = to_arrow("impression", [sent], 16)
+    models = [{**model, "truncated": None, "items": None} for model in rows["models"].to_pylist()[0]]
+    at = rows.column_names.index("models")
+    older = rows.set_column(at, "models", pa.array([models], rows.field("models").type))
+    read = from_arrow("impression", older)[0]
+    assert read.models and all(model.items == [] and model.truncated is False for model in read.models)
+    assert (read.slots, read.event_id) == (sent.slots, sent.event_id)

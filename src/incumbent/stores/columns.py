@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any
@@ -147,14 +148,27 @@ def from_arrow(table: Table, rows: pa.Table) -> list[Any]:
         for name in _JSON_COLUMNS:
             if row.get(name) is not None:
                 row[name] = msgspec.json.decode(row[name])
-        for name in _STRUCT_COLUMNS:
-            if row.get(name) is not None:
-                row[name] = [_present(inner) for inner in row[name]]
+        for name, inner in _STRUCT_COLUMNS.items():
+            if row.get(name) is not None and (with_defaults := _defaulted(inner)):
+                for nested in row[name]:
+                    _present(nested, with_defaults)
+    with_defaults = _defaulted(STRUCTS[table])
     try:
-        return [msgspec.convert(_present(row), struct) for row in plain]
+        return [msgspec.convert(_present(row, with_defaults), struct) for row in plain]
     except msgspec.ValidationError as error:
         raise DataError(f"a row of {table} is no event", got=str(error)) from None
 
 
-def _present(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}
+@cache
+def _defaulted(struct: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields whose default is something else than None: where a row has null, it stands."""
+    return tuple(field.name for field in msgspec.structs.fields(struct)
+                 if field.default not in (msgspec.NODEFAULT, None) or field.default_factory is not msgspec.NODEFAULT)
+
+
+def _present(row: dict[str, Any], with_defaults: Sequence[str]) -> dict[str, Any]:
+    """The row, in place, without nulls where the struct has a default."""
+    for name in with_defaults:
+        if name in row and row[name] is None:
+            del row[name]
+    return row
