@@ -3,7 +3,6 @@
 import random
 import sqlite3
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import count
 
 import pytest
@@ -15,24 +14,7 @@ from incumbent.stores.inbox_file import InboxFile
 from incumbent.stores.inbox_lock import InboxLock
 from incumbent.stores.inboxes import Inboxes, new_inbox
 from incumbent.stores.store import Record
-
-NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
-def record(i, size=40):
-    return Record(f"0195{i:04x}-0000-7000-8000-000000000000", "feedback", bytes([i % 256]) * size)
-
-
-def records(first, n, size=40):
-    return [record(i, size) for i in range(first, first + n)]
-
-
-def drain_all(log):
-    out = []
-    while (segment := log.drain(7)) is not None:
-        out.append(segment)
-        log.release(segment)
-    return out
+from incumbent.testing.checks.log_samples import NOW, drain_all, record, records
 
 
 class Crash(BaseException):

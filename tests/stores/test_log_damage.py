@@ -5,7 +5,6 @@ import random
 import sqlite3
 import subprocess
 import sys
-from datetime import UTC, datetime
 
 import pytest
 
@@ -13,25 +12,7 @@ from incumbent.clock import ManualClock
 from incumbent.errors import StoreError
 from incumbent.stores import sqlite_wal
 from incumbent.stores.inbox import EmbeddedLog
-from incumbent.stores.store import Record
-
-NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
-def record(i, size=40):
-    return Record(f"0195{i:04x}-0000-7000-8000-000000000000", "feedback", bytes([i % 256]) * size)
-
-
-def records(first, n, size=40):
-    return [record(i, size) for i in range(first, first + n)]
-
-
-def drain_all(log):
-    out = []
-    while (segment := log.drain(7)) is not None:
-        out.append(segment)
-        log.release(segment)
-    return out
+from incumbent.testing.checks.log_samples import NOW, drain_all, record, records
 
 
 @pytest.mark.parametrize("owner", ["restart", "sealer"])
@@ -180,6 +161,7 @@ from incumbent.clock import SystemClock
 from incumbent.errors import StoreError
 from incumbent.stores.inbox import EmbeddedLog
 from incumbent.stores.store import Record
+from incumbent.testing.checks.log_samples import NOW, drain_all, record, records
 log = EmbeddedLog(Path(sys.argv[1]), SystemClock())
 acknowledged, refused = [], 0
 def send(i):
