@@ -36,7 +36,8 @@ def _config():
         "models": {"popular": {"target": "incumbent.testing.endpoints:good"},
                    "personal": {"target": "incumbent.testing.endpoints:short"}},
         "surfaces": {"home": {"champion": "popular"}},
-        "experiments": {"ranker": {"surface": "home", "candidate": "personal", "min_units": 100}},
+        "experiments": {"ranker": {"surface": "home", "candidate": "personal", "min_units": 100,
+                                   "stages": [stage.model_dump() for stage in configs.DEFAULT_STAGES[1:]]}},
     })
 
 

@@ -164,7 +164,9 @@ def _preference(shown: dict[str, Any]) -> dict[str, Any] | None:
     if not evaluation:
         return None
     stages = [{"since": change["since"], "label": text.stage(change["stage"])} for change in shown["stages"]]
-    return charts.preference(evaluation["series"], shown["definition"]["delta_min"], stages)
+    seen = evaluation["evidence"]["preference"]
+    decided = (seen["wins"] + seen["losses"]) / seen["units"] if seen["units"] else 1.0
+    return charts.preference(evaluation["series"], shown["definition"]["delta_min"] * decided, stages)
 
 
 def _sample(request: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:
