@@ -130,7 +130,7 @@ class HttpCampaign:
     """The parts, the shoppers, and their deaths."""
 
     def __init__(self, directory: Path, rng: random.Random, *, shoppers: int = 2, pause_s: float = 0.2,
-                 patience_s: float = 180.0) -> None:
+                 patience_s: float = 300.0) -> None:
         self.directory, self.data, self.rng = directory, directory / "incumbent-data", rng
         self._patience_s, self._monotonic = patience_s, SystemClock().monotonic
         init(directory)
