@@ -21,6 +21,7 @@ from incumbent.stats.vectors_config import GRID, VectorsConfig
 UNIT = 1 << 14  # the random Fourier features are whole numbers of 1 / UNIT; 1,024 rows of them add exactly in float32
 SNAP = np.float32(1.5 * 2**23 / UNIT)  # x + SNAP - SNAP rounds a float32 in [-1, 1] to that grid
 LARGEST = 1e18  # the square of a larger norm does not fit float32
+_WAVE = 512  # rows whose features are summed at a time: what stays in the cache
 _NORM_BITS = 13  # a squared norm is looked up by its exponent and 10 bits: edges of norms are as exact as 0.05 %
 DEFECTS = ("nan", "infinite", "zero", "constant")
 
@@ -32,14 +33,14 @@ class _Frame:
         d = config.dimension
         self.width = d + 2 - d % 2  # even, since rows are hashed as 64-bit words
         f, p, k = len(config.frequencies), len(config.directions), len(config.centroids)
-        self.frequencies = np.zeros((self.width, f), dtype=np.float32)
-        self.frequencies[:d] = config.frequencies.T
-        self.places = np.zeros((self.width, p + k), dtype=np.float32)
-        self.places[:d, :p] = (config.directions / config.steps[:, None]).T
-        self.places[d, :p] = -config.lows / config.steps
-        self.places[:d, p:] = config.centroids.T  # the nearest centroid has the greatest y . m - |m|^2 / 2
-        self.places[d, p:] = -0.5 * np.einsum("ij,ij->i", config.centroids, config.centroids, dtype=np.float64)
-        self.starts = np.arange(p, dtype=np.intp) * GRID
+        self.lines = np.zeros((self.width, f + p), dtype=np.float32)
+        self.lines[:d, :f] = config.frequencies.T
+        self.lines[:d, f:] = (config.directions / config.steps[:, None]).T
+        self.lines[d, f:] = -config.lows / config.steps
+        self.points = np.zeros((self.width, k), dtype=np.float32)
+        self.points[:d] = config.centroids.T  # the nearest centroid has the greatest y . m - |m|^2 / 2
+        self.points[d] = -0.5 * np.einsum("ij,ij->i", config.centroids, config.centroids, dtype=np.float64)
+        self.starts = np.arange(p, dtype=np.intp)[:, None] * GRID
         words = np.random.PCG64(config.seed).random_raw(self.width // 2)
         self.multipliers = np.asarray(words, dtype=np.uint64) | np.uint64(1)
         self.shift = np.uint64(64 - (config.repeat_cells.bit_length() - 1))
@@ -61,17 +62,17 @@ class Pass:
         self.config, self.frame = config, _frame(config)
         d, b = config.dimension, config.block
         f, p, k = len(config.frequencies), len(config.directions), len(config.centroids)
-        self.wide = np.empty((b, d))
+        self.wide = np.ones((b, d + 1))  # a last column of ones: the sums come with the outer products
         self.rows = np.zeros((b, self.frame.width), dtype=np.float32)
-        self.placed = np.empty((b, p + k), dtype=np.float32)
-        self.sin, self.cos, self.spare = np.empty((3, b, f), dtype=np.float32)
-        self.places = np.empty((b, p), dtype=np.intp)
-        self.ones, self.wide_ones = np.ones(b, dtype=np.float32), np.ones(b)
+        self.along = np.empty((b, f + p), dtype=np.float32)
+        self.near = np.empty((b, k), dtype=np.float32)
+        self.wave, self.spare = np.empty((2, 2, min(_WAVE, b), f), dtype=np.float32)
+        self.places = np.empty((p, b), dtype=np.intp)
+        self.ones = np.ones(b, dtype=np.float32)
         self.n = 0
         self.defects = np.zeros(len(DEFECTS), dtype=np.int64)
-        self.sums = np.zeros(d)
-        self.outer = np.zeros((d, d), order="F")
-        self.waves = np.zeros((config.octaves, 2, f), dtype=np.int64)
+        self.outer = np.zeros((d + 1, d + 1), order="F")
+        self.waves = np.zeros((config.octaves, 2, f))  # float64 holds multiples of 1 / UNIT exactly to 2^39 rows
         self.cells = np.zeros(k, dtype=np.int64)
         self.fine = np.zeros(p * GRID, dtype=np.int64)
         self.norms = np.zeros(len(config.norm_edges) + 1, dtype=np.int64)
@@ -87,13 +88,14 @@ class Pass:
 
     def totals(self) -> dict[str, NDArray[Any] | int]:
         """What was added, as the arrays of `Vectors`."""
-        config, p = self.config, len(self.config.directions)
+        config, d, p = self.config, self.config.dimension, len(self.config.directions)
         below = np.zeros((p, GRID + 1), dtype=np.int64)
         np.cumsum(self.fine.reshape(p, GRID), axis=1, out=below[:, 1:])
         bins = np.diff(np.take_along_axis(below, config.edges.astype(np.intp), axis=1), axis=1)
-        return {"n": self.n, "defects": self.defects, "sums": self.sums,
-                "outer": self.outer[np.triu_indices(len(self.sums))], "waves": self.waves, "cells": self.cells,
-                "bins": bins, "norms": self.norms, "repeats": self.repeats}
+        return {"n": self.n, "defects": self.defects, "sums": self.outer[:d, d],
+                "outer": self.outer[np.triu_indices(d)],
+                "waves": np.rint(self.waves * UNIT).astype(np.int64), "cells": self.cells, "bins": bins,
+                "norms": self.norms, "repeats": self.repeats}
 
     def _add(self, block: NDArray[np.float32]) -> None:
         d = block.shape[1]
@@ -105,14 +107,14 @@ class Pass:
         if m == 0:
             return
         wide, rows = self.wide[:m], self.rows
-        np.copyto(wide, block)
+        np.copyto(wide[:, :d], block)
         np.subtract(block, self.config.center, out=rows[:m, :d])
         rows[:m, d], rows[m:] = 1.0, 0.0
         self.n += m
-        self.sums += self.wide_ones[:m] @ wide
         self.outer = blas.dsyrk(1.0, wide.T, beta=1.0, c=self.outer, overwrite_c=1)
         self._count(m, squares)
-        self._wave(m)
+        for start in range(0, m, _WAVE):
+            self._wave(self.along[start:min(start + _WAVE, m), :self.waves.shape[2]])
 
     def _sound(self, block: NDArray[np.float32], squares: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which rows are sound; the others are counted under their first defect in the order of `DEFECTS`."""
@@ -138,28 +140,31 @@ class Pass:
         self.norms += np.bincount(where, minlength=len(self.norms))
         words = self.rows[:m].view(np.uint64) @ frame.multipliers
         self.repeats += np.bincount((words >> frame.shift).astype(np.intp), minlength=len(self.repeats))
-        placed, p = np.matmul(self.rows, frame.places, out=self.placed)[:m], len(frame.starts)
-        self.cells += np.bincount(placed[:, p:].argmax(axis=1), minlength=len(self.cells))
-        projected, places = placed[:, :p], self.places[:m]
-        np.clip(projected, 0, GRID - 1, out=projected)
-        np.copyto(places, projected, casting="unsafe")
+        near = np.matmul(self.rows, frame.points, out=self.near)[:m]
+        self.cells += np.bincount(near.argmax(axis=1), minlength=len(self.cells))
+        along = np.matmul(self.rows, frame.lines, out=self.along)[:m, -len(frame.starts):]
+        np.clip(along, 0, GRID - 1, out=along)
+        places = self.places[:, :m]  # by projection, so that its counts stay in the cache
+        np.copyto(places.T, along, casting="unsafe")
         places += frame.starts
         self.fine += np.bincount(places.ravel(), minlength=len(self.fine))
 
-    def _wave(self, m: int) -> None:
+    def _wave(self, theta: NDArray[np.float32]) -> None:
         """Sums of cos and sin of theta, 2 theta, 4 theta ..: ``sin 2t = 2 sin t cos t``, ``cos 2t = 1 - 2 sin^2 t``."""
-        np.matmul(self.rows, self.frame.frequencies, out=self.sin)
-        sin, cos, spare, ones = self.sin[:m], self.cos[:m], self.spare[:m], self.ones[:m]
-        np.cos(sin, out=cos)
-        np.sin(sin, out=sin)
-        for octave, totals in enumerate(self.waves):
-            for wave, total in zip((cos, sin), totals, strict=True):
-                np.add(wave, SNAP, out=spare)
-                np.subtract(spare, SNAP, out=spare)
-                total += (ones @ spare * UNIT).astype(np.int64)
-            if octave + 1 < len(self.waves):
-                np.add(sin, sin, out=spare)
-                sin *= spare
-                np.multiply(cos, spare, out=cos)
+        m = len(theta)
+        wave, spare, ones = self.wave[:, :m], self.spare[:, :m], self.ones[:m]
+        cos, sin, twice = wave[0], wave[1], spare[0]
+        np.cos(theta, out=cos)
+        np.sin(theta, out=sin)
+        for octave, total in enumerate(self.waves):
+            if octave:
+                np.add(sin, sin, out=twice)
+                cos *= twice
+                sin *= twice
                 np.subtract(1.0, sin, out=sin)
-                sin, cos = cos, sin
+                cos, sin = sin, cos
+            np.add(wave, SNAP, out=spare)
+            np.subtract(spare, SNAP, out=spare)
+            swapped = octave % 2  # each doubling leaves the cosines where the sines were
+            total[swapped] += ones @ spare[0]
+            total[1 - swapped] += ones @ spare[1]
