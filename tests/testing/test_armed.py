@@ -21,7 +21,7 @@ def test_a_process_dies_at_its_order_and_the_next_one_lives(tmp_path):
     assert part(orders).returncode == -signal.SIGKILL
     assert orders.deaths == {READING: 1} and orders.waiting == 0
     unarmed = part(orders)
-    assert unarmed.returncode == 2 and "no assignment on standard input" in unarmed.stderr
+    assert unarmed.returncode > 0 and "no assignment on standard input" in unarmed.stderr
     assert orders.deaths == {READING: 1}
 
 

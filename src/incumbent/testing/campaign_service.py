@@ -16,7 +16,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +231,7 @@ class HttpCampaign:
             assert not shopper.is_alive() and shopper.error is None, f"{shopper.name}: {shopper.error}"
         for name in ("gateway", "collector"):
             self._end(name)
+        self.clock.advance_to(self.clock.now() + timedelta(days=2))  # whoever is due can be sealed
         control = SqlControl.in_directory(self.data)
         try:
             for _ in range(20):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def verdict(data: Path, shoppers: Iterable[Shopper], buckets: int, currency: str
             _matured(said, control, name, naive.units(
                 impressions, [row for rows in credited.values() for row in rows], name,
                 maturity_days=term.maturity_window_days, actions={str(k): v for k, v in term.actions.items()},
-                value=term.outcome == "value", currency=currency))
+                value=term.outcome == "value", currency=currency), timedelta(days=term.maturity_window_days))
         _concluded(said, control, tables["conclusion"])
     finally:
         control.close()
@@ -153,8 +153,9 @@ def _stated(said: Verdict, impressions: list[Impression], credited: dict[str, li
     said.problems += states.differences(stored)
 
 
-def _matured(said: Verdict, control: SqlControl, name: str, units: dict[str, Row]) -> None:
-    """As judged or as restated, each sealed unit is what the naive recomputation says, once, and seals say how many."""
+def _matured(said: Verdict, control: SqlControl, name: str, units: dict[str, Row], window: timedelta) -> None:
+    """As judged or as restated, each sealed unit is what the naive recomputation says, once, and seals say how many;
+    whoever is due is sealed."""
     judged, seals = control.matured(name), control.seals(name)
     said.sealed += len(judged)
     if len({row.unit for row in judged}) != len(judged) or sum(seal.units for seal in seals) != len(judged):
@@ -164,6 +165,9 @@ def _matured(said: Verdict, control: SqlControl, name: str, units: dict[str, Row
             got = getattr(row, field)
             if abs(got - value) > 1e-6 if isinstance(value, int | float) else got != value:
                 said.problems.append(f"{name}: {field} of {unit} is {got}, expected {value}")
+    day, due = msgspec.json.decode(control.cursor(f"mature/{name}") or "{}").get("day"), {row.unit for row in judged}
+    said.problems += [f"{name}: {unit} matured by {day} and is not sealed" for unit, row in units.items()
+                      if day and unit not in due and (row["exposed_at"] + window).date().isoformat() <= day]
 
 
 def _concluded(said: Verdict, control: SqlControl, rows: pa.Table | None) -> None:
