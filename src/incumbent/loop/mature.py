@@ -84,9 +84,9 @@ class Maturer:
             return MaturedRun(sealed, restated, waits_for=self._waits_for())
 
     def _waits_for(self) -> str | None:
-        """The source that is furthest behind, where a day that is over and past its grace waits for it."""
+        """The source that is furthest behind, where a day that is over and twice past its grace waits for it."""
         low = watermark.low(self._control)
-        over = Window.of_day(day_of(self._clock.now() - self._grace)).start + self._grace
+        over = Window.of_day(day_of(self._clock.now() - 2 * self._grace)).start + self._grace
         if low.until is not None and low.until >= over:
             return None
         _log.warning("a maturity day waits for a sealer", source=low.source, sealed_until=low.until)
