@@ -71,11 +71,7 @@ class Vectors(ArrayState):
     def zero(cls, **config: Any) -> Self:
         """Nothing seen yet in this frame: the plain form of a `VectorsConfig`."""
         frame = VectorsConfig.of(config)
-        d, (projections, edges) = frame.dimension, frame.edges.shape
-        made = cls(frame.plain, n=0, defects=np.zeros(len(DEFECTS)), sums=np.zeros(d), outer=np.zeros(d * (d + 1) // 2),
-                   waves=np.zeros((frame.octaves, 2, len(frame.frequencies))), cells=np.zeros(len(frame.centroids)),
-                   bins=np.zeros((projections, edges - 1)), norms=np.zeros(len(frame.norm_edges) + 1),
-                   repeats=np.zeros(frame.repeat_cells))
+        made = cls(frame.plain, **{key: np.zeros(shape) for key, shape in _shapes(frame).items()})
         made.__dict__["frame"] = frame
         return made
 
@@ -83,6 +79,13 @@ class Vectors(ArrayState):
         made = super()._with(**arrays)
         made.__dict__["frame"] = self.frame
         return made
+
+    def _checked(self) -> Self:
+        for key, shape in _shapes(self.frame).items():  # a cheaper look than at another `zero`
+            got = getattr(self, key).shape
+            if got != shape:
+                raise StateError("array has the wrong shape", got=got, expected=str(shape), field=key)
+        return self
 
     @cached_property
     def frame(self) -> VectorsConfig:
@@ -221,6 +224,13 @@ class Vectors(ArrayState):
     def example_batch(cls, rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
         """Rows of three dimensions with a mean, in float32."""
         return (rng.normal(loc=[0.5, 0.0, -0.25], size=(rows, 3)).astype(np.float32),)
+
+
+def _shapes(frame: VectorsConfig) -> dict[str, tuple[int, ...]]:
+    d, (projections, edges) = frame.dimension, frame.edges.shape
+    return {"n": (), "defects": (len(DEFECTS),), "sums": (d,), "outer": (d * (d + 1) // 2,),
+            "waves": (frame.octaves, 2, len(frame.frequencies)), "cells": (len(frame.centroids),),
+            "bins": (projections, edges - 1), "norms": (len(frame.norm_edges) + 1,), "repeats": (frame.repeat_cells,)}
 
 
 @lru_cache(maxsize=8)
