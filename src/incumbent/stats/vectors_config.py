@@ -108,7 +108,7 @@ class VectorsConfig:
     @property
     def block(self) -> int:
         """Rows of one block of the pass: a constant of the frame, so that a row meets the same arithmetic in every batch."""  # noqa: E501
-        return int(min(1024, max(256, 2 ** int(np.log2(262_144 / self.dimension)))))
+        return int(min(2048, max(256, 2 ** int(np.log2(max(262_144 / self.dimension, 1))))))
 
     def rotated(self, rotation: NDArray[Any], center: NDArray[Any] | None = None) -> VectorsConfig:
         """The same frame in a rotated space, ``x' = R x``: frequencies, basis, projections, centroids turned with it.

@@ -21,7 +21,7 @@ from incumbent.stats.vectors_config import GRID, VectorsConfig
 UNIT = 1 << 14  # the random Fourier features are whole numbers of 1 / UNIT; 1,024 rows of them add exactly in float32
 SNAP = np.float32(1.5 * 2**23 / UNIT)  # x + SNAP - SNAP rounds a float32 in [-1, 1] to that grid
 LARGEST = 1e18  # the square of a larger norm does not fit float32
-_WAVE = 512  # rows whose features are summed at a time: what stays in the cache
+_WAVE = 512  # rows whose features are summed at a time: they stay in the cache, and add exactly
 _NORM_BITS = 13  # a squared norm is looked up by its exponent and 10 bits: edges of norms are as exact as 0.05 %
 DEFECTS = ("nan", "infinite", "zero", "constant")
 
