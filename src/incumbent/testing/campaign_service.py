@@ -46,7 +46,7 @@ def configuration() -> dict[str, Any]:
     experiment = {
         "candidate": "favourites", "holdout": 0.2, "guardrails": [], "currency": CURRENCY, "min_days": 365.0,
         "maturity_window_days": 0.5, "attribution_window_days": 0.5,
-        "stages": [{"stage": "shadow", "share": 0.0, "min_units": 0, "min_days": 0.0},
+        "stages": [{"stage": "shadow", "share": 0.0, "min_units": 0, "min_days": 0.0, "min_answers": 1},
                    {"stage": "canary", "share": 0.3, "min_units": 1, "min_days": 0.5},
                    {"stage": "ramp_50", "share": 0.5}]}
     return {
