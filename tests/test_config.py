@@ -79,6 +79,7 @@ class TestGood:
     def test_defaults_are_sound(self):
         stages = config.DEFAULT_STAGES
         assert [stage.share for stage in stages] == [0, 0.01, 0.05, 0.1, 0.25, 0.5]
+        assert [stage.lane_share for stage in stages] == [0.05, 0.05, 0.1, 0.2, 0.5, 1.0]
         assert [stage.stage for stage in stages] == ["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50"]
 
 
@@ -116,6 +117,14 @@ class TestMistakes:
         ({"experiments__first__stages": [{"stage": "canary", "share": 2}]}, "experiments.first.stages.0.share",
          "less than or equal to 1. Got 2"),
         ({"experiments__first__stages": []}, "experiments.first.stages", "must not fall"),
+        ({"experiments__first__stages": [{"stage": "canary", "share": 0.01, "lane_share": 0.2},
+                                         {"stage": "ramp_5", "share": 0.05, "lane_share": 0.1}]},
+         "experiments.first.stages", "lane_share must not fall along the ramp"),
+        ({"experiments__first__stages": [{"stage": "shadow", "share": 0},
+                                         {"stage": "canary", "share": 0.01, "lane_share": 0.2}]},
+         "experiments.first.stages", "Got shadow 1, canary 0.2"),
+        ({"experiments__first__stages": [{"stage": "canary", "share": 0.01, "lane_share": 0}]},
+         "experiments.first.stages.0.lane_share", "greater than 0"),
         ({"experiments__first__stages": [{"stage": "ramp_5", "share": 0.05}, {"stage": "canary", "share": 0.01}]},
          "experiments.first.stages", "at most once"),
         ({"experiments__first__cap": float("nan")}, "experiments.first.cap", "finite number. Got nan"),

@@ -143,12 +143,18 @@ class Config(BaseSettings):
 
     @staticmethod
     def _stage_problems(path: str, experiment: ExperimentConfig) -> list[str]:
-        """The rungs of a ramp: in order, none twice, shares never falling, and nothing shown in the shadow."""
+        """The rungs of a ramp: in order, none twice, no share falling, and nothing shown in the shadow."""
         order = list(get_args(StageConfig.model_fields["stage"].annotation))
         names = [stage.stage for stage in experiment.stages]
         problems = []
         if not names or [stage.share for stage in experiment.stages] != sorted(s.share for s in experiment.stages):
             problems.append(f"{path}.stages: shares must not fall along the ramp.")
+        lanes = [experiment.lane_share if one.lane_share is None else one.lane_share for one in experiment.stages]
+        if lanes != sorted(lanes):
+            told = ", ".join(f"{name} {lane:g}" for name, lane in zip(names, lanes, strict=True))
+            problems.append(f"{path}.stages: lane_share must not fall along the ramp: nobody leaves the interleave "
+                            f"lane. Got {told}. Hint: where it is not set it is {path}.lane_share; set it in the "
+                            "stages before as well.")
         if [order.index(name) for name in names] != sorted({order.index(name) for name in names}):
             problems.append(f"{path}.stages: each stage at most once, in the order {', '.join(order)}. "
                             f"Got {', '.join(names)}.")

@@ -119,18 +119,23 @@ class StageConfig(Part):
 
     stage: Literal["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50"]  # the rung
     share: Share  # the candidate's part of the contested slots
+    # part of the non-holdout users who are interleaved in this stage, never more than the experiment's lane_share and
+    # never falling along the ramp; not set: the experiment's
+    lane_share: Annotated[float, Field(gt=0, le=1)] | None = None
     min_units: Annotated[int, Field(ge=0)] = 100  # matured users first exposed in this stage; not asked in shadow
     min_answers: Annotated[int, Field(ge=0)] = 100  # requests that the candidate answered in this stage; shadow only
     min_days: Annotated[float, Field(ge=0)] = 1.0  # in this stage
 
 
+#: every rung lets in shoppers who have not met the candidate yet, so that a shop where everybody is known from the
+#: first day has some for each, and most of them for the rung that decides (docs/decide/verdicts.md)
 DEFAULT_STAGES = (
-    StageConfig(stage="shadow", share=0.0, min_units=0),
-    StageConfig(stage="canary", share=0.01),
-    StageConfig(stage="ramp_5", share=0.05),
-    StageConfig(stage="ramp_10", share=0.10),
-    StageConfig(stage="ramp_25", share=0.25),
-    StageConfig(stage="ramp_50", share=0.50),
+    StageConfig(stage="shadow", share=0.0, lane_share=0.05, min_units=0),
+    StageConfig(stage="canary", share=0.01, lane_share=0.05),
+    StageConfig(stage="ramp_5", share=0.05, lane_share=0.10),
+    StageConfig(stage="ramp_10", share=0.10, lane_share=0.20),
+    StageConfig(stage="ramp_25", share=0.25, lane_share=0.50),
+    StageConfig(stage="ramp_50", share=0.50, lane_share=1.0),
 )
 
 
@@ -170,7 +175,7 @@ class ExperimentConfig(Part):
     rule: str = "sequential"  # how evidence becomes a verdict
     coin: Literal["round", "list"] = "round"  # a coin per pair, or one per list
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # part of the users who see the champion alone
-    lane_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # part of the others who are interleaved
+    lane_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # part of the others who are interleaved at most
     segment: dict[str, tuple[str, ...]] = {}  # context key -> values of those who may be interleaved
     # which exposure has the credit of an action: impression, last_touch, first_touch, all_touch, share, or a plugin's
     attribution: str = "last_touch"

@@ -42,7 +42,7 @@ def test_a_larger_holdout_keeps_the_smaller_one() -> None:
 
 
 @pytest.mark.parametrize("stage", ["shadow", "canary", "ramp_50", "promoted"])
-def test_the_ramp_moves_nobody(stage: str) -> None:
+def test_stage_and_share_move_nobody(stage: str) -> None:
     assert lanes(stage=stage, share=0.01) == lanes()
 
 

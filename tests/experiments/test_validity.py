@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from incumbent.config import ExperimentConfig
+from incumbent.config import ExperimentConfig, StageConfig
 from incumbent.events.plan import ExperimentPlan, ModelPlan, ServingPlan, SurfacePlan
 from incumbent.events.schema import Impression, ModelAnswer, Slot
 from incumbent.experiments.audit import Auditor, Rankings, Tally
@@ -18,6 +18,7 @@ from incumbent.experiments.validity import coin_audit, overlap, overlap_of, pari
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 CONFIG = ExperimentConfig(surface="home", candidate="new")
+AT_ONCE = CONFIG.model_copy(update={"stages": (StageConfig(stage="ramp_50", share=0.5),)})
 
 
 def plan_with(coin="round", share=0.5, holdout=0.1):
@@ -164,22 +165,22 @@ def test_examples_are_few():
     ((9000, 700), 0.05, None, None, "void"),
 ])
 def test_sample_ratio_of_the_reference(counts, holdout, e, p, status):
-    config = CONFIG.model_copy(update={"holdout": holdout})
-    check = sample_ratio({"interleave": counts[0], "holdout": counts[1]}, config)
+    config = AT_ONCE.model_copy(update={"holdout": holdout})
+    check = sample_ratio({"ramp_50": {"interleave": counts[0], "holdout": counts[1]}}, config)
     assert check.status == status
-    if e is not None:
-        assert (check.e_value, check.p_value) == pytest.approx((e, p), rel=1e-4)
+    if e is not None:  # the mean over ramp_50 and the promotion that is yet to come
+        assert check.numbers["stages"]["ramp_50"]["e"] == pytest.approx(e, rel=1e-4)
+        assert (check.e_value, check.p_value) == pytest.approx(((e + 1) / 2, p), rel=1e-4)
 
 
 def test_sample_ratio_needs_two_lanes_and_users():
     assert sample_ratio({}, CONFIG).status == "no_data"
-    alone = CONFIG.model_copy(update={"holdout": 0.0, "guardrails": ()})
-    assert sample_ratio({"interleave": 500}, alone).status == "ok"
-    assert sample_ratio({"interleave": 500, "holdout": 3}, alone).status == "void"
-    three = CONFIG.model_copy(update={"holdout": 0.1, "lane_share": 0.5})
-    assert sample_ratio({"interleave": 450, "holdout": 100, "rest": 450}, three).status == "ok"
-    assert sample_ratio({"interleave": 700, "holdout": 100, "rest": 200}, three).status == "void"
-    assert sample_ratio({"interleave": 450, "holdout": 50, "outside": 9_000}, CONFIG).status == "ok"
+    alone = AT_ONCE.model_copy(update={"holdout": 0.0, "guardrails": ()})
+    assert sample_ratio({"ramp_50": {"interleave": 500}}, alone).status == "ok"
+    assert sample_ratio({"ramp_50": {"interleave": 500, "holdout": 3}}, alone).status == "void"
+    three = AT_ONCE.model_copy(update={"holdout": 0.1, "lane_share": 0.5})
+    assert sample_ratio({"ramp_50": {"interleave": 450, "holdout": 100, "rest": 450}}, three).status == "ok"
+    assert sample_ratio({"ramp_50": {"interleave": 700, "holdout": 100, "rest": 200}}, three).status == "void"
 
 
 # ----------------------------------------------------------------------------------------------------------- parity

@@ -264,7 +264,7 @@ def test_users_per_lane_are_counted_once_each_on_all_buckets():
         shop.decider.run_once()
     check = next(c for c in latest(shop.control, "e1").evidence["checks"] if c["name"] == "sample_ratio")
     lanes = {lane: len({i.user_id for i in made if i.lane == lane}) for lane in ("interleave", "holdout")}
-    assert check["numbers"]["users"] == lanes and sum(lanes.values()) == 200
+    assert check["numbers"]["stages"]["canary"]["users"] == lanes and sum(lanes.values()) == 200
 
 
 def test_a_worse_candidate_is_discarded():

@@ -37,6 +37,26 @@ def test_share_follows_the_stage(stage, share):
     assert (None if experiment is None else experiment.share) == share
 
 
+@pytest.mark.parametrize(("stage", "default", "capped"), [
+    ("shadow", 0.05, 0.05), ("canary", 0.05, 0.05), ("ramp_5", 0.1, 0.1), ("ramp_10", 0.2, 0.2), ("ramp_25", 0.5, 0.4),
+    ("ramp_50", 1.0, 0.4), ("promoted", 1.0, 0.4)])
+def test_lane_share_follows_the_stage_up_to_the_experiments(stage, default, capped):
+    def served(config):
+        return build_plan(config, [row(stage=stage, config=config)]).surfaces["home"].experiment.lane_share
+
+    assert served(Config(**TREE)) == default
+    first = {**TREE["experiments"]["e1"], "lane_share": 0.4}
+    assert served(Config(**{**TREE, "experiments": {"e1": first}})) == capped
+
+
+def test_a_stage_without_a_lane_share_has_the_experiments():
+    stages = [{"stage": "canary", "share": 0.01, "lane_share": 0.1}, {"stage": "ramp_50", "share": 0.5}]
+    first = {**TREE["experiments"]["e1"], "lane_share": 0.6, "stages": stages}
+    config = Config(**{**TREE, "experiments": {"e1": first}})
+    plans = [build_plan(config, [row(stage=stage, config=config)]) for stage in ("canary", "ramp_50", "promoted")]
+    assert [plan.surfaces["home"].experiment.lane_share for plan in plans] == [0.1, 0.6, 0.6]
+
+
 @pytest.mark.parametrize("verdict", ["discard", "roll_back", "inconclusive"])
 def test_a_lost_experiment_leaves_the_champion_alone(verdict):
     assert build_plan(Config(**TREE), [row(verdict=verdict)]).surfaces["home"].experiment is None

@@ -48,7 +48,7 @@ class ExperimentPlan(Struct, frozen=True, omit_defaults=True):
     share: float  # the candidate's part of the contested slots, in [0, 1]
     policy: str = "pair_draft"
     holdout: float = 0.1  # part of users that see the champion alone
-    lane_share: float = 1.0  # part of the non-holdout users in the interleave lane; the rest see the champion
+    lane_share: float = 1.0  # part of the non-holdout users interleaved in this stage; the rest see the champion
     segment: dict[str, list[str]] = {}  # context key -> values that may enter the lane; empty = everyone
     coin: Literal["round", "list"] = "round"
 

@@ -1,4 +1,4 @@
-"""Assignment: which lane of an experiment a user is in, for good, from a hash of the user and the salt."""
+"""Assignment: which lane of an experiment a user is in, from a hash of the user and the salt."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def assign(experiment: ExperimentPlan | None, unit: str, context: Context) -> La
 
     h and l are the two big-endian 64-bit halves of ``BLAKE2b-128(salt 0x1f unit, person="lane")``, over 2**64. They are
     independent, so changing `lane_share` moves nobody into or out of the holdout, and raising either only adds users.
-    Stage and share are no part of it: a user keeps the lane through the whole ramp. `unit` is the id as logged and
-    the context is in the impression, so that an audit can recompute the lane.
+    Stage and share are no part of it, and `lane_share` never falls along the ramp: the holdout is the same on every
+    rung, and the only step that a user ever takes is from ``rest`` to ``interleave``. `unit` is the id as logged, the
+    context is in the impression and `lane_share` in the plan that it names, so that an audit can recompute the lane.
 
     A user of another segment is ``outside`` whatever the hash says: holdout and lane hold the same kind of users. A
     context key that is missing matches no segment. A salt of its own makes lanes of two experiments independent.

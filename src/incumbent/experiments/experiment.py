@@ -47,6 +47,32 @@ def share_of(config: ExperimentConfig, stage: str) -> float:
     return next((rung.share for rung in config.stages if rung.stage == stage), 0.0)
 
 
+def lane_share_of(config: ExperimentConfig, stage: str) -> float:
+    """The part of the non-holdout users who are interleaved in a stage, in (0, 1].
+
+    The stage's own, never more than the experiment's, which it also is where the stage says nothing. Once promoted, the
+    last rung's. It never falls along the ramp (`Config` sees to it): users only ever move from `rest` to `interleave`.
+
+    >>> config = ExperimentConfig(surface="home", candidate="cf")
+    >>> [lane_share_of(config, stage) for stage in ("canary", "ramp_25", "ramp_50", "promoted")]
+    [0.05, 0.5, 1.0, 1.0]
+    >>> lane_share_of(config.model_copy(update={"lane_share": 0.3}), "promoted")
+    0.3
+    """
+    last = config.stages[-1] if config.stages else None
+    rung = next((rung for rung in config.stages if rung.stage == stage), last if stage == "promoted" else None)
+    return config.lane_share if rung is None or rung.lane_share is None else min(rung.lane_share, config.lane_share)
+
+
+def lane_shares(config: ExperimentConfig) -> dict[str, float]:
+    """`lane_share_of` every stage that may be served, in order.
+
+    >>> list(lane_shares(ExperimentConfig(surface="home", candidate="cf")).values())
+    [0.05, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0]
+    """
+    return {stage: lane_share_of(config, stage) for stage in (*(rung.stage for rung in config.stages), "promoted")}
+
+
 def judged_in(config: ExperimentConfig, stage: str) -> tuple[Stage, ...]:
     """The stages of first exposure whose units the preference of a stage rests on; empty where it is all units.
 

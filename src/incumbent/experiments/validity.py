@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from scipy import stats
 
 from incumbent.config import ExperimentConfig
 from incumbent.experiments.audit import Tally
 from incumbent.experiments.evidence import Check
+from incumbent.experiments.lane_ratio import ALARM_E, sample_ratio
 from incumbent.stats import anytime
-from incumbent.stats.dirichlet import sample_ratio_e
-from incumbent.stats.sample_ratio import sample_ratio_p
 
-ALARM_E = 1000.0
+__all__ = ["checks", "coin_audit", "overlap", "overlap_of", "parity", "sample_ratio"]
+
 LOW_POWER = 0.9  # of the slots neutral
 #: squared size of a parity's typical term, to which its mixture is tuned (declared, never estimated from the data)
 _TERM = {"shown": 1.0, "first": 1.0, "rank": 0.05}
@@ -28,9 +27,11 @@ _TUNED_PAIRS = 5_000
 _LABEL = {"shown": "items shown", "first": "shown first in its pair", "rank": "reciprocal rank in its pair"}
 
 
-def checks(tally: Tally, lanes: Mapping[str, int], config: ExperimentConfig) -> tuple[Check, ...]:
-    """All checks of one experiment: coin_audit, sample_ratio, parity, overlap."""
-    return coin_audit(tally), sample_ratio(lanes, config), parity(tally), overlap(tally)
+def checks(
+    tally: Tally, groups: Mapping[str, Mapping[str, int]], config: ExperimentConfig,
+) -> tuple[Check, ...]:
+    """All checks of one experiment: coin_audit, sample_ratio (users by group and lane: `lanes`), parity, overlap."""
+    return coin_audit(tally), sample_ratio(groups, config), parity(tally), overlap(tally)
 
 
 def coin_audit(tally: Tally) -> Check:
@@ -45,37 +46,6 @@ def coin_audit(tally: Tally) -> Check:
                      reason="no interleaved impressions yet")
     return Check(name="coin_audit", status="ok", n=tally.impressions, numbers=numbers,
                  reason=f"all {tally.interleaved} interleaved impressions were recomputed and agree")
-
-
-def sample_ratio(lanes: Mapping[str, int], config: ExperimentConfig) -> Check:
-    """Users per lane against the plan's shares: the Dirichlet-multinomial e-process; chi-square is shown beside it.
-
-    >>> from incumbent.config import ExperimentConfig
-    >>> config = ExperimentConfig(surface="home", candidate="cf", holdout=0.05)
-    >>> check = sample_ratio({"interleave": 9600, "holdout": 400}, config)
-    >>> check.status, round(check.e_value, 2), round(check.p_value, 10)
-    ('ok', 384.17, 4.4684e-06)
-    """
-    planned = {"holdout": config.holdout, "interleave": (1 - config.holdout) * config.lane_share,
-               "rest": (1 - config.holdout) * (1 - config.lane_share)}
-    used = {name: share for name, share in planned.items() if share > 0}
-    counts = [int(lanes.get(name, 0)) for name in used]
-    strangers = {name: n for name, n in lanes.items() if name in planned and name not in used and n}
-    n = sum(counts)
-    numbers: dict[str, Any] = {"users": dict(zip(used, counts, strict=True)), "planned": used}
-    if strangers:
-        return Check(name="sample_ratio", status="void", n=n, numbers={**numbers, "unplanned": strangers},
-                     reason=f"users in lanes of share 0: {strangers}")
-    if n == 0:
-        return Check(name="sample_ratio", status="no_data", reason="no users yet", numbers=numbers)
-    if len(used) < 2:
-        return Check(name="sample_ratio", status="ok", n=n, numbers=numbers,
-                     reason="one lane holds everybody: there is no ratio to check")
-    e, p = sample_ratio_e(counts, list(used.values())), sample_ratio_p(counts, list(used.values()))
-    told = ", ".join(f"{name} {count} (plan {used[name]:.1%})" for name, count in zip(used, counts, strict=True))
-    alarm = e > ALARM_E
-    return Check(name="sample_ratio", status="void" if alarm else "ok", n=n, e_value=e, p_value=p, numbers=numbers,
-                 reason=f"users per lane {'do not fit' if alarm else 'fit'} the plan: {told}; e = {e:.3g}, p = {p:.3g}")
 
 
 def parity(tally: Tally) -> Check:

@@ -2,8 +2,8 @@
 
 Per (day, user bucket) shard the book holds how many rows it has read, up to which time, and their tally. A shard that
 changed is read on from that time; where the numbers do not add up (late or erased rows) it is read again, whole. Per
-user bucket of the lake it holds the users of each lane by the user bucket of the states, counted over all days; buckets
-that changed are counted again, the longest uncounted first and some at each look, as counting reads all days; and it
+user bucket of the lake it holds the users per lane and stage (`lane_users`), counted over all days; buckets that
+changed are counted again, the longest uncounted first and some at each look, as counting reads all days; and it
 remembers the rankings that callers named, so that each is one draw of coins however often it comes. The book stands in
 Control under the cursor ``audit/EXPERIMENT``; it holds counts and digests, no user ids.
 """
@@ -17,21 +17,21 @@ from functools import reduce
 from operator import add
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
 from incumbent.events.window import Window
 from incumbent.experiments.audit import Auditor, Rankings, Tally
-from incumbent.loop import keys
-from incumbent.stats.buckets import Buckets, bucket_of
+from incumbent.loop import lane_users
+from incumbent.loop.lane_users import LaneUsers
+from incumbent.stats.buckets import Buckets
 from incumbent.stores.columns import from_arrow
-from incumbent.stores.store import Control, Lake
+from incumbent.stores.store import Control, ExperimentRow, Lake
 
 RECOUNT = 4  # buckets whose users are counted again at one look
 BATCH_ROWS = 20_000  # impressions held in memory at a time
-FORM = 2  # of the book; raise it where what it holds changes its meaning
+FORM = 3  # of the book; raise it where what it holds changes its meaning
 _TICK = timedelta(microseconds=1)
 
 
@@ -48,7 +48,7 @@ class Book(Struct, frozen=True):
 
     version: int = -1
     shards: dict[str, Shard] = {}
-    lanes: dict[str, dict[str, dict[int, int]]] = {}  # bucket of the lake -> lane -> bucket of the states -> users
+    lanes: dict[str, LaneUsers] = {}  # by bucket of the lake
     stale: list[str] = []  # buckets that changed since their users were counted, the longest first
     rankings: dict[str, dict[str, str]] = {}  # bucket of the lake -> digest -> day first seen
     form: int = FORM
@@ -59,26 +59,18 @@ class Book(Struct, frozen=True):
         return reduce(add, (shard.tally for shard in self.shards.values()), Tally())
 
     @property
-    def users(self) -> dict[str, int]:
-        """Users per lane, over all buckets."""
-        return {lane: sum(users.values()) for lane, users in self._by_lane().items()}
+    def groups(self) -> dict[str, dict[str, int]]:
+        """Users by group and lane, over all buckets: what the sample ratio is asked of."""
+        return lane_users.groups(self.lanes.values())
 
-    @property
-    def assigned(self) -> dict[str, Buckets]:
-        """The users of each lane as a state, a row each, by the same buckets of users as the rolled-up states."""
-        return {lane: _users_state(users) for lane, users in self._by_lane().items()}
-
-    def _by_lane(self) -> dict[str, Counter[int]]:
-        found: dict[str, Counter[int]] = {}
-        for lanes in self.lanes.values():
-            for lane, users in lanes.items():
-                found.setdefault(lane, Counter()).update(users)
-        return found
+    def assigned(self, stage: str) -> dict[str, Buckets]:
+        """The users of each lane of a stage as a state, a row each."""
+        return lane_users.assigned(self.lanes.values(), stage)
 
 
-def bring_up(lake: Lake, control: Control, experiment: str, since: datetime) -> Book:
-    """Audit what the lake has new of one experiment that began at `since`, keep the book, and return it."""
-    name = f"audit/{experiment}"
+def bring_up(lake: Lake, control: Control, row: ExperimentRow) -> Book:
+    """Audit what the lake has new of one experiment, keep the book, and return it."""
+    name = f"audit/{row.name}"
     kept = control.cursor(name)
     book = _read(kept)
     version, changed = lake.changes("impression", book.version)
@@ -87,15 +79,15 @@ def bring_up(lake: Lake, control: Control, experiment: str, since: datetime) -> 
     shards = dict(book.shards)
     days: dict[date, list[int]] = defaultdict(list)
     for partition in sorted(changed):
-        if Window.of_day(partition.day).end > since:
+        if Window.of_day(partition.day).end > row.started_at:
             days[partition.day].append(partition.bucket)
-    auditor = Auditor(experiment, control.plan)
+    auditor = Auditor(row.name, control.plan)
     rankings = {bucket: Rankings(seen) for bucket, seen in book.rankings.items()}
     for day, buckets in days.items():
         shards.update(_read_day(lake, auditor, day, buckets, book.shards, rankings))
     stale = list(dict.fromkeys([*book.stale, *(str(bucket) for buckets in days.values() for bucket in buckets)]))
     due = [bucket for bucket in stale if bucket not in book.lanes] or stale[:RECOUNT]
-    lanes = book.lanes | {bucket: _users(lake, experiment, since, int(bucket)) for bucket in due}
+    lanes = book.lanes | {bucket: LaneUsers.read(lake, row, int(bucket)) for bucket in due}
     book = Book(version, {key: shard for key, shard in shards.items() if shard.rows}, lanes,
                 [bucket for bucket in stale if bucket not in due],
                 {bucket: known.seen for bucket, known in rankings.items() if known.seen})
@@ -110,26 +102,6 @@ def _read(kept: str | None) -> Book:
     except msgspec.ValidationError:
         return Book()
     return book if book.form == FORM else Book()
-
-
-def _users_state(users: Mapping[int, int]) -> Buckets:
-    counts = np.zeros(keys.BUCKETS, np.int64)
-    for bucket, count in users.items():
-        counts[bucket] = count
-    return Buckets({"k": keys.BUCKETS, "variables": ["users"]}, rows=counts, missing=0, sums=counts[:, None])
-
-
-def _users(lake: Lake, experiment: str, since: datetime, bucket: int) -> dict[str, dict[int, int]]:
-    """Distinct users of each lane of one bucket of the lake, by bucket of the states."""
-    period = Window(since, datetime.max.replace(tzinfo=UTC))
-    rows = lake.scan("impression", period, [bucket], columns=["user_id", "lane", "experiment"])
-    ours = rows.filter(pc.equal(rows["experiment"], experiment))
-    pairs = ours.group_by(["lane", "user_id"]).aggregate([])
-    found: dict[str, Counter[int]] = {}
-    for lane, at in zip(pairs["lane"].to_pylist(), bucket_of(pairs["user_id"].to_pylist(), keys.BUCKETS).tolist(),
-                        strict=True):
-        found.setdefault(lane, Counter())[at] += 1
-    return {lane: dict(users) for lane, users in found.items()}
 
 
 def _read_day(

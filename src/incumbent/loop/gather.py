@@ -33,15 +33,15 @@ def gather(lake: Lake, control: Control, row: ExperimentRow, now: datetime) -> G
     judged = control.matured(row.name)
     units = Units.of(judged)
     ours = units.first_in(*judged_in(config, row.stage))
-    book = audit_book.bring_up(lake, control, row.name, row.started_at)
+    book = audit_book.bring_up(lake, control, row)
     tally = book.tally
     evidence = Evidence(
         experiment=row.name, stage=row.stage, held=row.held, started_at=row.started_at, since=row.since,
         definition=row.definition, matured=len(units.interleaved.x),
         matured_here=len(units.interleaved.first_in(row.stage).x), preference=analysis.compare(ours, look),
         pooled=analysis.compare(units, look), answers=answers(control, row),
-        guardrails=readings(control, row, config, book.assigned, now),
-        checks=validity.checks(tally, book.users, config), overlap=validity.overlap_of(tally),
+        guardrails=readings(control, row, config, book.assigned(row.stage), now),
+        checks=validity.checks(tally, book.groups, config), overlap=validity.overlap_of(tally),
         seals=tuple(seal.hash for seal in control.seals(row.name)))
     restated = control.restated(row.name)
     now_units = analysis.as_now(judged, restated).first_in(*judged_in(config, row.stage)) if restated else None
@@ -66,9 +66,9 @@ def readings(
 ) -> tuple[Reading, ...]:
     """Every configured guardrail in the experiment's present stage, from the states of this stage alone.
 
-    Metrics of the lane are per user of `assigned` (lane -> a row per user, as the audit's book counts them). Those of
-    the model are paired by request, whoever saw the answer, so that no share is in them; hard limits are held against
-    the last day, whatever stage it was.
+    Metrics of the lane are per user of `assigned` (lane of this stage -> a row per user whom any stage met, as the
+    audit's book counts them). Those of the model are paired by request, whoever saw the answer, so that no share is in
+    them; hard limits are held against the last day, whatever stage it was.
     """
     alpha, share = config.alpha / max(len(config.guardrails), 1), share_of(config, row.stage)
     here = {measure: _states(control.range(f"{measure}/{row.name}/stage={row.stage}/"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from incumbent.config import Config, ExperimentConfig, ModelConfig, SurfaceConfig
 from incumbent.events.plan import ExperimentPlan, ModelPlan, PinnedSlot, ServingPlan, SurfacePlan
+from incumbent.experiments.experiment import lane_share_of
 from incumbent.stores.store import ExperimentRow
 
 #: verdicts after which shoppers see the champion alone, whatever the stage says
@@ -19,10 +20,11 @@ def build_plan(
 ) -> ServingPlan:
     """The plan of a configuration and of the experiments in Control; `version` 0 and no time until it is published.
 
-    An experiment is served by its frozen definition, with the share of its stage: 0 in shadow, `back_test_share`
-    once promoted. A held experiment keeps its share. Ended, discarded, rolled back and inconclusive ones leave the
-    champion alone. One that was promoted and then ended has made its candidate the champion, for as long as its
-    section stands in the configuration: setting `champion` and removing the section settles it.
+    An experiment is served by its frozen definition, with the share and the lane share of its stage: a share of 0 in
+    shadow, of `back_test_share` once promoted. A held experiment keeps both. Ended, discarded, rolled back and
+    inconclusive ones leave the champion alone. One that was promoted and then ended has made its candidate the
+    champion, for as long as its section stands in the configuration: setting `champion` and removing the section
+    settles it.
 
     Of several experiments on one surface the one that started first is served; none is whose candidate or surface is
     no longer configured (`unservable` says why). `delisted` and `groups` add what Control knows to what is configured.
@@ -107,8 +109,8 @@ def _experiment(row: ExperimentRow, definition: ExperimentConfig, share: float) 
     return ExperimentPlan(
         name=row.name, candidate=definition.candidate, salt=definition.salt or row.name,
         stage=row.stage, share=share, policy=definition.policy, holdout=definition.holdout,  # type: ignore[arg-type]
-        lane_share=definition.lane_share, segment={key: list(v) for key, v in sorted(definition.segment.items())},
-        coin=definition.coin,
+        lane_share=lane_share_of(definition, row.stage),
+        segment={key: list(v) for key, v in sorted(definition.segment.items())}, coin=definition.coin,
     )
 
 

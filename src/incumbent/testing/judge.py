@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -93,14 +93,15 @@ class Shop:
 
     def serve(self, n: int, *, identical: bool = False,
               change: Callable[[Impression], Impression] | None = None,
-              every: Callable[[Impression], Impression] | None = None) -> list[Impression]:
-        """n requests of n new users under the plan in force, in the lake; `change` tampers with the first, `every` with
-        all of them."""
+              every: Callable[[Impression], Impression] | None = None,
+              units: Sequence[str] | None = None) -> list[Impression]:
+        """n requests of n new users, or of these `units`, under the plan in force, in the lake; `change` tampers with
+        the first, `every` with all of them."""
         plan = self.control.plan()
         experiment = plan.surfaces["home"].experiment
         champion = [f"c{j}" for j in range(8)]
         candidate = list(champion) if identical else [f"t{j}" for j in range(8)]
-        made = [self._impression(plan, experiment, champion, candidate) for _ in range(n)]
+        made = [self._impression(plan, experiment, champion, candidate, units[i] if units else None) for i in range(n)]
         if every:
             made = [every(each) for each in made]
         if change:
@@ -110,9 +111,10 @@ class Shop:
         return made
 
     def _impression(self, plan: ServingPlan, experiment: ExperimentPlan, champion: list[str],
-                    candidate: list[str]) -> Impression:
-        self.users += 1
-        unit, ranking = f"u{self.users}", f"r{self.users}"
+                    candidate: list[str], known: str | None) -> Impression:
+        self.users += known is None
+        unit = known or f"u{self.users}"
+        ranking = f"r{self.users}" if known is None else f"r-{len(self.lake.scan('impression'))}-{unit}"
         lane, event_id = assign(experiment, unit, {}), self.ids.new()
         drawn = PairDraft(experiment.coin).choose(
             champion, candidate, 4, share=experiment.share, salt=experiment.salt, unit=unit, ranking_id=ranking)

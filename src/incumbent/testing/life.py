@@ -10,7 +10,7 @@ from incumbent.experiments import analysis, guardrails, validity
 from incumbent.experiments.analysis import Look
 from incumbent.experiments.audit import Tally
 from incumbent.experiments.evidence import Answers, Evidence, Judgement
-from incumbent.experiments.experiment import after, first_stage, judged_in, share_of
+from incumbent.experiments.experiment import after, first_stage, judged_in, lane_share_of, share_of
 from incumbent.experiments.rules import Rule
 from incumbent.testing.world import START, World
 
@@ -40,7 +40,7 @@ def live(world: World, config: ExperimentConfig, rule: Rule, *, days: int) -> Li
     stage, since = first_stage(config), START
     life = Life(stages={stage: 0})
     for day in range(1, days + 1):
-        world.live_day(stage, share_of(config, stage))
+        world.live_day(stage, share_of(config, stage), lane_share_of(config, stage))
         life.evidence = evidence_of(world, config, stage, since)
         said: Judgement = rule.decide(life.evidence, world.now)
         life.days, life.stage, life.cause, life.reason = day, stage, said.cause, said.reason
@@ -66,7 +66,7 @@ def evidence_of(world: World, config: ExperimentConfig, stage: str, since: datet
         pooled=analysis.compare(units, look), answers=Answers(asked=world.requests, champion_asked=world.requests),
         guardrails=tuple(guardrails.read(part, states, stage=stage, share=share, alpha=alpha)
                          for part in config.guardrails),
-        checks=validity.checks(tally, world.lanes(), config), overlap=validity.overlap_of(tally))
+        checks=validity.checks(tally, world.groups(), config), overlap=validity.overlap_of(tally))
 
 
 def tally_of(world: World) -> Tally:

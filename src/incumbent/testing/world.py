@@ -50,7 +50,8 @@ class World:
     >>> world = World(Shop(users=200), np.random.default_rng(1))
     >>> for _ in range(9):
     ...     world.live_day("ramp_50", 0.5)
-    >>> world.today, len(world.matured().x) > 0, world.lanes()["interleave"] > world.lanes()["holdout"]
+    >>> groups = world.groups()
+    >>> world.today, len(world.matured().x) > 0, groups["ramp_50"]["interleave"] > groups["ramp_50"]["holdout"]
     (9, True, True)
     """
 
@@ -65,6 +66,11 @@ class World:
         self._bucket = rng.integers(0, shop.buckets, u)
         self.first = np.full(u, -1, dtype=np.int64)  # day of first exposure
         self._stage = np.zeros(u, dtype="U8")
+        self._point = rng.spawn(1)[0].random(u)  # of the lane: a stream of its own, so that no other draw moves
+        self._last = np.zeros(u, dtype="U8")  # stage of the last request
+        self._touched = np.zeros(u, dtype=bool)  # was ever in the interleave lane
+        self._groups: dict[str, dict[str, int]] = {}
+        self._shares: dict[str, float] = {}  # lane share of each stage lived
         self.x, self.y, self.n = np.zeros(u), np.zeros(u), np.zeros(u)
         self.seen = np.zeros(u, dtype=bool)  # asked at least once, if only in shadow: assigned
         self.states: dict[tuple[str, str], Buckets] = {}  # (stage, lane) -> user-days
@@ -76,14 +82,17 @@ class World:
         """The end of the last day lived."""
         return START + timedelta(days=self.today)
 
-    def live_day(self, stage: str, share: float) -> None:
-        """One day in a stage: requests, purchases, credit, user-days."""
+    def live_day(self, stage: str, share: float, lane_share: float = 1.0) -> None:
+        """One day in a stage: requests, purchases, credit, user-days; of those outside the holdout such a part is
+        interleaved, the others see the champion and are no units yet."""
         shop, rng = self.shop, self.rng
         asked = np.where(self._arrival <= self.today, rng.poisson(self._activity), 0)
         active = np.flatnonzero(asked)
-        lane, requests = ~self.holdout[active], asked[active]
-        self.seen[active] = True
-        new = active[self.first[active] < 0]
+        self._shares[stage] = lane_share
+        lanes, requests = self._lanes(stage)[active], asked[active]
+        lane = lanes == "interleave"
+        self._meet(active, stage, lanes)
+        new = active[(self.first[active] < 0) & (lanes != "rest")]
         if stage != "shadow":
             self.first[new], self._stage[new] = self.today, stage
         contested = rng.binomial(requests * shop.rounds, 1 - shop.overlap)
@@ -97,7 +106,7 @@ class World:
         agreed = rng.poisson(2 * (requests * shop.rounds - contested) * rate)
         self._credit(active, x, y, pairs)
         cheap = x + np.where(leads, solo, 0)
-        self._user_days(active, lane, stage, x + y + solo + agreed, cheap)
+        self._user_days(active, lanes, stage, x + y + solo + agreed, cheap)
         total = int(pairs.sum())
         self.pairs, self.candidate_first = self.pairs + total, self.candidate_first + int(rng.binomial(total, 0.5))
         self.requests += int(requests[lane].sum())
@@ -112,10 +121,30 @@ class World:
         self.y[at] += y[fresh]
         self.n[at] += pairs[fresh]
 
-    def _user_days(self, active: Ints, lane: NDArray[np.bool_], stage: str, bought: Ints, cheap: Ints) -> None:
+    def _lanes(self, stage: str) -> NDArray[np.str_]:
+        """The lane of every user in a stage."""
+        inside = np.where(self._point < self._shares[stage], "interleave", "rest")
+        return np.where(self.holdout, "holdout", inside)
+
+    def _meet(self, active: Ints, stage: str, lanes: NDArray[np.str_]) -> None:
+        """Count the users who come to a stage for the first time, by lane and by the stage that met them before, as
+        long as the candidate has not touched them."""
+        self.seen[active] = True
+        fresh = (self._last[active] != stage) & ~self._touched[active]
+        for before in np.unique(self._last[active[fresh]]):
+            group = self._groups.setdefault(f"{before}>{stage}" if before else stage, {})
+            for lane in np.unique(lanes[fresh]):
+                n = int((fresh & (self._last[active] == before) & (lanes == lane)).sum())
+                if n:
+                    group[str(lane)] = group.get(str(lane), 0) + n
+        self._last[active] = stage
+        self._touched[active[lanes == "interleave"]] = True
+
+    def _user_days(self, active: Ints, lanes: NDArray[np.str_], stage: str, bought: Ints, cheap: Ints) -> None:
         spent = self._spent(bought - cheap) + (1 - self.shop.price_loss) * self._spent(cheap)
         rows = np.stack([spent, (bought > 0).astype(float)], axis=1)
-        for name, mask in (("interleave", lane), ("holdout", ~lane)):
+        for name in ("interleave", "holdout"):
+            mask = lanes == name
             state = self.states.get((stage, name)) or Buckets.zero(
                 k=self.shop.buckets, variables=["revenue", "conversions"])
             self.states[stage, name] = state.update(self._bucket[active[mask]], rows[mask])
@@ -134,19 +163,18 @@ class World:
         return Units(lane, self._stage[due], day, self.x[due], self.y[due], self.n[due])
 
     def lane_states(self, stage: str) -> dict[str, Buckets]:
-        """What the users of each lane brought in a stage, a row per user who was ever assigned to it."""
+        """What the users of each lane of a stage brought in it, a row per user of the lane whom any stage met."""
         found = {}
-        for name, mask in (("interleave", ~self.holdout), ("holdout", self.holdout)):
+        for name in ("interleave", "holdout"):
             if (stage, name) in self.states:
-                mine = self._bucket[self.seen & mask]
+                mine = self._bucket[self.seen & (self._lanes(stage) == name)]
                 users = Buckets.zero(k=self.shop.buckets, variables=["users"]).update(mine, np.ones(len(mine)))
                 found[name] = users.beside(self.states[stage, name])
         return found
 
-    def lanes(self) -> dict[str, int]:
-        """Users seen so far, per lane."""
-        seen = self.first >= 0
-        return {"interleave": int((seen & ~self.holdout).sum()), "holdout": int((seen & self.holdout).sum())}
+    def groups(self) -> dict[str, dict[str, int]]:
+        """Users met so far, by the stage (and the one before) and the lane: what the sample ratio is asked of."""
+        return {group: dict(lanes) for group, lanes in self._groups.items()}
 
     def day(self) -> date:
         """The UTC day that is being lived."""
