@@ -1,0 +1,176 @@
+"""The budget of false alarms: so many a month in all, split over monitors, and said at start who cannot keep to it.
+
+A monitor that looks k times a month and may be wrong f times works at ``alpha = f / k``. Whether it can depends on its
+baseline: a rank among m windows is never below 1 / (m + 1), so 50 windows cannot carry an hourly monitor at one alarm
+a month. Such a monitor is refused, unless a tail was asked for by name; nothing is extrapolated in silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from msgspec import structs
+
+from incumbent.drift.detector import Result
+from incumbent.drift.sequential import calibrated
+from incumbent.errors import ConfigError
+from incumbent.stats.multiplicity import benjamini_hochberg, benjamini_yekutieli, bonferroni, e_bh
+
+HOURS_PER_MONTH = 730.5  # 365.25 days / 12
+Kind = Literal["rank", "tail", "e_detector", "e_rank"]
+Method = Literal["bonferroni", "bh", "by", "e_bh"]
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """One stream to watch: how often it looks, how its alarm is made, and its weight in the budget.
+
+    `kind`: ``rank`` (a conformal p-value per window), ``tail`` (the same with a tail asked for), ``e_detector`` (a
+    bounded mean over time), ``e_rank`` (ranks multiplied over time). `windows`: those of its baseline that match one
+    current window, so with hour-of-week matching the number of weeks.
+    """
+
+    name: str
+    every_hours: float
+    windows: int = 0
+    weight: float = 1.0
+    kind: Kind = "rank"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A monitor's part: false alarms a month, the alpha of each look that makes, and whether its baseline carries it.
+
+    For e-detectors alpha is of the run length: an alarm at ``M >= 1 / alpha``, 1 / alpha looks or more on average.
+    """
+
+    monitor: Monitor
+    false_alarms_per_month: float
+    alpha: float
+    resolution: float | None
+    needs_windows: int
+    honoured: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The parts of all monitors, in the order given."""
+
+    false_alarms_per_month: float
+    parts: tuple[Part, ...]
+
+    @property
+    def refused(self) -> tuple[Part, ...]:
+        """The parts that cannot be honoured: say so at start."""
+        return tuple(part for part in self.parts if not part.honoured)
+
+    @property
+    def alphas(self) -> dict[str, float]:
+        """The alpha of every monitor that is honoured, by name."""
+        return {part.monitor.name: part.alpha for part in self.parts if part.honoured}
+
+
+def split(false_alarms_per_month: float, monitors: Sequence[Monitor]) -> Budget:
+    """Split the budget by weight; every monitor gets its alpha, and whether its baseline windows can carry it.
+
+    Expected false alarms add whatever the dependence, so the whole keeps to the budget if every part does. The part of
+    a monitor that is refused is not spent by the others. `ConfigError` with every mistake at once.
+
+    >>> budget = split(1.0, [Monitor("items", every_hours=1, windows=50), Monitor("queries", every_hours=24, windows=90)])
+    >>> [part.honoured for part in budget.parts]
+    [False, True]
+    >>> print(budget.refused[0].reason)
+    items: 50 windows cannot carry 0.5 false alarms a month at 730.5 looks: p is never below 1/51 and must reach 0.00068. It takes 1460 windows, fewer looks, more of the budget, an e-detector, or a tail asked for by name
+    """  # noqa: E501
+    problems = _problems(false_alarms_per_month, monitors)
+    if problems:
+        raise ConfigError("the budget of false alarms cannot be split", problems=tuple(problems))
+    whole = sum(monitor.weight for monitor in monitors)
+    return Budget(false_alarms_per_month, tuple(
+        _part(monitor, false_alarms_per_month * monitor.weight / whole) for monitor in monitors))
+
+
+def _part(monitor: Monitor, share: float) -> Part:
+    looks = HOURS_PER_MONTH / monitor.every_hours
+    alpha = min(share / looks, 0.5)
+    resolution = None if monitor.kind == "e_detector" else 1 / (monitor.windows + 1)
+    name = monitor.name
+    if monitor.kind == "e_detector":
+        return Part(monitor, share, alpha, None, 0, True, f"{name}: alarm at evidence {1 / alpha:.4g}")
+    if monitor.kind == "e_rank":
+        return _over_time(monitor, share, alpha)
+    needs = math.ceil(1 / alpha - 1e-9) - 1
+    if monitor.windows >= needs:
+        return Part(monitor, share, alpha, resolution, needs, True, f"{name}: alarm at p <= {alpha:.2g}")
+    if monitor.kind == "tail" and monitor.windows >= 8:
+        return Part(monitor, share, alpha, resolution, 8, True,
+                    f"{name}: alarm at p <= {alpha:.2g}, extrapolated from {monitor.windows} windows")
+    return Part(monitor, share, alpha, resolution, needs, False,
+                f"{name}: {monitor.windows} windows cannot carry {share:.3g} false alarms a month at {looks:.4g} "
+                f"looks: p is never below 1/{monitor.windows + 1} and must reach {alpha:.2g}. It takes {needs} "
+                "windows, fewer looks, more of the budget, an e-detector, or a tail asked for by name")
+
+
+def _over_time(monitor: Monitor, share: float, alpha: float) -> Part:
+    """Ranks multiplied: any budget, if the least p-value is evidence at all; how long a clear change then takes."""
+    least = calibrated(1 / (monitor.windows + 1))
+    if monitor.windows < 8 or least <= 0:
+        return Part(monitor, share, alpha, 1 / (monitor.windows + 1), 8, False,
+                    f"{monitor.name}: {monitor.windows} windows are no null; it takes 8")
+    looks = math.ceil(math.log(1 / alpha) / least)
+    return Part(monitor, share, alpha, 1 / (monitor.windows + 1), 8, True,
+                f"{monitor.name}: alarm at evidence {1 / alpha:.4g}, at the soonest after {looks} windows of the "
+                "clearest change")
+
+
+def within_tick(
+    results: Mapping[str, Result], alphas: Mapping[str, float], method: Method = "bh"
+) -> dict[str, Result]:
+    """One tick's results, judged together: drift where the stream is rejected, weighted by alpha, ok where it is not.
+
+    The tick's level is the sum of the alphas of the streams that look: where nothing drifts, the chance of any alarm is
+    at most that (and the discoveries that are false at most that share of all). ``e_bh`` takes e-values, the others
+    p-values. Results that are not ok or drift, or whose stream has no alpha, come back untouched; a drift that is
+    taken back says so.
+    """
+    value = "e_value" if method == "e_bh" else "p_value"
+    names = [name for name, one in results.items()
+             if name in alphas and one.status in ("ok", "drift") and getattr(one, value) is not None]
+    if not names:
+        return dict(results)
+    weights = np.array([alphas[name] for name in names])
+    level = min(float(weights.sum()), 0.5)
+    values = [getattr(results[name], value) for name in names]
+    test = {"bonferroni": bonferroni, "bh": benjamini_hochberg, "by": benjamini_yekutieli, "e_bh": e_bh}[method]
+    rejected = test(values, level, weights).rejected
+    return {**results, **{name: _marked(results[name], bool(hit), len(names), level, method)
+                          for name, hit in zip(names, rejected, strict=True)}}
+
+
+def _marked(result: Result, rejected: bool, streams: int, level: float, method: Method) -> Result:
+    if rejected == (result.status == "drift"):
+        return result
+    said = f"{'an' if rejected else 'no'} alarm among {streams} streams at {level:.3g} in all ({method})"
+    severity = "ticket" if rejected else "info"
+    return structs.replace(result, status="drift" if rejected else "ok", severity=severity,
+                           reason=f"{result.reason}; {said}")
+
+
+def _problems(total: float, monitors: Sequence[Monitor]) -> list[str]:
+    found = [] if 0 < total < math.inf else [f"false_alarms_per_month must be above 0. Got {total}."]
+    names = [monitor.name for monitor in monitors]
+    found += [f"monitor {name} is there twice." for name in sorted({name for name in names if names.count(name) > 1})]
+    found += [] if monitors else ["there are no monitors to split it over."]
+    for monitor in monitors:
+        if not 0 < monitor.every_hours < math.inf:
+            found.append(f"{monitor.name}: every_hours must be above 0. Got {monitor.every_hours}.")
+        if not 0 < monitor.weight < math.inf:
+            found.append(f"{monitor.name}: weight must be above 0. Got {monitor.weight}.")
+        if monitor.windows < 0:
+            found.append(f"{monitor.name}: windows cannot be negative. Got {monitor.windows}.")
+    return found
