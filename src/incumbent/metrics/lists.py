@@ -1,0 +1,132 @@
+"""Lists: recommendation rows as lists in the order of their ranks, whatever order the rows came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from incumbent.errors import DataError
+from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers
+from incumbent.metrics.metric import Batch, Side
+from incumbent.stats.buckets import bucket_of
+
+COLUMNS = ("user_id", "item_id", "rank")
+WHAT = "recommendations"
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """n lists of m items: list j is ``items[starts[j]:starts[j + 1]]``, best first, of the user ``users[j]``.
+
+    `dropped` rows held no user or no item and are in nothing else; `ties` rows had the rank of the row before them and
+    stand in the order of their item ids. Positions count from 1 in that order, so gaps between ranks close.
+    """
+
+    users: pa.Array
+    items: pa.Array
+    starts: Codes
+    dropped: int = 0
+    ties: int = 0
+
+    @property
+    def n(self) -> int:
+        """The number of lists."""
+        return len(self.users)
+
+    @property
+    def lengths(self) -> Codes:
+        """The number of items of each list, (n,)."""
+        return np.diff(self.starts)
+
+    def owners(self) -> Codes:
+        """The list of each row, (m,)."""
+        return np.repeat(np.arange(self.n), self.lengths)
+
+    def head(self, k: int) -> NDArray[np.bool_]:
+        """Which rows stand in the first k of their list, (m,)."""
+        return np.arange(len(self.items)) - np.repeat(self.starts[:-1], self.lengths) < k
+
+    def buckets(self, k: int) -> Codes:
+        """The bucket of each list's user, (n,), by `bucket_of`; whole numbers as their decimal text."""
+        return bucket_of(self.users.cast(pa.string()).to_pylist(), k)
+
+
+def lists_of(batch: Batch, side: Side | None = None) -> Lists:
+    """The lists of a batch, sorted once for every metric; `side` is not read."""
+    return read_lists(batch.rows)
+
+
+def read_lists(frame: Any) -> Lists:
+    """Rows of user_id, item_id, rank (and list_id, where a user has several lists) as lists.
+
+    Rows may come in any order. Ranks are numbers, the least is the best; a null or NaN rank is a `DataError`, as are
+    absent columns. Where list_id is absent the user is the list; a list of two users is a `DataError`.
+
+    >>> made = read_lists({"user_id": ["u", "v", "u"], "item_id": ["b", "c", "a"], "rank": [2, 1, 1]})
+    >>> made.users.to_pylist(), made.items.to_pylist(), made.starts.tolist()
+    (['u', 'v'], ['a', 'b', 'c'], [0, 2, 3])
+    """
+    found = columns(frame, WHAT, COLUMNS, ["list_id"])
+    users, items = (as_ids(found[key], f"{WHAT}.{key}") for key in ("user_id", "item_id"))
+    ranks = found["rank"]
+    keys = as_ids(found["list_id"], f"{WHAT}.list_id") if "list_id" in found else users
+    dropped = 0
+    if users.null_count or items.null_count or keys.null_count:
+        there = pc.and_(pc.and_(pc.is_valid(users), pc.is_valid(items)), pc.is_valid(keys))
+        dropped = len(users) - there.true_count
+        users, items, ranks, keys = (part.filter(there) for part in (users, items, ranks, keys))
+    order = numbers(ranks, f"{WHAT}.rank") if not pa.types.is_integer(ranks.type) or ranks.null_count else (
+        ranks.to_numpy())
+    if order.dtype.kind == "f" and np.isnan(order).any():
+        raise DataError("a rank is missing", got=int(np.isnan(order).sum()), expected="a number per row",
+                        field=f"{WHAT}.rank")
+    ties = 0
+    starts = _runs(keys)
+    if not _sorted(keys, order, starts):
+        rows, ties = _order(keys, items, order)
+        users, items, keys = (part.take(pa.array(rows)) for part in (users, items, keys))
+        starts = _runs(keys)
+    if keys is not users and len(np.setdiff1d(_runs(users), starts)):
+        raise DataError("a list belongs to two users", field=f"{WHAT}.list_id", hint="give every list an id of its own")
+    return Lists(users.take(pa.array(starts[:-1])), items, starts, dropped, ties)
+
+
+def _runs(keys: pa.Array) -> Codes:
+    """Where each run of equal keys begins, and the length at the end."""
+    if not len(keys):
+        return np.zeros(1, np.int64)
+    if pa.types.is_integer(keys.type):
+        values = keys.to_numpy()
+        turns = values[1:] != values[:-1]
+    else:
+        turns = pc.not_equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.flatnonzero(turns) + 1, [len(keys)]])
+
+
+def _sorted(keys: pa.Array, order: NDArray[Any], starts: Codes) -> bool:
+    """Whether every list is one run of rising ranks."""
+    falls = order[1:] <= order[:-1]
+    falls[starts[1:-1] - 1] = False
+    return not falls.any() and len(pc.unique(keys.take(pa.array(starts[:-1])))) == len(starts) - 1
+
+
+def _order(keys: pa.Array, items: pa.Array, order: NDArray[Any]) -> tuple[Codes, int]:
+    """The rows by list (in the order of first appearance), rank, and item id where ranks tie; and how many tied."""
+    codes = keys.dictionary_encode().indices.to_numpy()
+    rows = np.lexsort((order, codes))
+    tied = (np.diff(codes[rows]) == 0) & (np.diff(order[rows]) == 0)
+    if tied.any():
+        places = pc.rank(items, sort_keys="ascending", tiebreaker="dense").to_numpy()
+        rows = np.lexsort((places, order, codes))
+    return rows, int(tied.sum())
+
+
+def popularity_codes(lists: Lists, ids: pa.Array, path: str) -> tuple[Codes, Codes, int]:
+    """Codes of the lists' items and of other ids in one space, and its size."""
+    (items, others), size = code_together({f"{WHAT}.item_id": lists.items, path: ids})
+    return items, others, size

@@ -1,0 +1,111 @@
+"""Metric: what is measured of a batch, as arguments of an additive state, and how its states are read.
+
+A metric is registered in the entry-point group ``incumbent.metrics`` as a factory that takes its settings as keywords
+(``registry.load("metrics", "ndcg")(k=10, ideal="full")``); the contract is in `incumbent.testing.checks.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+from incumbent.errors import DataError
+from incumbent.stats.estimate import Estimate
+from incumbent.stats.state import State
+
+Direction = Literal["up", "down", "none"]
+Level = Literal["business", "proxy", "quality", "response", "health"]
+Grain = Literal["event", "impression", "slot", "outcome", "user_day"]
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """What a row does not hold. Each part is a frame (pandas, Polars, PyArrow) or a mapping of columns, or None.
+
+    `relevant`: user_id, item_id, perhaps gain: what counts as a hit. `history`: user_id, item_id: what the user had
+    before. `popularity`: item_id, count, frozen in the baseline. `catalogue`: item_id of everything listed, perhaps
+    category. `vectors`: item_id and vector, a list of floats of one length.
+    """
+
+    relevant: Any = None
+    history: Any = None
+    popularity: Any = None
+    catalogue: Any = None
+    vectors: Any = None
+
+    def need(self, part: str, metric: str) -> Any:
+        """A part, or a `DataError` that names it and the metric that asks.
+
+        >>> Side().need("history", "serendipity@10")
+        Traceback (most recent call last):
+        ...
+        incumbent.errors.DataError: serendipity@10 needs what a row does not hold. Got None. Expected side.history.
+        """
+        found = getattr(self, part)
+        if found is None:
+            raise DataError(f"{metric} needs what a row does not hold", got=None, expected=f"side.{part}",
+                            field=f"side.{part}")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of one grain, and what several metrics make of them, made once.
+
+    >>> made = []
+    >>> batch = Batch({"user_id": ["u"]})
+    >>> def rows(batch, side):
+    ...     made.append(1)
+    ...     return len(batch.rows["user_id"])
+    >>> side = Side()
+    >>> batch.once(rows, side), batch.once(rows, side), len(made)
+    (1, 1, 1)
+    """
+
+    rows: Any
+    _made: dict[tuple[Any, ...], tuple[Any, Any]] = field(default_factory=dict, repr=False)
+
+    def once(self, make: Callable[..., _Made], side: Side | None = None, *settings: Any) -> _Made:
+        """``make(batch, side, *settings)``, kept for whoever asks again with the same side and settings."""
+        key = (make, id(side), settings)
+        if key not in self._made:
+            self._made[key] = (side, make(self, side, *settings))  # the side is kept, so that its id stays its own
+        found: _Made = self._made[key][1]
+        return found
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """What is measured, at which level of the tree, and in which direction it is better.
+
+    `name` holds every setting that changes the value (``ndcg_achievable@10``); `columns` are those of a row that it
+    reads. `observe` is pure and does not change the batch; it raises `DataError` where a column or a part of the side
+    is absent, and names it. Merging the states of two batches is measuring both together, as long as no list is cut.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def level(self) -> Level: ...
+    @property
+    def grain(self) -> Grain: ...
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    def state(self, config: Mapping[str, Any] | None = None) -> State:
+        """The empty state; `config` is what the baseline froze, and an unknown key is a `DataError`."""
+        ...
+
+    def observe(self, batch: Batch, side: Side) -> tuple[Any, ...]:
+        """The arguments of ``State.update`` for a batch."""
+        ...
+
+    def estimate(self, state: Any) -> Estimate:
+        """The number that a state holds, or the reason why there is none."""
+        ...

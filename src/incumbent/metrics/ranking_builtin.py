@@ -1,0 +1,72 @@
+"""The ranking metrics as factories of the registry: settings in, a Metric with all of them in its name out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from incumbent.metrics.average_precision import Divisor
+from incumbent.metrics.ndcg import Ideal
+from incumbent.metrics.per_list import PerList
+from incumbent.metrics.ranking import ranking_metric
+
+
+def _at(stem: str, k: int | None) -> str:
+    return stem if k is None else f"{stem}@{k}"
+
+
+def precision(*, k: int = 10, **policy: Any) -> PerList:
+    """``precision@k``; `policy` as for `ranking_metric`."""
+    return ranking_metric(_at("precision", k), **policy)
+
+
+def recall(*, k: int = 10, **policy: Any) -> PerList:
+    """``recall@k``."""
+    return ranking_metric(_at("recall", k), **policy)
+
+
+def hit_rate(*, k: int = 10, **policy: Any) -> PerList:
+    """``hit_rate@k``."""
+    return ranking_metric(_at("hit_rate", k), **policy)
+
+
+def f_beta(*, k: int = 10, beta: float = 1.0, **policy: Any) -> PerList:
+    """``fB@k``.
+
+    >>> f_beta(beta=0.5).name
+    'f0.5@10'
+    """
+    return ranking_metric(_at(f"f{beta:g}", k), **policy)
+
+
+def mrr(*, k: int | None = 10, **policy: Any) -> PerList:
+    """``mrr@k``; k None looks at the whole list."""
+    return ranking_metric(_at("mrr", k), **policy)
+
+
+def mean_average_precision(*, k: int | None = 10, divisor: Divisor = "relevant", **policy: Any) -> PerList:
+    """``map_DIVISOR@k``."""
+    return ranking_metric(_at(f"map_{divisor}", k), **policy)
+
+
+def ndcg(*, k: int | None = 10, ideal: Ideal = "achievable", **policy: Any) -> PerList:
+    """``ndcg_IDEAL@k``.
+
+    >>> ndcg(k=5, ideal="full").name
+    'ndcg_full@5'
+    """
+    return ranking_metric(_at(f"ndcg_{ideal}", k), **policy)
+
+
+def r_precision(**policy: Any) -> PerList:
+    """``r_precision``."""
+    return ranking_metric("r_precision", **policy)
+
+
+def rbp(*, k: int | None = 10, persistence: float = 0.8, **policy: Any) -> PerList:
+    """``rbp_P@k``."""
+    return ranking_metric(_at(f"rbp_{persistence:g}", k), **policy)
+
+
+def auc(*, k: int | None = 10, **policy: Any) -> PerList:
+    """``auc@k``."""
+    return ranking_metric(_at("auc", k), **policy)
