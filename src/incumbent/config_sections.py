@@ -119,8 +119,7 @@ class StageConfig(Part):
 
     stage: Literal["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50"]  # the rung
     share: Share  # the candidate's part of the contested slots
-    # part of the non-holdout users who are interleaved in this stage, never more than the experiment's lane_share and
-    # never falling along the ramp; not set: the experiment's
+    # part of the non-holdout users interleaved, at most the experiment's; not set: the experiment's; it never falls
     lane_share: Annotated[float, Field(gt=0, le=1)] | None = None
     min_units: Annotated[int, Field(ge=0)] = 100  # matured users first exposed in this stage; not asked in shadow
     min_answers: Annotated[int, Field(ge=0)] = 100  # requests that the candidate answered in this stage; shadow only

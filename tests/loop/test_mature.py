@@ -89,7 +89,7 @@ def history(seed: int) -> list[Any]:
         user = rng.randrange(10)
         time = START + timedelta(seconds=rng.randrange(8 * 86400))
         stage = rng.choice(["shadow", "canary", "ramp_50", "ramp_50"])
-        lane = "holdout" if user < 3 else rng.choice(["interleave"] * 5 + ["outside"])
+        lane = "holdout" if user < 3 else rng.choice(["interleave"] * 5 + ["outside", "rest"])
         where = rng.choice([f"e/{stage}/{lane}"] * 5 + ["-"])
         items = rng.sample([f"i{n}" for n in range(6)], 6)
         if lane == "interleave":
@@ -115,6 +115,22 @@ def history(seed: int) -> list[Any]:
             value_minor=rng.choice([None, 100, 300]), currency=rng.choice(["EUR", "EUR", "USD"]),
             request_id=rng.choice([None, seen.request_id]), marks=rng.choice([[], [], [], ["foreign_user"]])))
     return events
+
+
+def test_a_page_in_rest_is_no_exposure() -> None:
+    """The unit's clock starts with the first page in the interleave lane, at the rung that let the shopper in."""
+    run = Run(definition())
+    pages = [impression("r1", START + timedelta(hours=1), "u1", "home", "e/canary/rest", ["a:solo:C", "b:solo:C"]),
+             impression("r2", START + timedelta(days=1), "u1", "home", "e/ramp_10/interleave", ["a:pair0:T", "b:pair0:C"]),
+             impression("r3", START + timedelta(hours=2), "u2", "home", "e/canary/rest", ["a:solo:C"])]
+    run.commit(pages)
+    run.clock.set(START + timedelta(days=20))
+    run.sealed()
+    run.attribute()
+    run.mature()
+    (unit,) = run.control.matured("e")
+    assert (unit.unit, unit.stage, unit.lane, unit.exposed_at) == (
+        "u1", "ramp_10", "interleave", START + timedelta(days=1))
 
 
 def one_pair() -> Impression:

@@ -15,6 +15,7 @@ from incumbent.events.ids import Signer, hash_user, id_time
 from incumbent.events.plan import ModelPlan, PinnedSlot, ServingPlan
 from incumbent.events.schema import Impression
 from incumbent.experiments.assignment import assign
+from incumbent.experiments.audit import Auditor
 from incumbent.experiments.pair_draft import PairDraft
 from incumbent.loop.requests import RecommendationAnswer, RecommendationRequest
 from incumbent.loop.serve import PLANS_KEPT
@@ -222,6 +223,21 @@ def test_a_ranking_keeps_its_lane_where_a_later_page_says_less() -> None:
     first = ask(shop, context={"country": "NO"})
     made = last(shop, cursor=first.cursor)
     assert (made.lane, made.mode, made.page) == ("interleave", "interleave", 2)
+
+
+def test_a_ranking_begun_in_rest_stays_there_when_the_next_rung_lets_the_shopper_in() -> None:
+    narrow = msgspec.structs.replace(NO_HOLDOUT, stage="canary", lane_share=0.01)
+    shop = Shop(old=OLD, new=NEW, experiment=narrow)
+    first = ask(shop)
+    assert shop.impressions()[-1].lane == "rest"
+    shop.change(experiment=msgspec.structs.replace(NO_HOLDOUT, stage="ramp_5", lane_share=1.0))
+    made = last(shop, cursor=first.cursor)
+    assert (made.lane, made.mode, made.stage, made.page, made.reason) == ("rest", "champion", "canary", 2, None)
+    assert [slot.item_id for slot in made.slots] == OLD[len(first.items):][:len(made.slots)]
+    assert (last(shop).lane, last(shop).mode) == ("interleave", "interleave")
+    plans = {plan.hash: plan for plan in (shop.plan, *shop.gateway._plans.values())}
+    tally = Auditor("e1", plans.get).audit(shop.impressions())
+    assert tally.mismatches == 0, tally.examples
 
 
 def test_a_shopper_excludes_between_pages() -> None:

@@ -64,8 +64,9 @@ def planned(group: str, holdout: float, shares: Mapping[str, float]) -> dict[str
 def entries_of(met: Mapping[str, Collection[str]], unit: str, salt: str, shares: Mapping[str, float]) -> list[str]:
     """Where a user stands along the ramp: ``holdout``, the stage of the entry into the interleave lane, or ``never``.
 
-    What was logged comes first; of a user who was met in ``rest`` alone the hash tells which stage will be the one.
-    More than one only where the log contradicts itself, none outside the experiment.
+    What was logged comes first, the first stage that met the user there; of a user who was met in ``rest`` alone the
+    hash tells which stage will be the one. More than one only where the log contradicts itself, none outside the
+    experiment. So an entry tells the lane of the latest stage that met anybody, and of those after it.
 
     >>> entries_of({"canary": ["rest"]}, "u42", "exp1", {"canary": 0.05, "ramp_25": 0.5, "ramp_50": 1.0})
     ['ramp_50']
