@@ -33,8 +33,8 @@ def test_contract(case):
 
 def test_every_built_in_has_golden_bytes():
     assert sorted(GOLDEN) == [
-        "buckets", "composite", "counts", "distinct", "fixed_histogram", "items", "log_histogram", "moments",
-        "numeric", "pairs", "vectors"]
+        "buckets", "composite", "counts", "delay", "distinct", "fixed_histogram", "items", "log_histogram",
+        "moments", "numeric", "pairs", "reliability", "vectors"]
 
 
 def broken_laws(cls: type) -> list[str]:

@@ -28,7 +28,7 @@ def predictions(items: Items, *, price: Numeric | None = None, score: Numeric | 
     >>> odd = zero.update(items=v.encode(["a", "x"] * 100), score=np.linspace(0, 1, 200) ** 2)
     >>> found = prediction_scores(odd, usual)
     >>> round(found["items/new"], 2), round(found["score/ks"], 1), round(found["items/category_js"], 1)
-    (0.5, 0.1, 0.2)
+    (0.5, 0.2, 0.3)
     """  # noqa: E501
     parts: dict[str, Any] = {"items": items, "price": price, "score": score}
     made = Composite.of(**{name: part for name, part in parts.items() if part is not None})
