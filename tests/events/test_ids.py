@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -56,6 +57,18 @@ class TestEventIds:
     def test_two_sources_in_one_millisecond_differ(self):
         made = {EventIds(ManualClock(START)).new() for _ in range(1000)}
         assert len(made) == 1000
+
+    def test_a_fork_shares_no_random_words(self):
+        ids = EventIds(ManualClock(START))
+        ids.new()
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(write, "".join(ids.new()[19:] for _ in range(20)).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        theirs = os.read(read, 10_000).decode()
+        assert len(theirs) == 20 * 17 and not any(ids.new()[19:] in theirs for _ in range(20))
 
     @pytest.mark.parametrize("bad", ["", "x", "f32c9b95-b626-4e27-8a0e-0c34e39e3eb1",
                                      "00000000-03e8-7000-8000-00000000000"])

@@ -176,3 +176,55 @@ def test_unknown_adapter_and_target_are_named():
         guards.build(ModelPlan(name="m", adapter="callable", target="nowhere", version="1"), SystemClock())
     with pytest.raises(ConfigError, match="not a URL"):
         guards.build(ModelPlan(name="m", adapter="http", target="localhost:80", version="1"), SystemClock())
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_probe_whose_caller_gave_up_is_no_outcome_and_the_next_is_let_through(local):
+    mode = ["fails"]
+
+    async def model(request, k):
+        if mode[0] == "fails":
+            raise RuntimeError("down")
+        if mode[0] == "slow":
+            await asyncio.sleep(5)
+        return [("a", 1.0)]
+
+    guard = make(model, breaker_calls=2, breaker_cool_down_s=0.02, deadline_ms=10_000, local=local)
+
+    async def talk():
+        for _ in range(2):
+            await ask_all([guard], ASK, 5, 1.0)
+        assert guard.breaker.state == "open"
+        await asyncio.sleep(0.04)
+        mode[0] = "slow"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ask_all([guard], ASK, 5, 10.0), 0.05)
+        mode[0] = "sound"
+        await asyncio.sleep(0.01)
+        return [answer.status for answer in await ask_all([guard], ASK, 5, 1.0)]
+
+    assert asyncio.run(talk()) == ["ok"] and guard.breaker.state == "closed" and guard.running == 0
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_model_that_cancels_itself_has_failed_and_keeps_no_place(local):
+    async def cancels(request, k):
+        raise asyncio.CancelledError("its own affair")
+
+    guard = make(cancels, concurrency=2, local=local, breaker_calls=100)
+    for _ in range(4):
+        answers, _ = ask(guard)
+        assert answers[0].status == "error" and "CancelledError" in answers[0].reason
+    assert guard.running == 0
+
+
+def test_a_thread_that_cannot_start_keeps_no_place():
+    def sync(request, k):
+        return [("a", 1.0)]
+
+    guard = make(sync, concurrency=2, breaker_calls=100)
+    pool = guard.recommender._pool
+    submit, pool.submit = pool.submit, lambda *a: (_ for _ in ()).throw(RuntimeError("can't start new thread"))
+    assert [ask(guard)[0][0].status for _ in range(3)] == ["error"] * 3
+    pool.submit = submit
+    assert ask(guard)[0][0].status == "ok"

@@ -59,6 +59,15 @@ def test_an_origin_is_the_host_that_is_asked_or_one_that_is_trusted(sites, host,
     assert sites.allowed(headers, changes=False) is None  # reading across sites is the browser's to refuse
 
 
+def test_the_whole_name_is_judged():
+    labels = ".".join(["a" * 60, "b" * 60, "c" * 60, "d" * 7])  # 190 characters: `.localhost` ends at the 200th
+    rebound = f"{labels}.localhost.evil.example:8000".encode()
+    assert rebound[:200].endswith(b".localhost")
+    for changes in (False, True):
+        assert Sites("127.0.0.1", [], open=True).allowed([(b"host", rebound)], changes=changes) is not None
+    assert Sites("127.0.0.1", [], open=True).allowed([(b"host", b"a" * 300 + b".localhost")]) is not None
+
+
 def test_what_is_remembered_is_bounded():
     sites = Sites("127.0.0.1", [], open=True)
     for n in range(2 * REMEMBERED):

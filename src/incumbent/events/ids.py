@@ -35,6 +35,7 @@ class EventIds:
         self._ms = -1
         self._count = 0
         self._words: list[int] = []
+        self._process = os.getpid()
 
     def new(self) -> str:
         """The next event id, 36 characters."""
@@ -46,8 +47,8 @@ class EventIds:
             if self._count > 0xFFF:
                 self._ms, self._count = self._ms + 1, 0
             ms = self._ms
-        if not self._words:  # one call into the kernel for many ids
-            self._words = list(_words(self._random(8 * _WORDS)))
+        if not self._words or self._process != os.getpid():  # one draw for many ids, and none shared with a fork
+            self._words, self._process = list(_words(self._random(8 * _WORDS))), os.getpid()
         low = self._words.pop() & 0x3FFFFFFFFFFFFFFF
         return (f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{self._count:03x}-{0x8000 | low >> 48:04x}-"
                 f"{low & 0xFFFFFFFFFFFF:012x}")

@@ -55,13 +55,19 @@ def _begin(guard: Guarded, request: Ask, k: int) -> Answer | asyncio.Task[Answer
             guard.running -= 1
             answer: Answer = stop.value
             return answer
+        except BaseException:
+            _leave(guard, gave_up=True)
+            raise
     task = asyncio.ensure_future(coroutine)
-    task.add_done_callback(lambda _: _leave(guard))  # also where it is cancelled before its first step
+    task.add_done_callback(lambda done: _leave(guard, gave_up=done.cancelled()))  # also before its first step
     return task
 
 
-def _leave(guard: Guarded) -> None:
+def _leave(guard: Guarded, *, gave_up: bool) -> None:
+    """One less under way; where nobody waited for the outcome, a probe's place is free again."""
     guard.running -= 1
+    if gave_up:
+        guard.breaker.forget()
 
 
 async def ask_all(guards: Sequence[Guarded], request: Ask, k: int, deadline_s: float) -> list[Answer]:

@@ -40,8 +40,8 @@ class CallableModel:
         if self._taken >= self._places:
             raise ModelBusy(f"all {self._places} threads are taken")
         loop = asyncio.get_running_loop()
-        self._taken += 1
         future = pool.submit(self._function, request, k)
+        self._taken += 1
         future.add_done_callback(lambda done: self._give_back(loop, done))
         scored: Scored = await asyncio.wrap_future(future)
         return scored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -50,6 +51,11 @@ class Guarded:
             return Answer("busy", [], None, self._since(started), 0, str(busy))
         except ModelFailure as failure:
             return self._failed("error", started, str(failure))
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the caller gave up: that is no outcome
+                raise
+            return self._failed("error", started, f"CancelledError: {cancelled}")
         except (Exception, SystemExit) as error:  # a model may raise anything; all of it is the model's failure
             return self._failed("error", started, f"{type(error).__name__}: {error}")
         checked = check_list(raw, k)

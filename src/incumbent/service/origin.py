@@ -17,6 +17,8 @@ from incumbent.service.auth import ForbiddenError, Headers
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
 REMEMBERED = 256  # Host values that were found good
+LONGEST = 255 + len(":65535")  # a name of the DNS and a port; what is longer names nothing
+TOLD = 200  # characters of a header that an error repeats
 _PLACE = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.\-]+))(?::\d{1,5})?").fullmatch
 
 
@@ -57,14 +59,14 @@ class Sites:
         """As `allowed`, of headers that are known already: of a usual request one look into a set."""
         if self._open and host is not None and host not in self._good:
             if not self._answers_to(host):
-                return ForbiddenError("the service has another name", got=_text(host),
+                return ForbiddenError("the service has another name", got=_text(host)[:TOLD],
                                       hint="add it to service.hosts or set service.keys")
             if len(self._good) < REMEMBERED:
                 self._good.add(host)
         if origin is None or self._same(host, origin):
             return None
-        return ForbiddenError("the request comes from another site", got=_text(origin),
-                              expected=f"the Origin {_text(host or b'of this service')!r}")
+        return ForbiddenError("the request comes from another site", got=_text(origin)[:TOLD],
+                              expected=f"the Origin {_text(host or b'of this service')[:TOLD]!r}")
 
     def _answers_to(self, host: bytes) -> bool:
         name = _name(_text(host))
@@ -83,7 +85,7 @@ def sites_of(service: ServiceConfig) -> Sites:
 
 
 def _text(value: bytes) -> str:
-    return value[:200].decode("latin-1")
+    return value.decode("latin-1")
 
 
 def _name(place: str) -> str:
@@ -92,7 +94,7 @@ def _name(place: str) -> str:
     >>> _name("Localhost.:8000"), _name("[::1]:80"), _name("127.0.0.1:80.evil.example")
     ('localhost', '::1', '')
     """
-    found = _PLACE(place.lower())
+    found = _PLACE(place.lower()) if len(place) <= LONGEST else None
     return (found["address"] or found["name"].rstrip(".")) if found else ""
 
 
