@@ -101,6 +101,15 @@ def test_worse_after_promotion_is_rolled_back():
     assert decide(evidence(0.05, "promoted", pooled=preference(-0.05))).cause == "back_test"
 
 
+def test_a_void_experiment_ends_with_max_days_and_concludes_nothing():
+    over = NOW + timedelta(days=CONFIG.max_days + 1)
+    late = decide(void(evidence(0.05)), over)
+    assert (late.verdict, late.cause) == ("inconclusive", "max_days")
+    assert "the champion stays; the verdict is void" in late.reason
+    assert decide(msgspec.structs.replace(void(evidence(0.05)), held=True), over).verdict == "hold"
+    assert decide(void(evidence(0.05), "sample_ratio", e_value=1001.0), over).verdict == "roll_back"
+
+
 def test_void_comes_first_and_overwhelming_evidence_rolls_back():
     assert (decide(void(evidence(0.05))).verdict, decide(void(evidence(0.05))).cause) == ("hold", "void")
     alarm = decide(void(evidence(0.05), "sample_ratio", e_value=1001.0))

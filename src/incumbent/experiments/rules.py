@@ -38,7 +38,8 @@ class Rule(Protocol):
 class Sequential:
     """The rule of this project: sequential preference, non-inferior guardrails, clean checks, in this order.
 
-    1. a void check: nothing is concluded; HOLD, or ROLL BACK where harm is proven or a sequential check alarms
+    1. a void check: nothing is concluded; HOLD, or ROLL BACK where harm is proven or a sequential check alarms, or
+       INCONCLUSIVE once ``max_days`` are over and nobody holds it
     2. a hard limit is passed, or a guardrail proves harm beyond its margin: ROLL BACK
     3. held by a person: HOLD
     4. net preference of all units below 0 (worse): DISCARD; once promoted, of the units first exposed since: ROLL BACK
@@ -72,7 +73,7 @@ class Sequential:
     """
 
     name: ClassVar[str] = "sequential"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     alarm_e: ClassVar[float] = 1000.0
 
     @property
@@ -113,6 +114,9 @@ def _void(evidence: Evidence, config: ExperimentConfig, now: datetime) -> Judgem
         return _say("roll_back", harm.cause, f"{harm.reason}; besides, the verdict is void ({told})")
     if any(_alarms(check) for check in void):
         return _say("roll_back", "void_alarm", f"the verdict is void and the evidence overwhelming: {told}")
+    late = None if evidence.held else _too_long(evidence, config, now)
+    if late is not None:
+        return _say(late.verdict, late.cause, f"{late.reason}; the verdict is void: {told}")
     return _say("hold", "void", f"the verdict is void: {told}")
 
 
