@@ -7,7 +7,7 @@ its title. The frame is fitted on December 2010, the baseline is January to Marc
 each of the baseline is judged against its others (what is delivered of the promised alpha), each later one against all
 of them; a day without sales is no data. Days are ranked (p never below 1 / 76), and their evidence is multiplied over
 time; 12 weeks cannot carry an alarm by rank, so theirs is extrapolated by Student's t and says so. Then June to August
-as one window against the baseline, explained.
+as one window against the baseline, explained; and the check of versions on the titles' vectors.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ from incumbent.drift.detector import Reference
 from incumbent.drift.divergence import js
 from incumbent.drift.explain import explain
 from incumbent.drift.item_table import ItemTable
+from incumbent.drift.moved_items import moved_items
 from incumbent.drift.stream import embedding_stream
+from incumbent.drift.versions import compare_versions
 from incumbent.stats.binomial import proportion
+from incumbent.stats.pairs import Pairs
 from incumbent.stats.vectors import Vectors
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "online_retail"
@@ -164,6 +167,28 @@ def explained(shop: Shop, zero: Vectors, states: dict[dt.date, Vectors], referen
     print(found.text(examples=3, values=5))
 
 
+def versions(shop: Shop) -> None:
+    """Print what the check of versions says of the titles' vectors after four changes."""
+    rng = np.random.default_rng(7)
+    old, (m, d) = shop.vectors, shop.vectors.shape
+    turned = old @ np.linalg.qr(rng.standard_normal((d, d)))[0].astype(np.float32)
+    some = rng.choice(m, m // 10, replace=False)
+    moved = turned.copy()
+    moved[some] = turned[rng.permutation(some)]
+    changes = {"rotated": turned, "rotated, 5 % noise": turned + 0.05 / np.sqrt(d) * rng.standard_normal((m, d)),
+               "rotated, 10 % of items swapped": moved, "index shuffled": old[rng.permutation(m)]}
+    print(f"\nversions of the {m:,} titles' vectors, {d} dimensions: residual, about the means, verdict")
+    for name, new in changes.items():
+        check = compare_versions(Pairs.zero(dimension=d).update(old, new), old_dimension=d, new_dimension=d)
+        assert check.alignment is not None
+        print(f"{name:32} {check.alignment.residual:.4f} {check.alignment.translated:.4f}  {check.status} "
+              f"({check.reason})")
+        if new is moved:
+            first = moved_items([str(i) for i in range(m)], old, new, check.alignment, count=len(some))
+            right = len({int(item.item) for item in first} & set(some.tolist()))
+            print(f"{'':32} {right} of the {len(some)} items that residuals rank first were swapped")
+
+
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -191,6 +216,7 @@ def main() -> int:
     over_time(states, reference, 0.01)
     by_week(states, options.alpha)
     explained(shop, zero, states, reference)
+    versions(shop)
     print(f"\n{time.process_time() - start:.0f} s of CPU", file=sys.stderr)
     return 0
 
