@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from incumbent.config import ExperimentConfig, GuardrailConfig, StageConfig
+from incumbent.config import DEFAULT_STAGES, ExperimentConfig, GuardrailConfig, StageConfig
 from incumbent.experiments.analysis import Look, series
 from incumbent.experiments.rules import Sequential
 from incumbent.testing.life import Life, live
@@ -18,8 +18,10 @@ from incumbent.testing.world import Shop, World
 SEED = 904_417_326
 HETEROGENEITY = (0.0, 1.0, 1.5)
 #: nothing but the preference stands between a twin and its promotion: guardrails are watched, not required
+#: its shoppers arrive all the time, so every rung interleaves all of them and has newcomers of its own
 CONFIG = ExperimentConfig(
     surface="home", candidate="twin", max_days=90, tuning_units=2_000,
+    stages=tuple(stage.model_copy(update={"lane_share": None}) for stage in DEFAULT_STAGES),
     guardrails=(GuardrailConfig(metric="revenue_per_user_day", margin=0.05, required=False),))
 #: a third of the days passes before ramp_50, whose own shoppers carry a promotion: they come until the end
 TWINS = {"users": 6_000, "arrival_days": 80}

@@ -42,6 +42,15 @@ def test_a_tenth_of_the_lanes_revenue_lost_at_5_percent_is_rolled_back(seed):
     assert life.evidence.guardrails[0].lane_effect.high < 0
 
 
+@pytest.mark.parametrize("seed", [71, 72])
+def test_the_default_ramp_finds_the_same_loss_later(seed):
+    """Its first rungs interleave 5 and 10 % of the shoppers: fewer lose by it, and it takes them longer to tell."""
+    shop = Shop(users=60_000, heterogeneity=0.5, holdout=0.2, lane_loss=0.10)
+    life = run(shop, config(0.05, 0.2), seed)
+    assert (life.verdict, life.cause) == ("roll_back", "guardrail")
+    assert life.days <= 40 and life.stage in ("canary", "ramp_5", "ramp_10", "ramp_25")
+
+
 def test_no_loss_is_not_rolled_back():
     shop = Shop(users=60_000, heterogeneity=0.5, holdout=0.2)
     life = run(shop, config(0.05, 0.2, stages=AT_5), 11, days=60)

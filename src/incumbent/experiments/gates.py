@@ -2,9 +2,10 @@
 
 A rung is left when so many units *first exposed on it* have matured: shoppers who met the candidate at this share, with
 their whole outcomes known, and not shoppers of the rungs below, whom every later rung would count again until only its
-days were left to pass. So a rung that asks for units lasts at least a maturity window. A shop whose shoppers all come
-in the first weeks has few new ones for later rungs: it leaves rungs out, or sets their ``min_units`` to 0 and climbs on
-days, guardrails and checks. In shadow nobody is exposed; there the candidate must have answered ``min_answers``
+days were left to pass. So a rung that asks for units lasts at least a maturity window. A stage's ``lane_share`` keeps
+shoppers back for the rungs above; where each of them lets in the same, a shop whose shoppers all come in the first
+weeks has few new ones for later rungs: it leaves rungs out, or sets their ``min_units`` to 0 and climbs on days,
+guardrails and checks. In shadow nobody is exposed; there the candidate must have answered ``min_answers``
 requests, and not failed more often than its guardrails on errors allow.
 """
 

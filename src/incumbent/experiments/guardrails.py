@@ -1,10 +1,11 @@
 """Guardrails: what must not get worse, per stage, against the holdout or against the champion on the same requests.
 
 *Of the lane* (revenue, conversions): ``effect = (R_interleave / R_holdout - 1) / share`` with ``R = S / N``: S what was
-bought in the stage less refunds, N the users who were ever assigned to the lane by a request of theirs. A user enters N
-with the first request of all, before the candidate can have done anything to them, and stays, so N cannot be touched by
-what is being judged: shoppers whom a bad candidate drives away stay in the denominator and bring nothing. (Per day on
-which a user came, they would leave numerator and denominator together, and a loss of visits could not be seen.) Both
+bought in the stage less refunds, N the users met by any stage so far whose lane in this one it is, whether or not they
+came back: a rung's ``lane_share`` moves users from `rest` into the lane, by hash, on its first day. A user enters N
+with the first request of all, before the candidate can have done anything to them, and stays, so N cannot be touched
+by what is being judged: shoppers whom a bad candidate drives away stay in the denominator and bring nothing. (Per day
+on which a user came, they would leave numerator and denominator together, and a loss of visits could not be seen.) Both
 lanes have the same days, so per user and per user-day of the stage are one comparison. Assignment is by hash, which
 makes the ratio of the two R an effect of assignment, whatever S is counted over, as long as it is counted alike.
 Only the share's part of the slots differs, so the lane shows ``loss * share`` of a loss in the candidate's slots;

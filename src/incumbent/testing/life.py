@@ -63,7 +63,7 @@ def evidence_of(world: World, config: ExperimentConfig, stage: str, since: datet
         experiment="world", stage=stage, held=False, started_at=START, since=since,
         definition=config.model_dump(mode="json"), matured=len(units.interleaved.x),
         matured_here=len(units.interleaved.first_in(stage).x), preference=analysis.compare(ours, look),
-        pooled=analysis.compare(units, look), answers=Answers(asked=world.requests, champion_asked=world.requests),
+        pooled=analysis.compare(units, look), answers=Answers(asked=world.asked, champion_asked=world.asked),
         guardrails=tuple(guardrails.read(part, states, stage=stage, share=share, alpha=alpha)
                          for part in config.guardrails),
         checks=validity.checks(tally, world.groups(), config), overlap=validity.overlap_of(tally))

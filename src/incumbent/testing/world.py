@@ -75,6 +75,7 @@ class World:
         self.seen = np.zeros(u, dtype=bool)  # asked at least once, if only in shadow: assigned
         self.states: dict[tuple[str, str], Buckets] = {}  # (stage, lane) -> user-days
         self.pairs, self.candidate_first = 0, 0
+        self.asked = 0  # requests of everybody: both models are asked on each
         self.requests, self.interleaved = 0, 0  # of the lane; of those, with both models in the draft
 
     @property
@@ -109,6 +110,7 @@ class World:
         self._user_days(active, lanes, stage, x + y + solo + agreed, cheap)
         total = int(pairs.sum())
         self.pairs, self.candidate_first = self.pairs + total, self.candidate_first + int(rng.binomial(total, 0.5))
+        self.asked += int(requests.sum())
         self.requests += int(requests[lane].sum())
         self.interleaved += int(requests[lane].sum()) if share > 0 else 0
         self.today += 1
