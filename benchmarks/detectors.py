@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=60)
     parser.add_argument("--windows", type=int, default=3)
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
-    parser.add_argument("--peers", action="store_true", help="also the peers that can be imported, at their defaults")
+    parser.add_argument("--peers", action="store_true", help="also the peers that can be imported: slow")
     args = parser.parse_args()
     for name in args.settings:
         start = time.process_time()
@@ -115,10 +115,10 @@ def one_world(
 # ------------------------------------------------------------------------------------------------------------ peers
 def peers(wanted: bool) -> dict[str, Rows]:
     """Kolmogorov-Smirnov per dimension with Bonferroni, and the packages that can be imported."""
+    if not wanted:
+        return {}
     found: dict[str, Rows] = {"scipy KS, Bonferroni": ks}
     for label, module, adapt in (("evidently model", "evidently", evidently), ("alibi KS", "alibi_detect", alibi)):
-        if not wanted:
-            continue
         try:
             importlib.import_module(module)
         except Exception as error:  # a peer that does not import is a row too

@@ -1,4 +1,4 @@
-"""The null of windows: hand-worked ranks, exactness where windows are exchangeable, the traps, and tails that say so."""
+"""The null of windows: ranks by hand, exactness where windows are exchangeable, the traps, and tails that say so."""
 
 from __future__ import annotations
 
@@ -74,8 +74,9 @@ def test_a_size_that_differs_costs_power_and_not_false_alarms():
     growth = {"a": (0.5, 0.0)}
     at = {noise: judge(null, {"a": 19.5}, noise, growth=growth).p_value for noise in (0.0025, 0.01, 0.04)}
     assert at == {0.0025: 0.05, 0.01: 0.05, 0.04: pytest.approx(0.55)}  # at four times the noise the null doubles
-    assert set(GROWTH) == set(distances(*[Vectors.fit(np.random.default_rng(1).normal(size=(300, 4)), seed=1, centroids=4)
-                                          .update(np.random.default_rng(i).normal(size=(99, 4))) for i in (2, 3)]))
+    zero = Vectors.fit(np.random.default_rng(1).normal(size=(300, 4)), seed=1, centroids=4)
+    some = [zero.update(np.random.default_rng(i).normal(size=(99, 4))) for i in (2, 3)]
+    assert set(GROWTH) == set(distances(*some))
 
 
 # ------------------------------------------------------------------------------------------- robust standard units

@@ -16,7 +16,8 @@ import numpy as np
 from msgspec import structs
 
 from incumbent.drift.detector import Result
-from incumbent.drift.sequential import calibrated
+from incumbent.drift.null import LEAST
+from incumbent.drift.sequential import calibrated, e_step
 from incumbent.errors import ConfigError
 from incumbent.stats.multiplicity import benjamini_hochberg, benjamini_yekutieli, bonferroni, e_bh
 
@@ -107,8 +108,8 @@ def _part(monitor: Monitor, share: float) -> Part:
     needs = math.ceil(1 / alpha - 1e-9) - 1
     if monitor.windows >= needs:
         return Part(monitor, share, alpha, resolution, needs, True, f"{name}: alarm at p <= {alpha:.2g}")
-    if monitor.kind == "tail" and monitor.windows >= 8:
-        return Part(monitor, share, alpha, resolution, 8, True,
+    if monitor.kind == "tail" and monitor.windows >= LEAST:
+        return Part(monitor, share, alpha, resolution, LEAST, True,
                     f"{name}: alarm at p <= {alpha:.2g}, extrapolated from {monitor.windows} windows")
     return Part(monitor, share, alpha, resolution, needs, False,
                 f"{name}: {monitor.windows} windows cannot carry {share:.3g} false alarms a month at {looks:.4g} "
@@ -117,15 +118,30 @@ def _part(monitor: Monitor, share: float) -> Part:
 
 
 def _over_time(monitor: Monitor, share: float, alpha: float) -> Part:
-    """Ranks multiplied: any budget, if the least p-value is evidence at all; how long a clear change then takes."""
-    least = calibrated(1 / (monitor.windows + 1))
-    if monitor.windows < 8 or least <= 0:
-        return Part(monitor, share, alpha, 1 / (monitor.windows + 1), 8, False,
-                    f"{monitor.name}: {monitor.windows} windows are no null; it takes 8")
-    looks = math.ceil(math.log(1 / alpha) / least)
-    return Part(monitor, share, alpha, 1 / (monitor.windows + 1), 8, True,
-                f"{monitor.name}: alarm at evidence {1 / alpha:.4g}, at the soonest after {looks} windows of the "
-                "clearest change")
+    """Ranks multiplied: any budget at a price in time, unless a change drowns in its own ranks before it shows."""
+    resolution = 1 / (monitor.windows + 1)
+    looks = soonest(monitor.windows, alpha) if monitor.windows >= LEAST else None
+    if looks is None:
+        return Part(monitor, share, alpha, resolution, LEAST, False, f"{monitor.name}: ranks among {monitor.windows} "
+                    f"windows never make evidence of {1 / alpha:.4g}, however clear a change is: it takes more windows")
+    return Part(monitor, share, alpha, resolution, LEAST, True, f"{monitor.name}: alarm at evidence {1 / alpha:.4g}, "
+                f"about {looks} windows after the clearest change")
+
+
+def soonest(windows: int, alpha: float, most: int = 1000) -> int | None:
+    """Windows until an e-SR of ranks alarms, if all after a change pass all before it; None beyond `most`.
+
+    The t-th of them has about half of those since the change above it: ``p = (1 + (t - 1) / 2) / (m + t)``.
+
+    >>> soonest(50, 1 / 730), soonest(8, 1e-9)
+    (12, None)
+    """
+    log_m: float | None = None
+    for t in range(1, most + 1):
+        log_m = e_step(log_m, calibrated((1 + (t - 1) / 2) / (windows + t)))
+        if log_m >= -math.log(alpha):
+            return t
+    return None
 
 
 def within_tick(

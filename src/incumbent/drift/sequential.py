@@ -110,9 +110,9 @@ def ranked(score: float, null: Sequence[float], past: Sequence[float] = ()) -> f
     """The conformal p-value of a score among the baseline's and those before it, ``(1 + #{>= score}) / (m + 1)``.
 
     With what was judged before in the pool, the p-values of one stream are independent where the windows are
-    exchangeable, so that their e-values multiply. Against the baseline alone they are not: a baseline that happens to
-    be narrow makes every later p-value small, and an e-detector reads that as a change. Source: Vovk, Gammerman,
-    Shafer, Algorithmic Learning in a Random World (2005), section 7.1.
+    exchangeable, so that their e-values multiply. Against the baseline alone they share its luck: nothing is proved.
+    The price: windows after a change lie in the pool too, so that evidence of it slows down (`budget.soonest`).
+    Source: Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World (2005), section 7.1.
 
     >>> ranked(3.0, [1.0, 2.0]), ranked(3.0, [1.0, 2.0], [4.0])
     (0.3333333333333333, 0.5)
