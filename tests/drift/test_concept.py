@@ -26,9 +26,9 @@ def test_click_odds_are_mantel_and_haenszels():
     rng = np.random.default_rng(1)
     a, b = window(rng, 800), window(rng, 3000)
     top = low = 0.0
-    for i in range(a.n.shape[0]):
-        for k in range(a.n.shape[1]):
-            n, m, y, x = (int(part[i, k]) for part in (a.n, b.n, a.y, b.y))
+    for i in range(a.rows.shape[0]):
+        for k in range(a.rows.shape[1]):
+            n, m, y, x = (int(part[i, k]) for part in (a.rows, b.rows, a.y, b.y))
             if n and m:
                 top += y * (m - x) / (n + m)
                 low += (n - y) * x / (n + m)

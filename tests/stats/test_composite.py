@@ -25,6 +25,7 @@ def test_every_part_is_what_it_would_be_alone():
     assert day.part("price") == ZERO.part("price").update(prices)
     assert day.part("country").counts == {"at": 20, "de": 20} and day.part("pair") == ZERO.part("pair").update(rows)
     both = day.merge(ZERO.update(price=[9.0]))
+    assert (day.n, both.n, ZERO.n) == (40, 41, 0)
     assert int(both.part("price").n) == 41 and both.part("country") == day.part("country")
     rest = both.subtract(day)
     assert int(rest.part("price").n) == 1 and rest.part("country").empty

@@ -32,7 +32,7 @@ def test_sums_and_losses_are_those_of_the_rows(rows, cut):
     for group in (0, 1):
         for k, (low, high) in enumerate([(0, 0.3), (0.3, 0.6), (0.6, 1.01)]):
             mine = [r for r in known if r[2] == group and low <= r[0] < high]
-            assert state.n[group, k] == len(mine) and state.y[group, k] == sum(r[1] for r in mine)
+            assert state.rows[group, k] == len(mine) and state.y[group, k] == sum(r[1] for r in mine)
             assert state.p[group, k] == pytest.approx(sum(r[0] for r in mine), abs=1e-12)
             assert state.scored[group, k] == sum(r[2] == group and low <= r[0] < high for r in here)
             if mine:
@@ -54,7 +54,7 @@ def test_a_part_can_be_taken_away(first, second):
     a, b = (ZERO.update(*(list(column) for column in zip(*part, strict=True))) if part else ZERO
             for part in (first, second))
     rest = a.merge(b).subtract(b)
-    for key in ("n", "y", "scored", "absent"):
+    for key in ("rows", "y", "scored", "absent"):
         assert (getattr(rest, key) == getattr(a, key)).all()
     assert rest.p == pytest.approx(a.p, abs=1e-9) and rest.loss == pytest.approx(a.loss, abs=1e-9)
     assert a.subtract(a) == ZERO
@@ -95,7 +95,7 @@ def test_the_debiased_error_is_small_where_calibrated_and_keeps_what_is_there():
     rng = np.random.default_rng(5)
     p = rng.beta(1, 6, 4000)
     states = [Reliability.fit(p, bins=40).update(p, rng.random(4000) < p) for _ in range(30)]
-    squares = [(n * ((y - s) / n) ** 2).sum() / n.sum() for n, y, s in ((s.n, s.y, s.p) for s in states)]
+    squares = [(n * ((y - s) / n) ** 2).sum() / n.sum() for n, y, s in ((s.rows, s.y, s.p) for s in states)]
     assert np.mean([state.rms_error().value for state in states]) < 0.4 * np.sqrt(np.mean(squares))
     wrong = Reliability.fit(p, bins=40).update(p, rng.random(4000) < p * 0.5)
     assert wrong.rms_error().value == pytest.approx(0.5 * np.sqrt((p**2).mean()), abs=0.015)

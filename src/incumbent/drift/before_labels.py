@@ -45,12 +45,12 @@ def quality_before_labels(
                          expected=reference.config_hash, hint="both must come from one baseline's Reliability.fit")
     above = _above(current, threshold)
     names = ["rate", "brier", "auc", *(["accuracy"] if threshold is not None else [])]
-    rows = int(current.scored.sum())
+    rows = current.n
     if not rows or not reference.labelled:
         reason = "no scores" if not rows else "the reference has no labels"
         return {name: Estimate.missing(reason, n=rows, method=METHOD) for name in names}
     w, score = current.scored.sum(axis=0).astype(np.float64), current.scored_p.sum(axis=0)
-    n, y = reference.n.sum(axis=0), reference.y.sum(axis=0)
+    n, y = reference.rows.sum(axis=0), reference.y.sum(axis=0)
     used = w > 0
     w, n, y, above, s = w[used] / rows, n[used], y[used], above[used], score[used] / w[used]
     c = np.where(n > 0, y / np.maximum(n, 1), s)

@@ -55,9 +55,9 @@ def click_odds(current: Reliability, reference: Reliability, *, alpha: float = 0
     """
     _same(current, reference)
     fixed.check_alpha(alpha)
-    used = (current.n > 0) & (reference.n > 0)
-    n, m, a, c = (part[used].astype(np.float64) for part in (current.n, reference.n, current.y, reference.y))
-    b, d, rows, method = n - a, m - c, int(current.n[used].sum()), "Mantel-Haenszel odds ratio"
+    used = (current.rows > 0) & (reference.rows > 0)
+    n, m, a, c = (part[used].astype(np.float64) for part in (current.rows, reference.rows, current.y, reference.y))
+    b, d, rows, method = n - a, m - c, int(current.rows[used].sum()), "Mantel-Haenszel odds ratio"
     r, s = a * d / (n + m), b * c / (n + m)
     if r.sum() == 0 or s.sum() == 0:
         return Estimate.missing("no stratum has clicks and none of them on both sides", n=rows, method=method)

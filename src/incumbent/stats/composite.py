@@ -89,6 +89,11 @@ class Composite:
         """True where every part is empty."""
         return all(part.empty for part in self.parts.values())
 
+    @property
+    def n(self) -> int:
+        """The rows of the part that has most, by its `n`, or else its `total`."""
+        return max(int(getattr(part, "n", getattr(part, "total", 0))) for part in self.parts.values())
+
     def part(self, name: str) -> Any:
         """One part; `DataError` for a name that is none."""
         if name not in self.parts:

@@ -23,13 +23,13 @@ class Reliability(ArrayState):
     """Per group and bin of the score p: rows with a label, sum p, sum y; and all rows scored, labelled or not.
 
     The inner `edges` cut [0, 1] into K bins, ``[e_k, e_k+1)``; `groups` (positions, segments) stand side by side.
-    Arrays `n`, `p`, `y` (G, K) are of labelled rows, `scored`, `scored_p` (G, K) of all rows with a score; `loss`
+    Arrays `rows`, `p`, `y` (G, K) are of labelled rows, `scored`, `scored_p` (G, K) of all rows with a score; `loss`
     (2, 2) holds sum and sum of squares of the Brier loss ``(p - y)^2`` and of the log loss, p drawn in to 1e-12.
     `absent` counts rows without a score, and rows without a label. NaN, None and infinite values are absent; a score
     outside [0, 1] or a label that is neither 0 nor 1 is a `DataError`.
 
     >>> r = Reliability.zero(edges=[0.5]).update([0.2, 0.2, 0.7, 0.9], [0, 1, 1, None])
-    >>> r.n.tolist(), r.y.tolist(), r.scored.tolist(), r.absent.tolist()
+    >>> r.rows.tolist(), r.y.tolist(), r.scored.tolist(), r.absent.tolist()
     ([[2, 1]], [[1, 1]], [[2, 2]], [0, 1])
     >>> round(r.ece().value, 3), round(r.observed_expected().value, 3)
     (0.3, 1.818)
@@ -38,10 +38,10 @@ class Reliability(ArrayState):
     name = "reliability"
     version = 1
     tags = frozenset({"subtract"})
-    arrays: ClassVar[dict[str, str]] = {"n": "<i8", "p": "<f8", "y": "<i8", "scored": "<i8", "scored_p": "<f8",
+    arrays: ClassVar[dict[str, str]] = {"rows": "<i8", "p": "<f8", "y": "<i8", "scored": "<i8", "scored_p": "<f8",
                                         "loss": "<f8", "absent": "<i8"}
     example_configs = ({"edges": [0.25, 0.5], "groups": 3}, {"edges": [0.5], "groups": 3})
-    n: NDArray[np.int64]
+    rows: NDArray[np.int64]
     p: NDArray[np.float64]
     y: NDArray[np.int64]
     scored: NDArray[np.int64]
@@ -71,7 +71,7 @@ class Reliability(ArrayState):
         if not rising or not 0 < points[0] <= points[-1] < 1:
             raise DataError("edges must rise within (0, 1)", got=edges, field="edges")
         shape = np.zeros((groups, len(points) + 1))
-        return cls({"edges": points.tolist(), "groups": groups}, n=shape, p=shape, y=shape, scored=shape,
+        return cls({"edges": points.tolist(), "groups": groups}, rows=shape, p=shape, y=shape, scored=shape,
                    scored_p=shape, loss=np.zeros((2, 2)), absent=np.zeros(2))
 
     @property
@@ -92,30 +92,38 @@ class Reliability(ArrayState):
         if ((p[here] < 0) | (p[here] > 1)).any() or not np.isin(y[known], (0, 1)).all():
             raise DataError("scores must be in [0, 1], labels 0 or 1", got=(float(np.min(p[here], initial=0)),
                             float(np.max(p[here], initial=0)), np.unique(y[known])[:5].tolist()))
-        cell = where.astype(np.int64) * self.n.shape[1] + np.searchsorted(self._config["edges"], p, side="right")
+        cell = where.astype(np.int64) * self.rows.shape[1] + np.searchsorted(self._config["edges"], p, side="right")
         both = here & known
         losses = _losses(p[both], y[both])
         return self._with(
-            n=self.n + self._sum(cell[both]), p=self.p + self._sum(cell[both], p[both]),
+            rows=self.rows + self._sum(cell[both]),
+            p=self.p + self._sum(cell[both], p[both]),
             y=self.y + self._sum(cell[both], y[both]).astype(np.int64), scored=self.scored + self._sum(cell[here]),
             scored_p=self.scored_p + self._sum(cell[here], p[here]),
             loss=self.loss + np.stack([losses.sum(axis=1), (losses**2).sum(axis=1)], axis=1),
             absent=self.absent + np.array([(~here).sum(), (here & ~known).sum()]))
 
     def _sum(self, cell: NDArray[np.int64], weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
-        return np.bincount(cell, weights=weights, minlength=self.n.size).reshape(self.n.shape)
+        return np.bincount(cell, weights=weights, minlength=self.rows.size).reshape(self.rows.shape)
 
     def _combine(self, other: Self, sign: int) -> Self:
         made = super()._combine(other, sign)
-        if min(int(getattr(made, key).min()) for key in ("n", "y", "scored", "absent")) < 0 or (made.y > made.n).any():
+        least = min(int(getattr(made, key).min()) for key in ("rows", "y", "scored", "absent"))
+        if least < 0 or (made.y > made.rows).any():
             raise StateError("what is subtracted is no part of this", got=other, expected="a state merged before")
-        return made._with(p=np.where(made.n == 0, 0.0, made.p), scored_p=np.where(made.scored == 0, 0.0, made.scored_p),
-                          loss=made.loss if made.n.any() else np.zeros((2, 2)))
+        return made._with(p=np.where(made.rows == 0, 0.0, made.p),
+                          scored_p=np.where(made.scored == 0, 0.0, made.scored_p),
+                          loss=made.loss if made.rows.any() else np.zeros((2, 2)))
 
     @property
     def labelled(self) -> int:
         """Rows with a score and a label."""
-        return int(self.n.sum())
+        return int(self.rows.sum())
+
+    @property
+    def n(self) -> int:
+        """Rows with a score, labelled or not."""
+        return int(self.scored.sum())
 
     def rate(self, *, alpha: float = 0.05) -> Estimate:
         """The share of labels that are 1, with the interval of independent rows."""
@@ -138,8 +146,8 @@ class Reliability(ArrayState):
         Bins of one row say nothing and are left out; missing where no bin has two. Source: Kumar, Liang, Ma, NeurIPS
         2019.
         """  # noqa: E501
-        used = self.n > 1
-        n, p, y = (part[used].astype(np.float64) for part in (self.n, self.p, self.y))
+        used = self.rows > 1
+        n, p, y = (part[used].astype(np.float64) for part in (self.rows, self.p, self.y))
         if not len(n):
             return Estimate.missing("no bin has two labels" if self.labelled else self._why(), method="RMS, debiased")
         rate = y / n
@@ -203,8 +211,8 @@ class Reliability(ArrayState):
                               method=method)
 
     def _logistic(self, free: bool, alpha: float) -> Estimate:
-        used, method = self.n > 0, "logistic recalibration"
-        n, y = self.n[used].astype(np.float64), self.y[used].astype(np.float64)
+        used, method = self.rows > 0, "logistic recalibration"
+        n, y = self.rows[used].astype(np.float64), self.y[used].astype(np.float64)
         if not 0 < y.sum() < n.sum():
             why = "labels of one kind only" if len(n) else self._why()
             return Estimate.missing(why, n=self.labelled, method=method)
