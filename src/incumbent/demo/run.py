@@ -23,7 +23,7 @@ from incumbent.demo.books import Books
 from incumbent.demo.data import SPLIT
 from incumbent.demo.prepare import Run, prepare
 from incumbent.demo.replay import Replay
-from incumbent.demo.settings import Size, refused
+from incumbent.demo.settings import Size, default_size, refused
 from incumbent.demo.shoppers import Shoppers
 from incumbent.demo.story import STORIES, Story
 from incumbent.demo.wire import Wire
@@ -46,7 +46,7 @@ def main(
     (`Books`) to standard output and nothing else. Progress goes to standard error where that is a terminal.
     """
     story = _story(candidate)
-    size = size or (Size() if shoppers is None else replace(Size(), shoppers=shoppers))
+    size = size or (default_size(story) if shoppers is None else replace(Size(), shoppers=shoppers))
     console = Console(stderr=True, quiet=as_json and not sys.stderr.isatty())
     run = prepare(story, seed=seed, size=size, directory=Path(directory), port=port,
                   say=lambda line: console.print(line, highlight=False))
