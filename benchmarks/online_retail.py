@@ -1,6 +1,6 @@
 """Claim: on a real shop's titles the summer's slow drift is found day by day and told in the shop's words.
 
-    python benchmarks/online_retail.py [--data DIR] [--alpha 0.05] [--audit-every 3]
+    python benchmarks/online_retail.py [--data DIR] [--alpha 0.05] [--audit-every 1]
 
 UCI Online Retail (Chen 2015, CC BY 4.0), 2010-12-01 to 2011-08-31: every invoice line of a sale is the MiniLM vector of
 its title. The frame is fitted on December 2010, the baseline is January to March 2011. Windows of a day and of a week:
@@ -194,7 +194,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--alpha", type=float, default=0.05)
-    parser.add_argument("--audit-every", type=int, default=3, help="judge every third day of the baseline; 1 is all")
+    parser.add_argument("--audit-every", type=int, default=1, help="3 judges every third day of the baseline")
     options = parser.parse_args()
     if not (options.data / "online_retail.parquet").exists():
         print(f"skipped: no online_retail.parquet in {options.data.name}/ (UCI Online Retail; see --data)")
