@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+from fastapi import FastAPI, Request
 
 from incumbent.clock import SystemClock
 from incumbent.errors import DataError, StoreError
@@ -37,7 +38,8 @@ async def behind(scope, receive, send):
 
 def make(handler=None, keys=None, **options):
     meter = Meter(None, "gateway", SystemClock())
-    shim = Shim({"/v1/events": Route(handler or Echo(), "events", "events")}, behind, keys=Keys(keys or {}),
+    shim = Shim({"/v1/events": Route(handler or Echo(), "events", "events")}, options.pop("app", behind),
+                keys=Keys(keys or {}),
                 meter=meter, clock=SystemClock(), body_bytes=options.pop("body_bytes", 2048), **options)
     return shim, meter
 
@@ -129,6 +131,73 @@ def test_a_body_that_stops_half_way():
     assert call(shim, [], cut=True) is None
     assert handler.got is None
     assert b'incumbent_http_aborted_total{route="events"} 2.0' in meter.expose()
+
+
+class Reading:
+    """An application behind that reads the whole body, as the proxy does."""
+
+    async def __call__(self, scope, receive, send):
+        while (message := await receive()).get("more_body"):
+            pass
+        self.last = message["type"]
+        await behind(scope, receive, send)
+
+
+def framework():
+    """One that makes an answer of its own of whatever goes wrong while it reads a body."""
+    app = FastAPI()
+
+    @app.post("/x")
+    async def x(body: dict, request: Request):
+        return await request.is_disconnected()
+
+    return app
+
+
+def waiting(app, pieces=(), **options):
+    return call(make(app=app, body_timeout_s=0.05)[0], pieces, path="/x", **options)
+
+
+@pytest.mark.parametrize("app", [Reading, framework])
+@pytest.mark.parametrize("pieces", [(), (b"{",), (b"{", b"}")])
+def test_a_body_that_stops_half_way_behind_is_answered_too(app, pieces):
+    answer = waiting(app(), pieces, hang=True)
+    assert answer[0] == 408 and answer[1][b"connection"] == b"close"
+    error = error_of(answer)
+    assert error["code"] == "timeout" and error["got"] == repr(f"{len(pieces)} bytes")
+    assert error["expected"] == "the rest within 0.05 s"
+
+
+def test_behind_the_limit_is_for_the_body_and_not_for_the_answer():
+    async def slow(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receive(), 0.15)  # for whoever leaves: three times the limit
+        await behind(scope, receive, send)
+
+    answer = waiting(slow, [b"{", b"}"])
+    assert answer[0] == 200 and answer[2] == b"behind" and b"connection" not in answer[1]
+
+    async def unread(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receive(), 0.15)
+        await send({"type": "http.response.body", "body": b"all"})
+
+    assert waiting(unread, hang=True)[2] == b"all"
+
+    async def listening(scope, receive, send):  # from before the answer on, as whoever streams does
+        leaving = asyncio.create_task(receive())
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert await asyncio.wait({leaving}, timeout=0.15) == (set(), {leaving})
+        leaving.cancel()
+        await send({"type": "http.response.body", "body": b"all"})
+
+    assert waiting(listening, hang=True)[2] == b"all"
+    left = Reading()
+    assert waiting(left, [b"{"], cut=True)[0] == 200 and left.last == "http.disconnect"
 
 
 def test_errors_have_the_one_shape():

@@ -49,6 +49,37 @@ class BodyTimeoutError(DataError):
     code, status = "timeout", 408
 
 
+class _Timely:
+    """`receive` under the time limit of a body, until that is complete or the answer begun; `late` once it passed.
+
+    Frameworks turn an error out of `receive` into an answer of their own: `late` is raised again where they send it.
+    """
+
+    def __init__(self, receive: Receive, limit_s: float) -> None:
+        self._receive, self._limit_s = receive, limit_s
+        self._until: float | None = None  # on the event loop's clock, from the first look at the body
+        self._size, self.done = 0, False
+        self.late: BodyTimeoutError | None = None
+
+    async def __call__(self) -> Message:
+        if self.done:
+            return await self._receive()
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + self._limit_s
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            if self.done:  # the answer began meanwhile
+                return await self._receive()
+            self.late = BodyTimeoutError("the body stopped half-way", got=f"{self._size} bytes",
+                                         expected=f"the rest within {self._limit_s:g} s")
+            raise self.late from None
+        self._size += len(message.get("body", b""))
+        self.done = self.done or not message.get("more_body")
+        return message
+
+
 class Route(Struct, frozen=True):
     """A hot route: its handler, the scope that its key needs, and its name in metrics."""
 
@@ -156,13 +187,19 @@ class Shim:
         started, begun, status = self._monotonic(), False, 500
         asked_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         request_id = self._request_id(asked_id)
+        timely = _Timely(receive, self._body_timeout_s)
 
         async def noted(message: Message) -> None:
             nonlocal begun, status
             if message["type"] == "http.response.start":
-                begun, status = True, message["status"]
+                begun, status, timely.done = True, message["status"], True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
+
+        async def in_time(message: Message) -> None:
+            if timely.late is not None and not begun:
+                raise timely.late
+            await noted(message)
 
         try:
             if self._sites is not None and (refused := self._sites.allowed(
@@ -170,14 +207,16 @@ class Shim:
                 raise refused
             if scope["path"] not in OPEN_PATHS:
                 self._keys.check(scope["headers"], _scope_of(scope["path"], scope["method"]))
-            await self._fallback(scope, receive, noted)
+            await self._fallback(scope, timely, in_time)
         except Exception as error:
-            reply = self._failed(error, request_id, self._behind)
+            reply = self._failed(timely.late or error, request_id, self._behind)
             if begun:
                 raise  # half an answer is out: the server must cut the connection
-            challenge = [(b"www-authenticate", b'Basic realm="incumbent"')] if reply.status == 401 else []
+            more = [(b"www-authenticate", b'Basic realm="incumbent"')] if reply.status == 401 else []
+            if timely.late is not None:
+                more.append((b"connection", b"close"))  # the rest of the body may still be on its way
             await noted({"type": "http.response.start", "status": reply.status, "headers": [
-                (b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *challenge]})
+                (b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *more]})
             await send({"type": "http.response.body", "body": reply.body})
         self._meter.add("incumbent_http_requests", (self._behind, str(status)))
         self._meter.observe("incumbent_http_seconds", self._monotonic() - started, (self._behind,))
