@@ -127,6 +127,23 @@ def judge(lists: Lists, relevant: Any, *, unserved: bool = True) -> Judged:
         len(extra), len(owner) - len(first), dropped, not_relevant, pairs.twice)
 
 
+def among(lists: Lists, pairs: Any, what: str) -> NDArray[np.bool_]:
+    """Which recommended rows, (m,), are among the pairs (user_id, item_id); pairs without an id are left out.
+
+    >>> from incumbent.metrics.lists import read_lists
+    >>> lists = read_lists({"user_id": ["u", "u", "v"], "item_id": ["a", "b", "b"], "rank": [1, 2, 1]})
+    >>> among(lists, {"user_id": ["u"], "item_id": ["b"]}, "history").tolist()
+    [False, True, False]
+    """
+    found = columns(pairs, what, ("user_id", "item_id"))
+    (listed, users), _ = code_together({f"{WHAT}.user_id": lists.users, f"{what}.user_id": found["user_id"]})
+    (shown, items), n_items = code_together({f"{WHAT}.item_id": lists.items, f"{what}.item_id": found["item_id"]})
+    good, width = (users >= 0) & (items >= 0), max(n_items, 1)
+    there = np.zeros(len(shown), np.bool_)
+    there[_search(_pairs(users[good] * width + items[good], None).keys, listed, shown, lists, width)[0]] = True
+    return there
+
+
 def _positive(found: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array, NDArray[np.float64] | None, int, int]:
     users, items = (as_ids(found[key], f"relevant.{key}") for key in ("user_id", "item_id"))
     gains = numbers(found["gain"], "relevant.gain") if "gain" in found else None

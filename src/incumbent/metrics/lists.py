@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.errors import DataError
-from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers
+from incumbent.metrics.frames import Codes, as_ids, columns, numbers
 from incumbent.metrics.metric import Batch, Side
 from incumbent.stats.buckets import bucket_of
 
@@ -124,9 +124,3 @@ def _order(keys: pa.Array, items: pa.Array, order: NDArray[Any]) -> tuple[Codes,
         places = pc.rank(items, sort_keys="ascending", tiebreaker="dense").to_numpy()
         rows = np.lexsort((places, order, codes))
     return rows, int(tied.sum())
-
-
-def popularity_codes(lists: Lists, ids: pa.Array, path: str) -> tuple[Codes, Codes, int]:
-    """Codes of the lists' items and of other ids in one space, and its size."""
-    (items, others), size = code_together({f"{WHAT}.item_id": lists.items, path: ids})
-    return items, others, size

@@ -39,7 +39,7 @@ def ndcg(judged: Judged, k: int | None = None, ideal: Ideal = "achievable") -> P
     if k is None or not judged.binary:
         raise DataError("the full ideal needs a k and gains of 1", got=("k", k), field="ideal",
                         hint="take ideal='achievable'")
-    return top / _discounts(k).sum()
+    return np.asarray(top / _discounts(k).sum(), np.float64)
 
 
 def _discounts(k: int) -> NDArray[np.float64]:

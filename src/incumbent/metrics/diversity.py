@@ -1,0 +1,103 @@
+"""Intra-list diversity: how unlike the items of one list are, by vectors in O(k d) per list, and by category."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from incumbent.errors import DataError
+from incumbent.metrics.frames import Codes
+from incumbent.metrics.item_facts import categories_of, facts_of
+from incumbent.metrics.lists import lists_of
+from incumbent.metrics.metric import Batch, Side
+from incumbent.metrics.per_list import PerList, check_k
+
+_ROWS = 1 << 16
+
+
+def diversity(*, k: int = 10, **policy: Any) -> PerList:
+    """The mean ``1 - cosine`` of all pairs of the first k: ``1 - (|sum v|^2 - m) / (m (m - 1))`` with unit vectors v.
+
+    m counts the items that have a vector; those without one (or of length 0) are left out, and a list with fewer than
+    two is missing. `DataError` for vectors of different lengths or with a value that is not finite. Source: Ziegler et
+    al., WWW 2005, with the pairs summed by the square of the sum.
+
+    >>> batch = Batch({"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "rank": [1, 2, 3]})
+    >>> side = Side(vectors={"item_id": ["a", "b", "c"], "vector": [[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]})
+    >>> round(float(diversity().values(batch, side)[0]), 4)  # cosines 0, -1, 0
+    1.3333
+    """
+    k = check_k(k)
+
+    def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        lists, (place, units) = batch.once(lists_of), batch.once(_units, side)
+        rows = np.flatnonzero(lists.head(k) & (place >= 0))
+        return _by_square(lists.owners()[rows], place[rows], units, lists.n)
+
+    return PerList(f"diversity@{k}", values, unit="1 - cosine", direction="none", **policy)
+
+
+def category_diversity(*, k: int = 10, **policy: Any) -> PerList:
+    """The share of pairs of the first k that are of different categories: ``1 - (sum m_c^2 - m) / (m (m - 1))``.
+
+    Items without a category, or outside the catalogue, are left out; a list with fewer than two others is missing.
+    Source: E. H. Simpson, Nature 163 (1949).
+
+    >>> batch = Batch({"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "rank": [1, 2, 3]})
+    >>> side = Side(catalogue={"item_id": ["a", "b", "c"], "category": ["x", "x", "y"]})
+    >>> round(float(category_diversity().values(batch, side)[0]), 4)
+    0.6667
+    """
+    k = check_k(k)
+
+    def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        lists, (facts, kinds, size) = batch.once(lists_of), batch.once(categories_of, side)
+        kind = np.append(kinds, -1)[facts.place]
+        there = lists.head(k) & (kind >= 0)
+        owner = lists.owners()[there]
+        cells, counts = np.unique(owner * max(size, 1) + kind[there], return_counts=True)
+        same = np.bincount(cells // max(size, 1), weights=np.square(counts, dtype=np.float64), minlength=lists.n)
+        return _share(np.asarray(same, np.float64), np.bincount(owner, minlength=lists.n))
+
+    return PerList(f"category_diversity@{k}", values, unit="share of pairs", direction="none", **policy)
+
+
+def _share(same: NDArray[np.float64], m: NDArray[Any]) -> NDArray[np.float64]:
+    pairs = m * (m - 1.0)
+    shares: NDArray[np.float64] = np.full(len(m), np.nan)
+    np.divide(same - m, pairs, out=shares, where=pairs > 0)
+    return 1 - shares
+
+
+def _units(batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64]]:
+    """The place of each row's vector, -1 without one, and the vectors on length 1."""
+    facts = facts_of(batch, side, "vectors", ("vector",))
+    column = facts.columns["vector"]
+    lengths = {len(vector) for vector in column if vector.is_valid}
+    if len(lengths) != 1 or column.null_count:
+        raise DataError("vectors must be there and of one length", got=sorted(lengths), field="vectors.vector")
+    flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float64)
+    vectors = flat.reshape(len(column), lengths.pop())
+    if not np.isfinite(vectors).all():
+        raise DataError("a vector holds a value that is not finite", field="vectors.vector")
+    norms = np.linalg.norm(vectors, axis=1)
+    usable = np.append(norms > 0, False)[facts.place]
+    return np.where(usable, facts.place, -1), vectors / np.where(norms > 0, norms, 1.0)[:, None]
+
+
+def _by_square(owner: Codes, place: Codes, units: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    m: Codes = np.bincount(owner, minlength=n)
+    squares: NDArray[np.float64] = np.zeros(n)
+    ends = np.cumsum(m)
+    begin = 0
+    while begin < n:  # blocks of whole lists, so that no more than _ROWS vectors (or one list) stand in memory
+        first = int(ends[begin] - m[begin])
+        end = max(int(np.searchsorted(ends, first + _ROWS, side="right")), begin + 1)
+        some = np.flatnonzero(m[begin:end]) + begin
+        if len(some):
+            sums = np.add.reduceat(units[place[first:ends[end - 1]]], ends[some] - m[some] - first, axis=0)
+            squares[some] = np.einsum("ij,ij->i", sums, sums)
+        begin = end
+    return _share(squares, m)

@@ -1,0 +1,148 @@
+"""Exposure: coverage, Gini, concentration and personalisation, all functions of one state of item counts.
+
+They are numbers of the whole, not means over users, so their estimates have no interval; n counts lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from incumbent.errors import DataError
+from incumbent.metrics.frames import Codes, as_ids, code_together, columns
+from incumbent.metrics.item_counts import ItemCounts
+from incumbent.metrics.lists import COLUMNS, WHAT, lists_of
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.per_list import check_k
+from incumbent.stats.estimate import Estimate
+
+Counts = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A number read from `ItemCounts`. With `listed`, over the items of ``side.catalogue``; else over what was shown.
+
+    An item that one list repeats counts once in it. `read` gives the number from the counts and the number of lists, or
+    a text where there is none.
+    """
+
+    name: str
+    k: int
+    read: Callable[[Counts, int], float | str]
+    unit: str
+    direction: Direction
+    listed: bool = True
+    level: Level = "quality"
+    grain: Grain = "slot"
+    columns: tuple[str, ...] = COLUMNS
+
+    def state(self, config: Mapping[str, Any] | None = None) -> ItemCounts:
+        """Nothing shown yet. There is nothing that a baseline freezes: any key is a `DataError`."""
+        if config:
+            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        return ItemCounts.zero(k=self.k)
+
+    def observe(self, batch: Batch, side: Side) -> tuple[list[str], Codes, int, int]:
+        """Items, the number of lists that hold each, the number of lists, and slots outside the catalogue."""
+        if self.listed:
+            side.need("catalogue", self.name)
+        return batch.once(_counted, side if self.listed else None, self.k)
+
+    def estimate(self, state: ItemCounts) -> Estimate:
+        """The number, without an interval; missing without lists."""
+        n, method = int(state.lists), "item counts"
+        found = self.read(state.shown.astype(np.float64), n) if n else "no lists"
+        if isinstance(found, str):
+            return Estimate.missing(found, n=n, method=method, unit=self.unit)
+        return Estimate(found, n=n, method=method, unit=self.unit)
+
+
+def coverage(*, k: int = 10) -> Exposure:
+    """The share of the catalogue that stands in the first k of any list. Source: Ge et al., RecSys 2010.
+
+    >>> batch = Batch({"user_id": ["u", "u", "v"], "item_id": ["a", "b", "a"], "rank": [1, 2, 1]})
+    >>> side = Side(catalogue={"item_id": list("abcd")})
+    >>> [m.estimate(m.state().update(*m.observe(batch, side))).value for m in (coverage(), gini(), concentration())]
+    [0.5, 0.5833333333333334, 0.5555555555555556]
+    """
+
+    def read(counts: Counts, n: int) -> float | str:
+        return float((counts > 0).mean()) if len(counts) else "the catalogue is empty"
+
+    return Exposure(f"coverage@{check_k(k)}", k, read, "share of the catalogue", "up")
+
+
+def gini(*, k: int = 10) -> Exposure:
+    """``sum (2 i - N - 1) c_i / (N sum c)`` over the N items of the catalogue, c rising: 0 is equal exposure, 1 - 1/N is one item.
+
+    Source: C. Gini (1912); Fleder and Hosanagar, Management Science 55 (2009).
+    """  # noqa: E501
+
+    def read(counts: Counts, n: int) -> float | str:
+        size, total = len(counts), float(counts.sum())
+        if not total:
+            return _EMPTY
+        return float(((2 * np.arange(1, size + 1) - size - 1) * np.sort(counts)).sum() / (size * total))
+
+    return Exposure(f"gini@{check_k(k)}", k, read, "0 equal, 1 one item", "down")
+
+
+def concentration(*, k: int = 10) -> Exposure:
+    """``sum (c_i / sum c)^2`` over the catalogue, the Herfindahl-Hirschman index: 1/N is equal exposure, 1 one item.
+
+    Source: A. O. Hirschman, American Economic Review 54 (1964).
+    """
+
+    def read(counts: Counts, n: int) -> float | str:
+        total = float(counts.sum())
+        return float(((counts / total) ** 2).sum()) if total else _EMPTY
+
+    return Exposure(f"concentration@{check_k(k)}", k, read, "sum of squared shares", "down")
+
+
+def personalisation(*, k: int = 10) -> Exposure:
+    """One minus the mean overlap of two lists: ``1 - sum c (c - 1) / (n (n - 1) m)``, m the mean length, in O(items).
+
+    Over every shown item, listed or not; missing with fewer than two lists. Lists of one user are lists like others.
+    Source: the mean over all pairs of 1 - |A & B| / m, summed by item instead of by pair.
+
+    >>> batch = Batch({"user_id": ["u", "u", "v", "v"], "item_id": ["a", "b", "a", "c"], "rank": [1, 2, 1, 2]})
+    >>> metric = personalisation()
+    >>> metric.estimate(metric.state().update(*metric.observe(batch, Side()))).value
+    0.5
+    """
+
+    def read(counts: Counts, n: int) -> float | str:
+        if n < 2:
+            return "fewer than two lists"
+        return float(1 - (counts * (counts - 1)).sum() / ((n - 1) * counts.sum()))
+
+    return Exposure(f"personalisation@{check_k(k)}", k, read, "share of a list", "none", listed=False)
+
+
+_EMPTY = "nothing of the catalogue was shown"
+
+
+def _counted(batch: Batch, side: Side | None, k: int) -> tuple[list[str], Codes, int, int]:
+    lists = batch.once(lists_of)
+    parts = {f"{WHAT}.item_id": lists.items}
+    if side is not None:
+        parts["catalogue.item_id"] = columns(side.catalogue, "catalogue", ("item_id",))["item_id"]
+    (shown, *listed), size = code_together(parts)
+    head = lists.head(k)
+    slots = np.unique(lists.owners()[head] * max(size, 1) + shown[head]) % max(size, 1)
+    counts = np.bincount(slots, minlength=size)
+    codes, ids = (shown, lists.items) if side is None else (listed[0], parts["catalogue.item_id"])
+    first = np.unique(codes, return_index=True)[1]
+    first = first[codes[first] >= 0]
+    if side is None:
+        first = first[counts[codes[first]] > 0]
+    names = pc.cast(as_ids(ids, "catalogue.item_id").take(first), "string").to_pylist()
+    found = counts[codes[first]]
+    return names, found, lists.n, int(counts.sum() - found.sum())

@@ -1,0 +1,60 @@
+"""Unexpectedness and serendipity: items that neither the user's history nor plain popularity would have given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from incumbent.metrics.item_facts import mean_of_head, popularity_of
+from incumbent.metrics.judged import among, judged_of
+from incumbent.metrics.lists import lists_of
+from incumbent.metrics.metric import Batch, Side
+from incumbent.metrics.per_list import PerList, check_k
+
+
+def unexpectedness(*, k: int = 10, **policy: Any) -> PerList:
+    """The share of the first k that is neither among the k most popular items nor in the user's history.
+
+    Equal counts at the k-th place are all popular. A user without history has only the popular items to expect. Source:
+    Ge, Delgado-Battenfeld, Jannach, RecSys 2010, with popularity as the primitive recommender.
+
+    >>> batch = Batch({"user_id": ["u"] * 3, "item_id": ["a", "b", "c"], "rank": [1, 2, 3]})
+    >>> side = Side(popularity={"item_id": list("pqra"), "count": [9, 8, 7, 1]}, relevant={"user_id": ["u"],
+    ...             "item_id": ["c"]}, history={"user_id": ["u"], "item_id": ["b"]})
+    >>> [metric(k=3).values(batch, side).round(4).tolist() for metric in (unexpectedness, serendipity)]
+    [[0.6667], [0.3333]]
+    """
+    k = check_k(k)
+
+    def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        return mean_of_head(batch, batch.once(_unexpected, side, k).astype(np.float64), k)
+
+    return PerList(f"unexpectedness@{k}", values, unit="share of slots", direction="none", **policy)
+
+
+def serendipity(*, k: int = 10, **policy: Any) -> PerList:
+    """``unexpected relevant items in the first k / k``, missing for users without relevant items.
+
+    Source: Ge, Delgado-Battenfeld, Jannach, RecSys 2010: unexpectedness times usefulness.
+    """
+    k = check_k(k)
+
+    def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("relevant", f"serendipity@{k}")
+        judged, lists = batch.once(judged_of, side), batch.once(lists_of)
+        unexpected = batch.once(_unexpected, side, k)
+        rows = lists.starts[judged.where] + judged.position - 1
+        value = judged.sums(unexpected[rows].astype(np.float64), k) / k
+        return np.where(judged.relevant > 0, value, np.nan)
+
+    return PerList(f"serendipity@{k}", values, unit="per slot", **policy)
+
+
+def _unexpected(batch: Batch, side: Side, k: int) -> NDArray[np.bool_]:
+    known, lists = batch.once(popularity_of, side), batch.once(lists_of)
+    counts = known.counts
+    bar = np.partition(counts, -k)[-k] if len(counts) > k else 0.0
+    had = among(lists, side.need("history", "unexpectedness"), "history")
+    return np.asarray(((known.count < bar) | (known.count == 0)) & ~had, np.bool_)
