@@ -34,9 +34,10 @@ def items_js(current: Items, reference: Items, *, table: Table = "popularity", c
 
     >>> from incumbent.stats.items_vocabulary import Vocabulary
     >>> v = Vocabulary.fit({"a": 60, "b": 30, "c": 10})
-    >>> usual, changed = (Items.over(v, deciles=3).update(*v.encode(ids)) for ids in ("aab" * 90 + "c" * 30, "abc" * 80))
+    >>> usual, changed = (Items.over(v, deciles=3).update(*v.encode(list(ids)))
+    ...                   for ids in ("aab" * 90 + "c" * 30, "abc" * 80))
     >>> round(items_js(changed, usual), 3)
-    0.043
+    0.051
     """  # noqa: E501
     return divergence.js(*tables(current, reference, table), corrected=corrected)
 
@@ -120,6 +121,11 @@ STATISTICS: Mapping[str, Callable[[Items, Items], float]] = MappingProxyType({
     "top_js": lambda a, b: items_js(a, b, table="top"),
     "new": new_share, "delisted": delisted_share,
 })
+
+
+def scores(current: Items, reference: Items) -> dict[str, float]:
+    """All of `STATISTICS` for one pair of states: the row that a null of windows standardises."""
+    return {name: statistic(current, reference) for name, statistic in STATISTICS.items()}
 
 
 def comparable(current: Items, reference: Items) -> None:

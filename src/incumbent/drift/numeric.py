@@ -134,6 +134,16 @@ STATISTICS: Mapping[str, Callable[[Numeric, Numeric], float]] = MappingProxyType
 })
 
 
+def scores(current: Numeric, reference: Numeric) -> dict[str, float]:
+    """All of `STATISTICS` for one pair of states: the row that a null of windows standardises.
+
+    >>> zero = Numeric.zero(edges=[0.0, 1.0])
+    >>> max(scores(zero.update([0.0, 1.0] * 50), zero.update([0.0, 1.0] * 50)).values()) <= 0
+    True
+    """
+    return {name: statistic(current, reference) for name, statistic in STATISTICS.items()}
+
+
 def _same(current: Numeric, reference: Numeric) -> None:
     if current.config_hash != reference.config_hash:
         raise StateError("states of different cells do not compare", got=current.config_hash,
