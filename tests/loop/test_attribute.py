@@ -66,7 +66,8 @@ def history(seed: int, users: int = 4, days: float = 6, requests: int = 40, told
             order_id=rng.choice(["o1", "o2", None]), line_id=rng.choice(["l1", "l2", None]),
             quantity=rng.choice([None, 1, 2]), value_minor=rng.choice([None, 0, 100, 250]),
             currency=rng.choice(["EUR", "EUR", "USD"]),
-            marks=rng.choice([[], [], [], [], ["unserved"], ["no_request"]]))
+            marks=rng.choice([[], [], [], [], [], ["unserved"], ["no_request"], ["foreign_user"],
+                              ["foreign_user", "forged"]]))
         events.append(event)
         bought += [event] if event.action == "purchase" else []
     for n in range(told // 4):
@@ -76,7 +77,9 @@ def history(seed: int, users: int = 4, days: float = 6, requests: int = 40, told
             event_id=event_id(f"b{n}", time), time=time, user_id=of.user_id, item_id=of.item_id, action="refund",
             refers_to=rng.choice([of.event_id, None]), order_id=rng.choice([of.order_id, "o1"]),
             line_id=rng.choice([of.line_id, None]), quantity=rng.choice([None, 1]),
-            value_minor=rng.choice([None, of.value_minor, 50]), currency=of.currency))
+            value_minor=rng.choice([None, of.value_minor, 50]), currency=of.currency,
+            request_id=rng.choice([None, None, of.request_id, rng.choice(shown).request_id]),
+            marks=rng.choice([[], [], [], ["foreign_user"], ["forged"]])))
     return events
 
 
@@ -146,7 +149,7 @@ def test_histories_hold_every_reason_and_rule() -> None:
         TERMS, REACH)]
     assert {row["reason"] for row in rows} == {
         None, "no_exposure", "before_exposure", "outside_window", "neutral", "not_named", "unserved", "no_purchase",
-        "late_refund", "foreign_user", "other_request"}
+        "late_refund", "foreign_user", "forged", "other_request"}
     assert {row["rule"] for row in rows if row["reason"] is None} == {
         "impression", "last_touch", "first_touch", "all_touch", "share"}
     assert any(0 > row["weight"] > -1 for row in rows)
@@ -174,14 +177,16 @@ def test_swapping_the_teams_swaps_the_credits(seed: int) -> None:
 
 @given(seed=st.integers(0, 10**6))
 @settings(deadline=None, max_examples=3, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-def test_rows_of_a_user_depend_on_nobody_else(seed: int) -> None:
+def test_rows_of_a_user_depend_on_nobody_else_but_whom_it_names(seed: int) -> None:
     events = history(seed)
     whole, alone = Run(1), Run(1)
     whole.commit(events)
-    alone.commit([e for e in events if e.user_id == "u1"])
+    named = {e.request_id for e in events if isinstance(e, Feedback) and e.user_id == "u1"}
+    alone.commit([e for e in events if e.user_id == "u1" or (isinstance(e, Impression) and e.request_id in named)])
     for run in (whole, alone):
         run.attributor().run_once()
-    assert comparable(alone.rows()) == comparable([row for row in whole.rows() if row["user_id"] == "u1"])
+    assert comparable(alone.rows()) == comparable(
+        [row for row in whole.rows() if row["user_id"] == "u1"])
 
 
 class Crash(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -14,6 +15,9 @@ from incumbent.config import ExperimentConfig
 from incumbent.events.ids import EventIds, Signer, user_bucket
 from incumbent.events.schema import Feedback, Impression
 from incumbent.loop.attribute import Attributor, read_cursor
+from incumbent.loop.definitions import _earliest_currency
+from incumbent.loop.lane_days import of_guardrails
+from incumbent.loop.relations import DuckEngine, money, plain
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.testing.golden import impression, moment
@@ -46,6 +50,26 @@ class Shop:
 
     def run(self) -> Any:
         return Attributor(self.lake, self.control, self.clock, lambda: KNOWN).run_once()
+
+    def refund(self, user: str, bought: Feedback, **changes: Any) -> Feedback:
+        return Feedback(event_id=self.ids.new(), time=self.clock.now(), user_id=user, item_id="a", action="refund",
+                        refers_to=bought.event_id, **changes)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return sorted(self.lake.scan("outcome").to_pylist(), key=lambda row: row["event_id"])
+
+    def sold(self) -> dict[str, int]:
+        """Purchases less refunds by user, as the matured rows sum them."""
+        engine, found = DuckEngine(threads=1), Counter[str]()
+        for row in engine.collect(money(engine.frame(plain(self.lake.scan("outcome"))))).to_pylist():
+            found[row["user_id"]] += row["value_minor"]
+        return dict(found)
+
+    def revenue(self) -> tuple[float, float]:
+        """Conversions and revenue of the one lane, as the guardrails count them."""
+        [(_, state)] = of_guardrails(self.lake.scan("impression"), self.lake.scan("outcome"), {"e": "EUR"})
+        _, conversions, revenue, _ = state.sums.sum(axis=0).tolist()
+        return conversions, revenue
 
     def reasons(self) -> dict[str, str | None]:
         return {row["event_id"]: row["reason"] for row in self.lake.scan("outcome").to_pylist()}
@@ -95,7 +119,63 @@ def test_a_refund_on_a_later_day_turns_with_its_purchase() -> None:
     assert shop.reasons() == {stolen.event_id: "no_exposure", refund.event_id: "no_exposure"}
     shop.commit(theirs)
     shop.run()
-    assert shop.reasons() == {stolen.event_id: "foreign_user", refund.event_id: "no_purchase"}
+    assert shop.reasons() == {stolen.event_id: "foreign_user", refund.event_id: "foreign_user"}
+
+
+def test_a_login_half_way_keeps_its_money_and_earns_no_credit() -> None:
+    """The page was served to a visitor, who logs in at the checkout and buys under another id."""
+    shop = Shop()
+    page, later = shop.request("anon-1"), shop.request("u1")
+    shop.clock.advance(seconds=60)
+    bought = shop.bought("u1", page.request_id)
+    shop.commit(page, later, bought)
+    shop.run()
+    [row] = shop.rows()
+    assert (row["reason"], row["value_minor"], row["credit_champion"], row["credit_candidate"]) == (
+        "foreign_user", 100, 0.0, 0.0)
+    assert shop.revenue() == (1.0, 100.0)
+    assert shop.sold() == {"u1": 100} and _earliest_currency(shop.lake, NOW, [NOW.date()]) == "EUR"
+
+    shop.clock.advance(seconds=60)
+    shop.commit(shop.refund("u1", bought, request_id=page.request_id, value_minor=30, currency="EUR"),
+                shop.refund("u1", bought))  # the rest of it
+    shop.run()
+    assert [(row["reason"], row["value_minor"]) for row in shop.rows()] == [
+        ("foreign_user", 100), ("foreign_user", -30), ("foreign_user", -70)]
+    assert shop.revenue() == (1.0, 0.0) and shop.sold() == {"u1": 0}
+
+
+def test_a_refund_that_names_a_stranger_takes_money_back_and_no_credit() -> None:
+    shop = Shop()
+    own, theirs = shop.request("u2"), shop.request("u1")
+    bought = shop.bought("u2", own.request_id)
+    shop.commit(own, theirs, bought, shop.refund("u2", bought, request_id=theirs.request_id))
+    shop.run()
+    assert [(row["reason"], row["credit_candidate"], row["value_minor"]) for row in shop.rows()] == [
+        (None, 1.0, 100), ("foreign_user", 0.0, -100)]
+    assert shop.sold() == {"u2": 0}
+
+
+def test_forgetting_the_owner_of_a_named_request_moves_no_money_and_no_credit() -> None:
+    shop = Shop()
+    own, theirs = shop.request("u2"), shop.request("u1")
+    shop.commit(own, theirs, shop.bought("u2", theirs.request_id))
+    shop.run()
+    before = shop.sold()
+    shop.lake.erase(["u1"])
+    shop.run()
+    [row] = shop.rows()
+    assert (row["reason"], row["credit_candidate"], row["credit_champion"]) == ("other_request", 0.0, 0.0)
+    assert shop.sold() == before == {"u2": 100}
+
+
+@pytest.mark.parametrize("marks", [["foreign_user", "unserved"], ["unserved", "foreign_user"], ["forged"]])
+def test_what_was_made_up_is_no_money_whatever_else_it_is(marks: list[str]) -> None:
+    shop = Shop()
+    own = shop.request("u1")
+    shop.commit(own, shop.bought("u1", own.request_id, marks=marks))
+    shop.run()
+    assert shop.sold() == {} and shop.revenue() == (0.0, 0.0)
 
 
 def test_a_name_over_midnight_is_found() -> None:

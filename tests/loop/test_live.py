@@ -36,7 +36,7 @@ def test_outcomes_count_for_the_owner_of_the_slot_they_name() -> None:
         "requests": {"home/interleave": 1},
         "actions": {"home/click/candidate": 1, "home/purchase/champion": 1, "home/click/neutral": 1,
                     "home/click/unmatched": 1, "none/click/unmatched": 1, "none/purchase/foreign_user": 1},
-        "value_minor": {"home/EUR/champion": 500}}
+        "value_minor": {"home/EUR/champion": 500, "none/EUR/foreign_user": 900}}
 
 
 def test_an_hour_and_a_day_pass() -> None:

@@ -162,7 +162,7 @@ def history(seed: int) -> list[Any]:
         events.append(told(f"f{n}", time.replace(tzinfo=None).isoformat(), f"u{rng.randrange(6)}",
                            rng.choice(["a", "b", "q"]), rng.choice(["click", "purchase", "purchase", "refund"]),
                            rng.choice([None, 100, 250]), rng.choice(["EUR", "EUR", "USD"]),
-                           marks=rng.choice([[], [], [], ["forged"]])))
+                           marks=rng.choice([[], [], [], ["forged"], ["foreign_user"]])))
     return events
 
 
@@ -177,7 +177,7 @@ def naive_guardrails(events: Sequence[Any]) -> dict[tuple[str, str], list[float]
             continue
         mine = sorted((e.time, e.request_id, e.stage, e.lane) for e in requests
                       if e.user_id == f.user_id and day_of(e.time) == day_of(f.time))
-        if not mine and f.action == "purchase":  # refunds here name no purchase, so they have no exposure
+        if not mine and f.action == "purchase" and "foreign_user" not in f.marks:  # refunds here name no purchase
             mine = sorted((e.time, e.request_id, e.stage, e.lane) for e in requests if e.user_id == f.user_id
                           and e.time <= f.time and f.item_id in [slot.item_id for slot in e.slots])[-1:]
         if not mine:

@@ -21,8 +21,11 @@ Flags = NDArray[np.bool_]
 #: the kinds of slot that carry credit; all others are neutral: they carry none, but they do consume a touch
 COMPETITIVE = ("pair", "half")
 
-#: the collector's marks that bar feedback from every credit and from every sum of money
-BARRED = ("unserved", "forged", "foreign_user")
+#: the collector's marks that bar feedback from every sum of money
+MONEYLESS = ("unserved", "forged")
+
+#: what bars feedback from every credit, the gravest first; whose request it names does not say whose money it is
+BARRED = (*MONEYLESS, "foreign_user")
 
 
 class CreditTerms(Struct, frozen=True):

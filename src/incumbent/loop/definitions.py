@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from incumbent.config import Config, ExperimentConfig
 from incumbent.events.window import Window
-from incumbent.experiments.credit import BARRED, CreditTerms
+from incumbent.experiments.credit import MONEYLESS, CreditTerms
 
 if TYPE_CHECKING:
     from incumbent.loop.credited import TermsOf
@@ -100,7 +100,7 @@ def _earliest_currency(lake: Lake, since: datetime, days: list[date]) -> str | N
             continue
         rows = lake.scan("outcome", Window.of_day(day), columns=["time", "event_id", "action", "currency", "reason"])
         bought = [row for row in rows.filter(pc.equal(rows["action"], "purchase")).to_pylist()
-                  if row["currency"] is not None and row["reason"] not in BARRED and row["time"] >= since]
+                  if row["currency"] is not None and row["reason"] not in MONEYLESS and row["time"] >= since]
         if bought:
             return str(min(bought, key=lambda row: (row["time"], row["event_id"]))["currency"])
     return None

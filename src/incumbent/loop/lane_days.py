@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from incumbent.experiments.credit import BARRED
+from incumbent.experiments.credit import MONEYLESS
 from incumbent.loop import keys
 from incumbent.loop.tallies import Keyed, clustered, parts
 
@@ -81,7 +81,7 @@ def _shown(rows: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
 def _money(outcomes: pa.Table) -> Iterator[list[dict[str, Any]]]:
     """The rows of each purchase and refund."""
     kept = outcomes.filter(pc.is_in(outcomes["action"], pa.array(["purchase", "refund"])))
-    kept = kept.filter(pc.invert(pc.fill_null(pc.is_in(kept["reason"], pa.array(BARRED)), False)))
+    kept = kept.filter(pc.invert(pc.fill_null(pc.is_in(kept["reason"], pa.array(MONEYLESS)), False)))
     events: dict[str, list[dict[str, Any]]] = {}
     for row in kept.select(["event_id", "time", "user_id", "action", "value_minor", "currency", "exposed_at",
                             "experiment", "stage", "lane"]).to_pylist():

@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from incumbent.clock import EPOCH, Clock
 from incumbent.events.schema import Feedback, Impression
-from incumbent.experiments.credit import BARRED, COMPETITIVE
+from incumbent.experiments.credit import COMPETITIVE, MONEYLESS
+from incumbent.loop.foreign import MARK
 from incumbent.stats.counts import Counts
 from incumbent.stores.store import Control, StateRow
 
@@ -36,7 +37,7 @@ class _Shown(Struct, frozen=True, gc=False):
 class LiveTally:
     """Counts by minute of the last day, in bounded memory.
 
-    Outcomes that name somebody else's request count as ``foreign_user``, and their money not at all.
+    Outcomes that name somebody else's request, and their money, count for the owner ``foreign_user``.
 
     At most `max_requests` requests are remembered, oldest out first (about 1 kB each): an outcome whose request is no
     longer there counts as ``unmatched``. Events older than a day count no more; those ahead of the clock count now.
@@ -64,7 +65,7 @@ class LiveTally:
             if isinstance(event, Impression):
                 self._remember(event)
                 self._count(now, event.time, "requests", f"{event.surface}/{event.mode}")
-            elif isinstance(event, Feedback) and event.action in ACTIONS and not set(event.marks) & set(BARRED):
+            elif isinstance(event, Feedback) and event.action in ACTIONS and not set(event.marks) & set(MONEYLESS):
                 self._outcome(now, event)
         for minute in [minute for minute in self._minutes if minute <= now - SPANS["day"]]:
             del self._minutes[minute]
@@ -109,13 +110,12 @@ class LiveTally:
     def _outcome(self, now: int, event: Feedback) -> None:
         shown = self._shown.get(event.request_id) if event.request_id is not None else None
         surface, owner = "none", "unmatched"
-        foreign = shown is not None and shown.user_id != event.user_id  # a request of somebody else: no money, either
-        if foreign:
-            owner = "foreign_user"
+        if MARK in event.marks or (shown is not None and shown.user_id != event.user_id):
+            owner = MARK
         elif shown is not None:
             surface, owner = shown.surface, shown.owners.get(event.item_id, "unmatched")
         self._count(now, event.time, "actions", f"{surface}/{event.action}/{owner}")
-        if event.action == "purchase" and event.value_minor and not foreign:
+        if event.action == "purchase" and event.value_minor:
             self._count(now, event.time, "value_minor", f"{surface}/{event.currency}/{owner}", event.value_minor)
 
     def _count(self, now: int, time: datetime, kind: str, key: str, by: int = 1) -> None:

@@ -11,7 +11,7 @@ is not credited has one row that says why, so that nothing is lost without a cou
 | ``neutral`` | the exposure that took the touch belongs to no team (shared, solo, pinned, holdout, ...) |
 | ``not_named`` | attribution is ``impression`` and the feedback names none |
 | ``other_request`` | the feedback names a request, and this exposure is of another: it belongs to its own alone |
-| ``foreign_user`` | the request that it names was served to somebody else: never credited, never counted as money |
+| ``foreign_user`` | the request that it names was served to somebody else: never credited; its money is its user's |
 | ``unserved``, ``forged`` | the collector marked it: never credited, never counted as money |
 | ``no_purchase`` | a refund whose purchase is not there |
 | ``late_refund`` | a refund longer after the exposure than the attribution window |
@@ -129,10 +129,10 @@ _TOUCHED = pa.schema([
 
 
 def barred(marks: pa.ChunkedArray) -> pa.Array:
-    """Per feedback the first of its marks that bars it from credit, null where there is none."""
+    """Per feedback the gravest of its marks that bar it from credit, null where there is none."""
     if not pc.any(pc.greater(pc.fill_null(pc.list_value_length(marks), 0), 0)).as_py():
         return pa.nulls(len(marks), pa.string())
-    return pa.array([next((mark for mark in given or () if mark in BARRED), None)
+    return pa.array([next((mark for mark in BARRED if mark in (given or ())), None)
                      for given in marks.to_pylist()], pa.string())
 
 

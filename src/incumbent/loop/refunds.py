@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from incumbent.experiments.credit import BARRED
+from incumbent.experiments.credit import BARRED, MONEYLESS
 from incumbent.loop.credited import CREDIT_SCHEMA, TermsOf, without_exposure
 from incumbent.loop.relations import DAY_US
 
@@ -54,14 +54,15 @@ def credit(events: pa.Table, settled: pa.Table, terms: TermsOf, reach_days: int)
 
     A refund finds its purchase by `refers_to`, else by order and line, else by order and item: of the same user, not
     later than the refund and at most `reach_days` UTC days before its day; the latest where there are several. It is
-    counted for every credited exposure of the purchase that lies at most one attribution window before the refund.
+    counted for every credited exposure of the purchase that lies at most one attribution window before the refund. One
+    that names somebody else's request takes its money back, and no credit.
     """
     own = events.select(_COLUMNS).filter(pc.equal(events["action"], "refund"))
     bought = events.select(_COLUMNS).filter(pc.and_(pc.equal(events["action"], "purchase"), pc.is_in(
         events["user_id"], own["user_id"].unique())))
     money = pa.concat_tables([own, bought])
     every = money.to_pylist()
-    rows = [row for row in every if not set(row["marks"] or ()) & set(BARRED)]
+    rows = [row for row in every if not set(row["marks"] or ()) & set(MONEYLESS)]
     refunds = sorted((row for row in rows if row["action"] == "refund"), key=lambda r: (r["time"], r["event_id"]))
     takes = Takes({row["row"]: _take(row, None, {}) for row in every if row["action"] == "refund"})
     if not refunds:
@@ -72,9 +73,10 @@ def credit(events: pa.Table, settled: pa.Table, terms: TermsOf, reach_days: int)
         purchase = matched.get(refund["row"])
         takes.rows[refund["row"]] = _take(refund, purchase, left)
     credited = _by_row(settled, {purchase["row"] for purchase in matched.values()})
-    made = [out for refund in refunds if refund["row"] in matched
+    own_way = [refund for refund in refunds if not set(refund["marks"] or ()) & set(BARRED)]  # the others have a row
+    made = [out for refund in own_way if refund["row"] in matched
             for out in _rows(refund, credited[matched[refund["row"]]["row"]], terms)]
-    alone = np.array([refund["row"] for refund in refunds if refund["row"] not in matched], np.int64)
+    alone = np.array([refund["row"] for refund in own_way if refund["row"] not in matched], np.int64)
     return pa.concat_tables([pa.Table.from_pylist(made, schema=CREDIT_SCHEMA),
                              without_exposure(alone, "no_purchase")]), takes
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from incumbent.experiments.credit import BARRED
+from incumbent.experiments.credit import MONEYLESS
 from incumbent.experiments.maturity import EXPOSING, LANES
 
 DAY_US = 86_400_000_000
@@ -189,9 +189,9 @@ def values(outcomes: nw.LazyFrame[Any], units: nw.LazyFrame[Any], currency: str)
 
 
 def money(outcomes: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    """Each purchase and refund once (`event_id`, `user_id`, `time`, `action`, `value_minor`, `currency`), no barred ones."""  # noqa: E501
+    """Each purchase and refund once (`event_id`, `user_id`, `time`, `action`, `value_minor`, `currency`), none that is barred from it."""  # noqa: E501
     kept = outcomes.filter(nw.col("action").is_in(MONEY),
-                           nw.col("reason").is_null() | ~nw.col("reason").is_in(BARRED))
+                           nw.col("reason").is_null() | ~nw.col("reason").is_in(MONEYLESS))
     return kept.select("event_id", "user_id", "time", "action", "value_minor", "currency").unique()
 
 

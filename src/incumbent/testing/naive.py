@@ -12,7 +12,8 @@ from typing import Any
 
 from incumbent.events.schema import Feedback, Impression, Slot
 
-BARRED = ("unserved", "forged", "foreign_user")
+MADE_UP = ("unserved", "forged")  # neither credit nor money
+STRANGE = "foreign_user"  # no credit, but money
 COMPETITIVE = ("pair", "half")
 STARTED = ("canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50", "promoted")
 
@@ -32,16 +33,17 @@ def outcomes(impressions: Iterable[Impression], feedback: Iterable[Feedback], te
     credited: dict[str, list[dict[str, Any]]] = {}
     taken: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
-    barred: set[str] = set()
     for event in sorted(events, key=lambda f: f.action == "refund"):  # a purchase of the same moment comes first
-        mark = next((mark for mark in event.marks if mark in BARRED), None)
-        if mark is None and _foreign(event, everyone, reach):
-            mark = "foreign_user"
-            barred.add(event.event_id)
-        if mark is not None:
+        mark = next((mark for mark in MADE_UP if mark in event.marks), None)
+        if mark is None and (STRANGE in event.marks or _foreign(event, everyone, reach)):
+            mark = STRANGE
+        if event.action == "refund" and mark not in MADE_UP:
+            made = _refund(event, events, credited, taken, terms, reach)
+            if mark == STRANGE:  # what it takes back, without anything of where
+                made = [{**_row(event, None, 0.0, STRANGE, None),
+                         **{name: made[0][name] for name in ("weight", "quantity", "value_minor", "currency")}}]
+        elif mark is not None:
             made = [_row(event, None, 0.0, mark, None)]
-        elif event.action == "refund":
-            made = _refund(event, [e for e in events if e.event_id not in barred], credited, taken, terms, reach)
         else:
             made = _attribute(event, shown.get((event.user_id, event.item_id), []), terms, reach)
         credited[event.event_id] = made
@@ -113,7 +115,7 @@ def _refund(
 ) -> list[dict[str, Any]]:
     oldest = datetime.combine(event.time.astimezone(UTC).date(), datetime.min.time(), UTC) - timedelta(days=reach)
     found = [p for p in events if p.action == "purchase" and p.user_id == event.user_id
-             and oldest <= p.time <= event.time and not set(p.marks) & set(BARRED) and _same(event, p)]
+             and oldest <= p.time <= event.time and not set(p.marks) & set(MADE_UP) and _same(event, p)]
     if not found:
         return [_row(event, None, 0.0, "no_purchase", None, weight=-1.0)]
     purchase = found[-1]
@@ -209,8 +211,8 @@ def units(
         for row in by_user.get(user, []):
             if not first.time <= row["time"] <= end:
                 continue
-            if row["action"] in ("purchase", "refund") and row["currency"] == currency and row["reason"] not in BARRED \
-                    and row["event_id"] not in counted:
+            if row["action"] in ("purchase", "refund") and row["currency"] == currency \
+                    and row["reason"] not in MADE_UP and row["event_id"] not in counted:
                 counted.add(row["event_id"])
                 money += row["value_minor"] or 0
             if row["experiment"] != experiment or row["reason"] is not None or row["exposed_at"] < first.time:

@@ -17,7 +17,7 @@ from incumbent.stats.counts import Counts
 from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stores.store import StateRow
 
-BARRED = ("unserved", "forged", "foreign_user")
+NO_MONEY = {"unserved", "forged"}
 DONE = {"view": 2, "click": 3, "add_to_cart": 4, "purchase": 5}  # column of `engagement`
 Shard = tuple[str, date, int]  # key, day, user bucket of the lake
 
@@ -89,7 +89,7 @@ class NaiveStates:
         for _, _, experiment, stage, lane in requests:
             days.setdefault((experiment or "", stage, lane), [0.0] * 4)[0] += 1
         money = {row["event_id"]: row for row in rows
-                 if row["action"] in ("purchase", "refund") and row["reason"] not in BARRED}
+                 if row["action"] in ("purchase", "refund") and row["reason"] not in NO_MONEY}
         for row in money.values():
             for experiment, (at_stage, at_lane) in _places(row, requests, rows).items():
                 cell = days.setdefault((experiment, at_stage, at_lane), [0.0] * 4)
