@@ -17,7 +17,7 @@ SIDE = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 1000).flatmap(
         lambda side: any(n for n, _ in side.values()))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(SIDE, SIDE)
 def test_the_parts_sum_to_the_change(current, reference):
     found = decompose(current, reference)
