@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.errors import DataError
-from incumbent.metrics.frames import Codes
+from incumbent.metrics.frames import Codes, numbers
 from incumbent.metrics.item_facts import categories_of, facts_of
 from incumbent.metrics.lists import lists_of
 from incumbent.metrics.metric import Batch, Side
@@ -75,10 +77,13 @@ def _units(batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64]]:
     """The place of each row's vector, -1 without one, and the vectors on length 1."""
     facts = facts_of(batch, side, "vectors", ("vector",))
     column = facts.columns["vector"]
-    lengths = {len(vector) for vector in column if vector.is_valid}
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise DataError("vectors must be lists of numbers", got=str(kind), field="vectors.vector")
+    lengths = set(pc.unique(pc.list_value_length(column)).to_pylist())
     if len(lengths) != 1 or column.null_count:
-        raise DataError("vectors must be there and of one length", got=sorted(lengths), field="vectors.vector")
-    flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float64)
+        raise DataError("vectors must be there and of one length", got=lengths, field="vectors.vector")
+    flat = numbers(column.flatten(), "vectors.vector")
     vectors = flat.reshape(len(column), lengths.pop())
     if not np.isfinite(vectors).all():
         raise DataError("a vector holds a value that is not finite", field="vectors.vector")

@@ -136,8 +136,8 @@ def _counted(batch: Batch, side: Side | None, k: int) -> tuple[list[str], Codes,
         parts["catalogue.item_id"] = columns(side.catalogue, "catalogue", ("item_id",))["item_id"]
     (shown, *listed), size = code_together(parts)
     head = lists.head(k)
-    slots = np.unique(lists.owners()[head] * max(size, 1) + shown[head]) % max(size, 1)
-    counts = np.bincount(slots, minlength=size)
+    cells = np.sort(lists.owners()[head] * max(size, 1) + shown[head])
+    counts = np.bincount(cells[np.diff(cells, prepend=-1) > 0] % max(size, 1), minlength=size)
     codes, ids = (shown, lists.items) if side is None else (listed[0], parts["catalogue.item_id"])
     first = np.unique(codes, return_index=True)[1]
     first = first[codes[first] >= 0]

@@ -31,6 +31,13 @@ class ItemCounts(ArrayState):
     arrays: ClassVar[dict[str, str]] = {
         "text": "|u1", "lengths": "<i8", "shown": "<i8", "lists": "<i8", "outside": "<i8"}
     example_configs = ({"k": 10}, {"k": 5})
+    golden: ClassVar[dict[int, tuple[str, dict[str, float]]]] = {1: (
+        "495301a40000007b22617272617973223a5b5b2274657874222c227c7531222c5b395d5d2c5b226c656e67746873222c223c"
+        "6938222c5b345d5d2c5b2273686f776e222c223c6938222c5b345d5d2c5b226c69737473222c223c6938222c5b5d5d2c5b22"
+        "6f757473696465222c223c6938222c5b5d5d5d2c22636f6e666967223a7b226b223a31307d2c226e616d65223a226974656d"
+        "5f636f756e7473222c2276657273696f6e223a317d61626e65766572c3bc0100000000000000010000000000000005000000"
+        "0000000002000000000000000200000000000000030000000000000000000000000000000200000000000000070000000000"
+        "00000200000000000000", {"shown": 0.75})}
     text: NDArray[np.uint8]
     lengths: NDArray[np.int64]
     shown: NDArray[np.int64]
@@ -58,13 +65,16 @@ class ItemCounts(ArrayState):
         """True where no list was seen, whatever the catalogue."""
         return int(self.lists) == 0
 
-    def update(self, items: Iterable[str], counts: ArrayLike, lists: int = 0, outside: int = 0) -> Self:
-        """Add the counts of distinct items, 0 and more, over so many lists."""
+    def update(self, items: Iterable[str], counts: ArrayLike, lists: ArrayLike = 0, outside: ArrayLike = 0) -> Self:
+        """Add counts of items, 0 and more, over so many lists; `lists` and `outside` may be arrays, and are summed."""
         names, numbers = list(items), np.asarray(counts, np.int64)
-        if len(set(names)) < len(names) or numbers.shape != (len(names),) or min(
-                int(numbers.min(initial=0)), lists, outside) < 0:
-            raise DataError("one count of 0 or more per distinct item", got=(len(names), numbers.shape), field="counts")
-        return self._added(dict(zip(names, numbers.tolist(), strict=True)), lists, outside)
+        some, beyond = np.asarray(lists, np.int64), np.asarray(outside, np.int64)
+        if numbers.shape != (len(names),) or min(int(part.min(initial=0)) for part in (numbers, some, beyond)) < 0:
+            raise DataError("one count of 0 or more per item", got=(len(names), numbers.shape), field="counts")
+        table: dict[str, int] = {}
+        for name, number in zip(names, numbers.tolist(), strict=True):
+            table[name] = table.get(name, 0) + number
+        return self._added(table, int(some.sum()), int(beyond.sum()))
 
     def _combine(self, other: Self, sign: int) -> Self:
         if sign < 0:
@@ -92,3 +102,11 @@ class ItemCounts(ArrayState):
         if self.empty or not len(self.shown):
             return {"shown": Estimate.missing("no lists")}
         return {"shown": Estimate(float((self.shown > 0).mean()), n=int(self.lists), method="count")}
+
+    @classmethod
+    def example_batch(cls, rng: np.random.Generator, rows: int) -> tuple[Any, ...]:
+        """Skewed items with counts of 0 among them, and lists."""
+        items = ["a", "b", "ü", "never"]
+        picks = rng.integers(0, 4, rows)
+        counts = np.where(picks == 3, 0, rng.integers(0, 5, rows))
+        return [items[pick] for pick in picks], counts, rng.integers(1, 3, rows), rng.integers(0, 2, rows)
