@@ -1,4 +1,7 @@
 import asyncio
+import subprocess
+import sys
+import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -97,6 +100,7 @@ def run(story):
 
 def test_a_new_plan_is_used_and_models_that_stay_are_kept(monkeypatch):
     monkeypatch.setattr("incumbent.service.loading.GRACE_S", 0.01)
+    monkeypatch.setattr("incumbent.service.loading.MARGIN_S", -0.09)
 
     async def story(held):
         assert held.follower.problem == "no plan yet"
@@ -223,27 +227,169 @@ def test_a_problem_is_logged_once_for_as_long_as_it_is_the_same():
     run(story)
 
 
-def test_a_model_that_takes_long_to_load_keeps_nobody_waiting():
-    import threading
+def loading(held, *slow):
+    """From now on these targets load only once they are released; per target (began, release)."""
+    make, loop = held.make, asyncio.get_running_loop()
+    gates = {target: (asyncio.Event(), threading.Event()) for target in slow}
+
+    def gated(plan, clock):
+        if plan.target in gates:
+            began, release = gates[plan.target]
+            loop.call_soon_threadsafe(began.set)
+            assert release.wait(30)
+        return make(plan, clock)
+
+    held.follower._models._make = gated
+    return gates
+
+
+async def until(done, look):
+    async with asyncio.timeout(20):
+        while not done():
+            await look()
+            await asyncio.sleep(0.01)
+
+
+def test_a_model_that_takes_long_to_load_keeps_nobody_waiting(monkeypatch):
+    monkeypatch.setattr("incumbent.service.follow.PATIENCE_S", 0.01)
 
     async def story(held):
         held.control.publish(build_plan(config()))
-        await held.follower.poll()
-        loading, loaded, make = asyncio.Event(), threading.Event(), held.follower._models._make
-        loop = asyncio.get_running_loop()
-
-        def slow(plan, clock):
-            loop.call_soon_threadsafe(loading.set)
-            assert loaded.wait(30)
-            return make(plan, clock)
-
-        held.follower._models._make = slow
+        await held.follower.start()
+        began, release = loading(held, "m:other")["m:other"]
         held.control.publish(build_plan(config("b", b="m:other")))
-        polling = asyncio.create_task(held.follower.poll())
-        await asyncio.wait_for(loading.wait(), 30)
-        assert await held.items() == ["a1", "a2"] and not polling.done()
-        loaded.set()
-        assert await polling and await held.items() == ["b1", "b2"]
+        assert not await asyncio.wait_for(held.follower.poll(), 5)
+        await asyncio.wait_for(began.wait(), 30)
+        assert await held.items() == ["a1", "a2"] and held.follower.problem is None
+        held.control.exclude("u", "a1", T0)  # by another gateway
+        assert not await asyncio.wait_for(held.follower.poll(), 5)
+        assert await held.items() == ["a2"]
+        held.clock.elapsed_s += 5
+        assert not await asyncio.wait_for(held.follower.poll(), 5)
+        assert held.follower.problem == "plan 2 is loading: model 'b' takes long (plan 1 serves on)"
+        assert b'reason="plan 2 is loading' in held.meter.expose() and not held.follower.unservable
+        release.set()
+        await until(lambda: held.gateway.plan.version == 2, lambda: asyncio.sleep(0))
+        assert await held.items() == ["b1", "b2"] and held.follower.problem is None
+        assert await held.follower.poll() and not await held.follower.poll()
+        assert held.made == ["a", "b", "b"]
+
+    run(story)
+
+
+def test_a_newer_plan_takes_the_place_of_one_that_is_loading(monkeypatch):
+    monkeypatch.setattr("incumbent.service.follow.PATIENCE_S", 0.01)
+    monkeypatch.setattr("incumbent.service.loading.grace_s", lambda gone: 0.0)
+
+    async def story(held):
+        held.control.publish(build_plan(config()))
+        await held.follower.start()
+        gates = loading(held, "m:hangs", "m:slow")
+        began, release = gates["m:hangs"]
+        held.control.publish(build_plan(config("b", b="m:hangs")))
+        await held.follower.poll()
+        await asyncio.wait_for(began.wait(), 30)
+        held.clock.elapsed_s += 60
+        await held.follower.poll()
+        assert "plan 2 is loading" in held.follower.problem
+        held.control.publish(build_plan(config()))  # a roll-back
+        await until(lambda: held.gateway.plan.version == 3, held.follower.poll)
+        assert held.follower.problem is None and await held.items() == ["a1", "a2"]
+        held.control.publish(build_plan(config("c", c="m:c")))  # what hangs still keeps no later one waiting
+        await until(lambda: held.gateway.plan.version == 4, held.follower.poll)
+        assert await held.items() == ["c1", "c2"] and held.made == ["a", "b", "c"]
+        release.set()  # it loads after all, and nobody wants it
+        await until(lambda: "b" in held.closed, held.follower.poll)
+        assert await held.items() == ["c1", "c2"] and held.made == ["a", "b", "c", "b"] and held.closed == ["b"]
+        began, release = gates["m:slow"]
+        for n in range(3):  # plans of which each wants it: it is loaded once
+            held.control.publish(build_plan(config("b", b="m:slow"), delisted=[f"gone{n}"]))
+            await held.follower.poll()
+            await asyncio.wait_for(began.wait(), 30)
+        release.set()
+        await until(lambda: held.gateway.plan.version == 7, held.follower.poll)
+        assert await held.items() == ["b1", "b2"] and held.made == ["a", "b", "c", "b", "b"]
+        await held.follower.close()
+
+    run(story)
+
+
+def test_at_the_start_a_plan_that_loads_is_waited_for_and_one_that_hangs_is_replaced(monkeypatch):
+    monkeypatch.setattr("incumbent.service.follow.PATIENCE_S", 0.01)
+
+    async def story(held):
+        began, release = loading(held, "m:hangs")["m:hangs"]
+        held.control.publish(build_plan(config("b", b="m:hangs")))
+        starting = asyncio.create_task(held.follower.start())
+        await asyncio.wait_for(began.wait(), 30)
+        held.clock.elapsed_s += 5
+        await until(lambda: held.follower.problem == "plan 1 is loading: model 'b' takes long",
+                    lambda: asyncio.sleep(0))
+        assert not starting.done()
+        held.control.publish(build_plan(config()))
+        await asyncio.wait_for(starting, 30)
+        assert held.gateway.plan.version == 2 and held.follower.problem is None
+        release.set()
+
+    run(story)
+
+
+def test_a_load_that_hangs_keeps_no_process_from_ending():
+    told = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout == "left\n", told.stderr
+
+
+HANGS = """
+import asyncio, threading
+from incumbent.clock import SystemClock
+from incumbent.events.plan import ModelPlan
+from incumbent.service.loading import Models
+
+async def main():
+    models = Models(SystemClock(), lambda plan, clock: threading.Event().wait())
+    try:
+        await asyncio.wait_for(models.load({"m": ModelPlan("m", "callable", "m:f", "1")}), 0.05)
+    except TimeoutError:
+        await models.close()
+        print("left")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("ending", [SystemExit(3), KeyboardInterrupt(), StopIteration(), asyncio.CancelledError()])
+def test_a_model_that_would_end_the_process_is_one_that_does_not_load(ending):
+    async def story(held):
+        def ends(plan, clock):
+            raise ending
+
+        held.follower._models._make = ends
+        held.control.publish(build_plan(config()))
+        assert not await held.follower.poll()
+        assert f"own code ended instead of loading it. Got '{type(ending).__name__}: " in held.follower.problem
+        assert held.follower.unservable
+
+    run(story)
+
+
+def test_a_model_that_left_the_plan_is_not_closed_under_a_request(monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    async def story(held):
+        models = {name: {"target": f"m:{name}", "deadline_ms": ms} for name, ms in (("a", 100), ("b", 60_000))}
+        surfaces = {"home": {"champion": "c"}}
+        held.control.publish(build_plan(Config(
+            models={**models, "c": {"target": "m:c"}}, surfaces=surfaces)))
+        await held.follower.poll()
+        monkeypatch.setattr("incumbent.service.loading.asyncio.sleep", sleep)
+        for left in ({"a": models["a"]}, {}):
+            held.control.publish(build_plan(Config(models={**left, "c": {"target": "m:c"}}, surfaces=surfaces)))
+            assert await held.follower.poll()
+            await held.follower.exclude([])
+        assert slept == [61.0, 5.0] and held.closed == ["b", "a"]
 
     run(story)
 
@@ -282,8 +428,6 @@ def test_an_old_plan_that_cannot_be_served_keeps_no_new_one_away():
 
 
 def test_a_large_plan_is_hashed_off_the_loop_and_once(monkeypatch, tmp_path):
-    import threading
-
     from incumbent.events import plan as plans
 
     where = []

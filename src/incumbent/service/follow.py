@@ -23,15 +23,18 @@ from incumbent.service.metrics import Meter
 from incumbent.stores.store import Control
 
 RETRY_S, RETRY_MOST_S = 1.0, 60.0  # a plan that cannot be served is tried again: soon, then ever more rarely
+PATIENCE_S = 0.4  # a look waits so long for the models of a new plan: most are there then
+SLOW_S = 5.0  # models that take longer than this to load are a problem that is told
 T = TypeVar("T")
 
 
 class Follower:
     """Keeps one gateway on the current plan, and the map of exclusions that it reads.
 
-    A plan that cannot be served (a model that does not load) is told and tried again, and the one before stays.
-    `problem` is what readiness, metrics and the page say. Control is only ever touched on a thread of its own, and
-    models are loaded on another: a slow one costs no request anything.
+    A plan that cannot be served (a model that does not load) is told and tried again, and the one before stays; so it
+    does while models are loaded, which goes on in the background: exclusions are followed meanwhile, and a newer plan
+    takes the place of one that is loading. `problem` is what readiness, metrics and the page say. Control is only ever
+    touched on a thread of its own, and models are loaded on others: a slow one costs no request anything.
     """
 
     def __init__(self, control: Control, clock: Clock, meter: Meter, gateway: Gateway | None,
@@ -40,19 +43,17 @@ class Follower:
         self._monotonic = clock.monotonic
         self._models = Models(clock, make)
         self._version, self._seen = 0, 0  # of the newest plan, in use or not; of the exclusions
-        self._refused: tuple[ServingPlan, Sequence[ServingPlan]] | None = None
-        self._again_s = self._wait_s = 0.0
+        self._pending: tuple[ServingPlan, Sequence[ServingPlan]] | None = None  # the newest, where it is not in use
+        self._loading: asyncio.Task[None] | None = None
+        self._since_s = self._again_s = self._wait_s = 0.0
+        self._fresh = False
         self._told: set[str] = set()  # what was logged and is so still
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="control")
         self._polling = asyncio.Lock()
         self._log = get("incumbent.service.follow")
         self.problem: str | None = None
+        self.unservable = False  # whether the newest plan could not be put to use
         self._report("no plan yet" if gateway is not None else None)
-
-    @property
-    def unservable(self) -> bool:
-        """Whether the newest plan could not be put to use."""
-        return self._refused is not None
 
     async def publish(self, config: Config) -> None:
         """Publish the plan of a configuration and of the experiments as they stand; a plan that is current already
@@ -66,28 +67,64 @@ class Follower:
         for name, reason in unservable(config, rows).items():
             self._log.warning("an experiment is not served", experiment=name, reason=reason)
 
+    async def start(self) -> None:
+        """Follow until the newest plan is in use or refused; at once where there is none or Control is away."""
+        await self.poll()
+        while (loading := self._loading) is not None:
+            if not (await asyncio.wait({loading}, timeout=PATIENCE_S))[0]:
+                await self.poll()
+
     async def poll(self) -> bool:
-        """Look once; True where a new plan is in use. Never raises."""
+        """Look once; True where a new plan came into use since the last look. Never raises.
+
+        It waits for a load that it begins, but not for long: later looks find it done.
+        """
         async with self._polling:
-            try:
-                plans = await self._run(self._newer)
-                forgotten, (self._seen, changed) = await self._run(self._excluded)
-            except Exception as error:  # whatever a store does, serving goes on
-                self._away(error)
-                plans = []
-            else:
-                if forgotten:
-                    self._exclusions.clear()
-                self._back(changed)
-            if self._gateway is None:
-                return False
-            if plans:
-                earlier = [*self._refused[1], self._refused[0]] if self._refused is not None else []
-                self._version, self._wait_s = plans[-1].version, RETRY_S
-                return await self._use(self._gateway, plans[-1], [*earlier, *plans[:-1]][-PLANS_KEPT:])
-            if self._refused is not None and self._monotonic() >= self._again_s:
-                return await self._use(self._gateway, *self._refused)
-            return False
+            plans = await self._look()
+            loading = self._next(plans) if self._gateway is not None else None
+        if loading is not None:
+            await asyncio.wait({loading}, timeout=PATIENCE_S)
+        self._tell_slow()
+        fresh, self._fresh = self._fresh, False
+        return fresh
+
+    async def _look(self) -> list[ServingPlan]:
+        """Take over what changed of the exclusions; the plans since the last look."""
+        try:
+            plans = await self._run(self._newer)
+            forgotten, (self._seen, changed) = await self._run(self._excluded)
+        except Exception as error:  # whatever a store does, serving goes on
+            self._away(error)
+            return []
+        if forgotten:
+            self._exclusions.clear()
+        self._back(changed)
+        return plans
+
+    def _next(self, plans: list[ServingPlan]) -> asyncio.Task[None] | None:
+        """Begin to load the newest plan, or the one that was refused where its time has come."""
+        if plans:
+            earlier = [*self._pending[1], self._pending[0]] if self._pending is not None else []
+            self._version, self._wait_s, self.unservable = plans[-1].version, RETRY_S, False
+            self._pending = plans[-1], [*earlier, *plans[:-1]][-PLANS_KEPT:]
+        elif self._pending is None or self._loading is not None or self._monotonic() < self._again_s:
+            return None
+        assert self._pending is not None
+        if self._loading is None:
+            self._since_s = self._monotonic()
+        else:
+            self._loading.cancel()
+        self._loading = asyncio.get_running_loop().create_task(self._use(*self._pending))
+        return self._loading
+
+    def _tell_slow(self) -> None:
+        if self._loading is None or self._pending is None or self._monotonic() - self._since_s < SLOW_S:
+            return
+        version, model = self._pending[0].version, self._models.awaited
+        problem = f"plan {version} is loading" + (f": model {model!r} takes long" if model else "") + self._serving()
+        if problem != self.problem:
+            self._log.warning("a plan takes long to load", plan_version=version, model=model)
+        self._report(problem)
 
     def _newer(self) -> list[ServingPlan]:
         """The plans since the last look, the newest last; at first, those that cursors may name. In a thread."""
@@ -122,19 +159,21 @@ class Follower:
             self._log.warning("control cannot be reached; serving on", plan_version=self._version, error=str(error))
             self._told.add("away")
 
-    async def _use(self, gateway: Gateway, plan: ServingPlan, history: Sequence[ServingPlan]) -> bool:
+    async def _use(self, plan: ServingPlan, history: Sequence[ServingPlan]) -> None:
+        """Load a plan and serve by it. Runs in the background; cancelled where a newer plan is there."""
+        assert self._gateway is not None
         try:
             guards = await self._models.load(plan.models)
-            self._put(gateway, plan, guards, history)
+            self._put(self._gateway, plan, guards, history)
         except Exception as error:  # a model's own code runs here
-            self._refuse(plan, history, error)
-            return False
-        self._models.use(guards)
-        self._refused = None
-        self._report(None)
-        self._meter.set("incumbent_plan_version", plan.version)
-        self._log.info("serving by plan", plan_version=plan.version, plan=plan.hash)
-        return True
+            self._refuse(plan, error)
+        else:
+            self._models.use(guards)
+            self._pending, self.unservable, self._fresh = None, False, True
+            self._report(None)
+            self._meter.set("incumbent_plan_version", plan.version)
+            self._log.info("serving by plan", plan_version=plan.version, plan=plan.hash)
+        self._loading = None
 
     def _put(self, gateway: Gateway, plan: ServingPlan, guards: dict[str, Guarded],
              history: Sequence[ServingPlan]) -> None:
@@ -147,18 +186,19 @@ class Follower:
             self._log.warning("rankings of earlier plans are not continued", plan_version=plan.version,
                               error=str(error))
 
-    def _refuse(self, plan: ServingPlan, history: Sequence[ServingPlan], error: Exception) -> None:
-        assert self._gateway is not None
-        self._refused = plan, history
+    def _refuse(self, plan: ServingPlan, error: Exception) -> None:
+        self.unservable = True
         self._again_s, self._wait_s = self._monotonic() + self._wait_s, min(2 * self._wait_s, RETRY_MOST_S)
-        used = self._gateway.plan
-        problem = f"plan {plan.version} cannot be served: {error}" + (
-            f" (plan {used.version} serves on)" if used is not None else "")
+        problem = f"plan {plan.version} cannot be served: {error}{self._serving()}"
         if problem != self.problem:
             self._log.error("a plan cannot be served; it is tried again, and the one before stays",
                             plan_version=plan.version, error=str(error),
                             exc_info=None if isinstance(error, IncumbentError) else error)
         self._report(problem)
+
+    def _serving(self) -> str:
+        used = self._gateway.plan if self._gateway is not None else None
+        return f" (plan {used.version} serves on)" if used is not None else ""
 
     def _report(self, problem: str | None) -> None:
         self.problem = problem
@@ -174,7 +214,9 @@ class Follower:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     async def close(self) -> None:
-        """Close the models and the threads."""
+        """Close the models and the threads; a load that is under way is given up."""
+        if self._loading is not None:
+            self._loading.cancel()
         await self._models.close()
         self._thread.shutdown(wait=False)
 

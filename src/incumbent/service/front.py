@@ -86,7 +86,7 @@ class Front:
         served. Where Control is away the service starts all the same, answers 503, and says so in /readyz."""
         if self.gateway is not None:
             await self.follower.publish(self._config)
-            await self.follower.poll()
+            await self.follower.start()
             if self.follower.unservable:
                 raise ConfigError(str(self.follower.problem), hint="check [models] and what they import")
         self.meter.flush()
