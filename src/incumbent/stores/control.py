@@ -10,6 +10,7 @@ from incumbent.stores.control_engine import Database
 from incumbent.stores.control_maturity import ControlMaturity
 from incumbent.stores.control_plans import ControlPlans
 from incumbent.stores.control_states import ControlStates
+from incumbent.stores.plan_files import PlanFiles
 
 FILE = "control.sqlite"
 
@@ -28,19 +29,20 @@ class SqlControl(ControlStates, ControlPlans, ControlConclusions, ControlMaturit
 
     tags = frozenset({"sql"})
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, directory: Path | None = None) -> None:
         self._db = Database(url)
         self._db.upgrade()
+        self._files = PlanFiles(directory) if directory is not None else None
 
     @classmethod
     def in_directory(cls, directory: Path) -> SqlControl:
-        """The embedded Control: ``DIRECTORY/control.sqlite``."""
+        """The embedded Control: ``DIRECTORY/control.sqlite``, its plans also in ``DIRECTORY/plans/``."""
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError("the directory of the control database cannot be made", got=str(directory),
                              hint=str(error.strerror)) from None
-        return cls(f"sqlite:///{(directory / FILE).absolute()}")
+        return cls(f"sqlite:///{(directory / FILE).absolute()}", directory=directory)
 
     def close(self) -> None:
         """Close all connections."""

@@ -12,6 +12,7 @@ from incumbent.events.plan import ServingPlan
 from incumbent.stores.control_engine import Database
 from incumbent.stores.control_states import upsert
 from incumbent.stores.control_tables import counters, exclusions, plans
+from incumbent.stores.plan_files import PlanFiles
 
 _decode = msgspec.json.Decoder(ServingPlan).decode
 _NEWEST = sa.select(plans.c.hash, plans.c.body).order_by(plans.c.version.desc())
@@ -22,15 +23,18 @@ FORGOTTEN = "forgotten"  # its version at the last erasure
 
 
 class ControlPlans:
-    """The plan and exclusion verbs of Control over a `Database`."""
+    """The plan and exclusion verbs of Control over a `Database`, and over `PlanFiles` where it has a directory."""
 
     _db: Database
+    _files: PlanFiles | None = None
 
     def publish(self, plan: ServingPlan) -> ServingPlan:
         """Store a plan as the current one under the next version, unless it equals the current one."""
         digest = plan.hash  # before the transaction: it takes a while over a large catalogue
         with self._db.write() as connection:
             current = connection.execute(_CURRENT).first()
+            if self._files is not None:  # first: an impression never names a plan that an older copy would not know
+                self._files.keep(plan)
             if current is not None and current.hash == digest:
                 return _plan(*connection.execute(_NEWEST.limit(1)).one())
             plan = plan.stamped(current.version + 1 if current else 1, plan.time)
@@ -39,10 +43,13 @@ class ControlPlans:
         return plan
 
     def plan(self, hash: str | None = None) -> ServingPlan | None:
-        """The current plan, or the newest one of a hash; None where there is none."""
+        """The current plan, or the newest one of a hash, also one that this database has forgotten; None where there
+        is none."""
         query = _NEWEST.limit(1) if hash is None else _NEWEST.where(plans.c.hash == hash).limit(1)
         with self._db.read() as connection:
             row = connection.execute(query).first()
+        if row is None and hash is not None and self._files is not None:
+            return self._files.find(hash)
         return _plan(*row) if row is not None else None
 
     def plan_history(self, limit: int) -> list[ServingPlan]:
