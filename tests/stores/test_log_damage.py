@@ -5,6 +5,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -225,3 +226,61 @@ def test_a_read_only_directory(tmp_path):
         path.chmod(path.stat().st_mode | 0o555)
     done = subprocess.run([sys.executable, "-c", _NOBODY, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert "cannot be opened" in done.stdout and "write" in done.stdout, done.stdout + done.stderr[-2000:]
+
+
+def bend(path):
+    """The first frame's checksum is wrong from now on."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE frames SET crc = crc + 1 WHERE id = (SELECT min(id) FROM frames)")
+        db.commit()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_damage_in_what_is_handed_out_stops_no_other_inbox(tmp_path, alive):
+    """The lake refused the segment; before it is asked for again, its frame turns bad."""
+    clock = ManualClock(NOW)
+    bent, other = EmbeddedLog(tmp_path, clock), EmbeddedLog(tmp_path, clock)
+    bent.append(records(0, 2)).result(20)
+    path = tmp_path / "inbox" / f"{bent.writer}.sqlite"
+    if not alive:
+        bent.append(records(4, 2)).result(20)  # a second frame, whole
+        bent.close()
+    sealer = EmbeddedLog(tmp_path, clock, write=False)
+    assert sealer.drain().writer == path.stem  # handed out; nobody releases it
+    bend(path)
+    other.append(records(2, 2)).result(20)
+    segments = drain_all(sealer)
+    assert {r.event_id for s in segments for r in s.records} == {
+        r.event_id for r in records(2, 2) + ([] if alive else records(4, 2))}
+    assert len(sealer.problems) == 1 and str(path) in str(sealer.problems[0])
+    if alive:
+        assert sealer.drain() is None and sealer.drained_until is None  # it waits, and holds the watermark
+        bent.close()
+        again = EmbeddedLog(tmp_path, clock)  # its restart: set aside
+        again.append(records(6, 2)).result(20)
+        assert {r.event_id for s in drain_all(sealer) for r in s.records} == {r.event_id for r in records(6, 2)}
+        again.close()
+    assert not path.exists() and sealer.drain() is None and sealer.drained_until == NOW
+    sealer.close()
+    other.close()
+
+
+def test_the_watermark_waits_for_what_was_salvaged_into_a_drained_inbox(tmp_path):
+    """A damaged inbox that this sealer never drained goes on, at its writer's restart, in an orphan that it has."""
+    clock = ManualClock(NOW)
+    orphan, bent = EmbeddedLog(tmp_path, clock), EmbeddedLog(tmp_path, clock)
+    for i in range(2):
+        bent.append(records(i, 1)).result(20)
+    bend(tmp_path / "inbox" / f"{bent.writer}.sqlite")
+    orphan.close()
+    clock.advance(1)
+    sealer = EmbeddedLog(tmp_path, clock, write=False)
+    assert sealer.drain() is None and sealer.drained_until is None
+    bent.close()
+    again = EmbeddedLog(tmp_path, clock)
+    assert again.writer == orphan.writer and sealer.backlog == 1
+    assert sealer.drained_until is None
+    assert [r.event_id for s in drain_all(sealer) for r in s.records] == [records(1, 1)[0].event_id]
+    assert sealer.drain() is None and sealer.drained_until == clock.now()
+    sealer.close()
+    again.close()

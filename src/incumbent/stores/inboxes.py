@@ -35,6 +35,7 @@ class Inboxes:
         self._turn = 0
         self._salvaged = False
         self._drained: dict[Path, datetime] = {}  # all that was acknowledged before then is released
+        self._seen: set[Path] = set()  # also those that were never drained
         self._covers: tuple[Path, datetime] | None = None  # what the segment handed out will make of it
 
     def orphans(self) -> list[Path]:
@@ -50,7 +51,13 @@ class Inboxes:
     def drain(self, limit: int = 50_000) -> Segment | None:
         """The oldest segment of the next inbox that has one; the same again until it is released."""
         if self._current is not None:
-            segment = self._current[0].drain(limit)
+            file, lock = self._current
+            try:
+                segment = file.drain(limit)
+            except InboxDamaged as damage:  # since it was handed out
+                self._current = self._covers = None
+                self._damaged(file.path, lock, damage)
+                segment = None
             if segment is not None:
                 return segment
             self._let_go()  # another sealer released it: the lease had gone there
@@ -83,14 +90,7 @@ class Inboxes:
             waiting = file.backlog
             segment = file.drain(limit)
         except InboxDamaged as damage:
-            if lock is not None:  # of a dead process, damaged since it was opened here
-                self._files.pop(path).close()
-                self._salvage(path)
-                lock.give(remove=True)
-                return None
-            # of a living one: it waits for its restart, the others do not
-            if str(damage) not in map(str, self.problems):
-                self.problems.append(damage)
+            self._damaged(path, lock, damage)
             return None
         if segment is not None:
             self._current = (file, lock)
@@ -100,6 +100,16 @@ class Inboxes:
         if lock is not None and file.retirable(self._clock.now()):
             self._retire(path, lock)
         return segment
+
+    def _damaged(self, path: Path, lock: InboxLock | None, damage: InboxDamaged) -> None:
+        """Salvage the inbox of a dead process, damaged since it was opened here; one of a living process waits for its
+        restart, and the others do not."""
+        if lock is not None:
+            self._files.pop(path).close()
+            self._salvage(path)
+            lock.give(remove=True)
+        elif str(damage) not in map(str, self.problems):
+            self.problems.append(damage)
 
     def release(self, segment: Segment) -> None:
         """Forget a segment's records; a segment that is not the one handed out is released already."""
@@ -163,8 +173,9 @@ class Inboxes:
             paths = []
         for gone in set(self._files) - set(paths):
             self._files.pop(gone).close()
-        if not self._drained.keys() <= set(paths):  # its records went on in another inbox: look at all of them again
+        if not self._seen <= set(paths):  # its records went on in another inbox: look at all of them again
             self._drained.clear()
+        self._seen = set(paths)
         return paths
 
     def _open(self, path: Path, *, adopted: bool) -> InboxFile | None:
@@ -199,6 +210,7 @@ class Inboxes:
     def _retire(self, path: Path, lock: InboxLock) -> None:
         self._files.pop(path).close()
         self._drained.pop(path, None)
+        self._seen.discard(path)
         for suffix in ("-shm", "-wal", ""):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         lock.give(remove=True)
