@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
+from incumbent.errors import IncumbentError
 from incumbent.events import codec
 from incumbent.events.schema import Alert
-from incumbent.loop.act import Actor, LogSink
+from incumbent.loop.act import Acted, Actor, Errands, LogSink
+from incumbent.loop.schedule import Job, Scheduler
 from incumbent.stores.store import OutboxRow
 from incumbent.testing.judge import Shop
 
@@ -107,6 +109,62 @@ def test_only_one_actor_at_a_time():
     assert shop.control.acquire("act", "another", 30, shop.clock.now())
     assert "another process" in shop.actor.run_once().stopped
     assert shop.control.plan() is None
+
+
+def asked(shop, count, kind="erase", **payload):
+    """So many rows of a kind, older than what comes after."""
+    audit = Alert(event_id=shop.ids.new(), time=shop.clock.now(), subject="s", severity="info", title="t", body="b")
+    shop.control.conclude(audit, outbox=[
+        OutboxRow(f"{kind}{n}", kind, {"n": n, **payload}, shop.clock.now()) for n in range(count)])
+
+
+@pytest.mark.parametrize("count", [1, 500, 2100])
+def test_what_is_left_to_another_job_holds_up_no_plan(count):
+    shop = Shop()
+    asked(shop, count)
+    shop.operator.start("e1", **WHO)
+    actor = Actor(shop.control, shop.log, shop.clock, shop.plan_of, left=("erase",))
+    while (acted := actor.run_once()) != Acted():
+        assert acted.failed == 0
+    assert shop.control.plan().surfaces["home"].experiment is not None
+    assert [row.kind for row in shop.control.outbox(10_000)] == ["erase"] * count  # not so much as tried
+
+
+def test_errands_take_their_kinds_alone():
+    shop, done = Shop(), []
+    shop.operator.start("e1", **WHO)
+    before = shop.control.outbox()
+    asked(shop, 3)
+    errands = Errands(shop.control, shop.clock, {"erase": lambda payload: done.append(payload["n"])}, lease="erase")
+    assert shop.control.acquire("act", "another", 30, shop.clock.now())  # whoever publishes plans meanwhile
+    assert errands.run_or_raise() == Acted(done=3) and done == [0, 1, 2]
+    assert shop.control.outbox() == before and errands.run_or_raise() == Acted()
+    asked(shop, 1, kind="erase")
+    assert shop.control.acquire("erase", "another", 30, shop.clock.now())
+    assert "another process" in errands.run_or_raise().stopped and len(done) == 3
+
+
+def test_an_errand_that_fails_backs_off_and_holds_up_none_behind_it():
+    shop, tried = Shop(), []
+
+    def carry_out(payload):
+        tried.append((round(shop.clock.monotonic() - began), payload["n"]))
+        if payload["n"] == 0 and len(tried) < 6:
+            raise OSError("the inbox is damaged")
+
+    asked(shop, 2)
+    errands = Errands(shop.control, shop.clock, {"erase": carry_out}, lease="erase")
+    scheduler, began = Scheduler([Job("erase", errands.run_or_raise, 1.0)], shop.clock), shop.clock.monotonic()
+    for _ in range(60):
+        scheduler.tick()
+        shop.clock.advance(seconds=1)
+    assert tried == [(0, 0), (0, 1), (2, 0), (6, 0), (14, 0), (30, 0)]
+    assert shop.control.outbox() == []
+    [status] = scheduler.status()
+    assert (status.failures, status.failing) == (4, 0)
+    with pytest.raises(IncumbentError, match="Got '1 of kind erase'"):
+        asked(shop, 1, kind="erase")
+        Errands(shop.control, shop.clock, {"erase": lambda _: 1 / 0}, lease="erase").run_or_raise()
 
 
 @pytest.mark.parametrize("severity", ["info", "ticket", "page"])

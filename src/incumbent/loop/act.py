@@ -2,11 +2,13 @@
 
 Everything here may happen twice and then changes nothing: a plan equal to the current one is not published again, the
 sealer drops an event id that the lake has, Control stores a conclusion once. A told alert carries its event id.
+
+What takes long (an erasure waits for a measuring run) is an errand: a job of its own works off the rows of its kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -14,7 +16,7 @@ from msgspec import Struct
 
 from incumbent import logs
 from incumbent.clock import Clock
-from incumbent.errors import DataError
+from incumbent.errors import DataError, IncumbentError
 from incumbent.events import codec
 from incumbent.events.plan import ServingPlan
 from incumbent.events.schema import Alert, Conclusion
@@ -53,34 +55,52 @@ class Acted(Struct, frozen=True):
     stopped: str | None = None
 
 
-class Actor:
-    """Works off the outbox: plans first, then what failed least, then oldest. One process at a time, lease `act`.
+Handler = Callable[[dict[str, Any]], object]
 
-    `plan_of` builds the plan that should be in force, from the configuration and the experiments as they stand. A row
-    that fails stays with its error and does not hold up the rows behind it. `more` are handlers of further kinds.
+
+class Errands:
+    """Works off the outbox rows of the kinds of `handlers`, what failed least first, one process at a time.
+
+    A row that fails stays with its error and does not hold up the rows behind it.
     """
 
-    def __init__(
-        self, control: Control, log: Log, clock: Clock, plan_of: Callable[[], ServingPlan], *,
-        sinks: Sequence[Sink] | None = None, holder: str = "loop", lease_s: float = 30.0, log_timeout_s: float = 30.0,
-        more: Mapping[str, Callable[[dict[str, Any]], object]] | None = None,
-    ) -> None:
-        self._control, self._events, self._clock, self._plan_of = control, log, clock, plan_of
-        self._sinks: Sequence[Sink] = (LogSink(),) if sinks is None else sinks
-        self._holder, self._lease_s, self._log_timeout_s = holder, lease_s, log_timeout_s
-        self._handlers: dict[str, Callable[[dict[str, Any]], object]] = {
-            "publish": self._publish, "log": self._append, "store": self._store, "alert": self._alert, **(more or {})}
+    def __init__(self, control: Control, clock: Clock, handlers: Mapping[str, Handler], *, lease: str,
+                 holder: str = "loop", lease_s: float = 30.0) -> None:
+        self._control, self._clock, self._handlers = control, clock, dict(handlers)
+        self._lease, self._holder, self._lease_s = lease, holder, lease_s
 
     def run_once(self) -> Acted:
         """Do what is to be done now."""
-        if not self._control.outbox(1):
+        if not self._rows():
             return Acted()
-        with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
+        with Held(self._control, self._clock, self._lease, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Acted(stopped="another process holds the lease")
-            rows = sorted(self._control.outbox(_BATCH), key=lambda row: (row.kind != "publish", row.attempts))
+            rows = sorted(self._rows(), key=lambda row: (row.kind != "publish", row.attempts))
             done = [row.id for row in rows if self._try(row)]
             return Acted(len(done), len(rows) - len(done))
+
+    def run_or_raise(self) -> Acted:
+        """The same as a job that backs off: `IncumbentError` where a row failed, which stays asked for."""
+        acted = self.run_once()
+        if acted.failed:
+            kinds = ", ".join(self._handlers)
+            raise IncumbentError("outbox rows failed and stay", got=f"{acted.failed} of kind {kinds}",
+                                 hint="the outbox has the error of each; they are tried again")
+        return acted
+
+    def _takes(self, kind: str) -> bool:
+        return kind in self._handlers
+
+    def _rows(self) -> list[OutboxRow]:
+        """The oldest rows that are for this job, however many of other jobs stand before them."""
+        limit = _BATCH
+        while True:
+            rows = self._control.outbox(limit)
+            mine = [row for row in rows if self._takes(row.kind)]
+            if len(mine) >= _BATCH or len(rows) < limit:
+                return mine[:_BATCH]
+            limit *= 4
 
     def _try(self, row: OutboxRow) -> bool:
         try:
@@ -96,6 +116,29 @@ class Actor:
             return False
         self._control.outbox_done([row.id])
         return True
+
+
+class Actor(Errands):
+    """Works off the outbox: plans first, then what failed least, then oldest. One process at a time, lease `act`.
+
+    `plan_of` builds the plan that should be in force, from the configuration and the experiments as they stand. A row
+    of a kind that nobody knows fails like others. `more` are handlers of further kinds; rows of the kinds in `left` are
+    another job's `Errands`.
+    """
+
+    def __init__(
+        self, control: Control, log: Log, clock: Clock, plan_of: Callable[[], ServingPlan], *,
+        sinks: Sequence[Sink] | None = None, holder: str = "loop", lease_s: float = 30.0, log_timeout_s: float = 30.0,
+        more: Mapping[str, Handler] | None = None, left: Collection[str] = (),
+    ) -> None:
+        super().__init__(control, clock, {
+            "publish": self._publish, "log": self._append, "store": self._store, "alert": self._alert, **(more or {})},
+            lease=LEASE, holder=holder, lease_s=lease_s)
+        self._events, self._plan_of, self._log_timeout_s, self._left = log, plan_of, log_timeout_s, frozenset(left)
+        self._sinks: Sequence[Sink] = (LogSink(),) if sinks is None else sinks
+
+    def _takes(self, kind: str) -> bool:
+        return kind not in self._left
 
     def _publish(self, payload: dict[str, Any]) -> None:
         """Put the plan in force that the experiments now ask for, whatever they asked for when the row was written."""

@@ -17,7 +17,7 @@ from incumbent.events.ids import EventIds
 from incumbent.events.window import day_of
 from incumbent.logs import get
 from incumbent.loop import erase
-from incumbent.loop.act import Actor
+from incumbent.loop.act import Actor, Errands
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.catalogue import Cataloguer, current_plan
 from incumbent.loop.decide import Decider
@@ -64,9 +64,10 @@ class Looper:
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
         plan_of = lambda: current_plan(config, control)  # noqa: E731
         self._sealing, self._measuring = threading.Lock(), threading.Lock()
-        self._eraser = Eraser(stores, clock, EventIds(clock), holder=common["holder"], also=self._forget_live,
-                              lease_s=FOREVER_S if replay else max(300.0, config.loop.lease_s))
-        self.actor = Actor(control, log, clock, plan_of, more={erase.KIND: self._erase}, **common)
+        long = {**common, "lease_s": FOREVER_S if replay else max(300.0, config.loop.lease_s)}
+        self._eraser = Eraser(stores, clock, EventIds(clock), also=self._forget_live, **long)
+        self.actor = Actor(control, log, clock, plan_of, left=(erase.KIND,), **common)
+        self.erasures = Errands(control, clock, {erase.KIND: self._erase}, lease=erase.KIND, **long)
         self.cataloguer = Cataloguer(lake, control, clock, plan_of, **common)
         self._sealed_s = clock.monotonic()
         loop = config.loop
@@ -77,6 +78,7 @@ class Looper:
                 first_s=min(loop.attribute_s, 10.0)),
             Job("live", self._timed("live", self._publish_live), loop.live_s),
             Job("act", self._timed("act", self.actor.run_once), loop.act_s),
+            Job("erase", self._timed("erase", self.erasures.run_or_raise), loop.act_s),
             Job("catalogue", self._timed("catalogue", self.cataloguer.run_once), loop.seal_s, first_s=1.0),
             Job("house", self._timed("house", self.keep_house), loop.compact_s, first_s=loop.compact_s),
         ], clock)
@@ -95,8 +97,11 @@ class Looper:
         return run
 
     def _erase(self, payload: dict[str, Any]) -> None:
-        """Forget a shopper between two sealings and two measurings: nothing of them is on its way back meanwhile."""
-        with self._sealing, self._measuring:
+        """Forget a shopper between two sealings and two measurings: nothing of them is on its way back meanwhile.
+
+        A measuring may take minutes, so it is waited for first: sealing goes on until the erasure itself begins.
+        """
+        with self._measuring, self._sealing:
             self._eraser.carry_out(payload)
 
     def _seal(self) -> Any:
@@ -171,6 +176,8 @@ class Looper:
             get("incumbent.service.looper").warning("jobs did not end in time", jobs=still)
         if "act" not in still:
             self.actor.run_once()
+        if not {"erase", "measure", "seal"}.intersection(still):  # else it stays asked for
+            self.erasures.run_once()
         if "seal" not in still:
             self.sealer.run_once()
             self.sealer.stop()

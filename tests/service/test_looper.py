@@ -1,0 +1,134 @@
+"""What one job of a loop process keeps waiting, and what it does not."""
+
+import threading
+import time
+
+import pytest
+
+from incumbent.clock import SystemClock
+from incumbent.config import Config
+from incumbent.errors import StoreError
+from incumbent.events.ids import EventIds
+from incumbent.events.schema import Audit
+from incumbent.loop.operate import Operator
+from incumbent.service.looper import Looper
+from incumbent.service.metrics import Meter
+from incumbent.stores.memory import open_stores
+from incumbent.stores.store import OutboxRow
+
+CONFIG = Config(models={"old": {"target": "m:f"}, "new": {"target": "m:g"}}, surfaces={"home": {"champion": "old"}},
+                experiments={"e1": {"surface": "home", "candidate": "new"}}, loop={"act_s": 0.02, "seal_s": 0.02})
+
+
+class Process:
+    """A loop over stores in memory; measuring stands still from `measuring` until `go_on`."""
+
+    def __init__(self):
+        self.clock = SystemClock()
+        self.ids = EventIds(self.clock)
+        self.stores = open_stores(CONFIG, self.clock)
+        self.control = self.stores.control
+        self.looper = Looper(CONFIG, self.stores, self.clock, Meter(None, "loop", self.clock))
+        self.measuring, self.go_on = threading.Event(), threading.Event()
+        run = self.looper.attributor.run_once
+
+        def slow():
+            self.measuring.set()
+            assert self.go_on.wait(60)
+            return run()
+
+        self.looper.attributor.run_once = slow
+
+    def start(self):
+        self.looper.scheduler.start()
+        self.looper.scheduler.wake("measure")
+        assert self.measuring.wait(30)
+
+    def ask(self, user="u1"):
+        audit = Audit(event_id=self.ids.new(), time=self.clock.now(), actor="ada", action="user.erase.asked",
+                      subject="user:x", reason="asked")
+        self.control.conclude(audit, outbox=[OutboxRow(f"{audit.event_id}:erase", "erase", {
+            "user_id": user, "actor": "ada", "reason": "asked", "audit": self.ids.new()}, audit.time)])
+
+    def kinds(self):
+        return {row.kind for row in self.control.outbox()}
+
+    def runs(self, job):
+        return next(status.runs for status in self.looper.scheduler.status() if status.name == job)
+
+    def erased(self):
+        return [audit for audit in self.control.conclusions("audit") if audit.action == "user.erase"]
+
+
+@pytest.fixture
+def process():
+    made = Process()
+    yield made
+    made.go_on.set()
+    assert made.looper.scheduler.stop(30) == []
+
+
+def until(done):
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def test_an_erasure_that_waits_for_a_measuring_holds_up_neither_sealing_nor_a_roll_back(process):
+    process.start()
+    process.ask()
+    until(lambda: [job.name for job in process.looper.scheduler.status() if job.running] == ["measure", "erase"]
+          and process.control.acquire("erase", "another", 30, process.clock.now()) is None)
+    operator = Operator(process.control, CONFIG, process.clock, process.ids)
+    operator.start("e1", actor="ada", reason="try it")
+    until(lambda: (plan := process.control.plan()) is not None and plan.surfaces["home"].experiment is not None)
+    operator.roll_back("e1", actor="ada", reason="it is bad")
+    until(lambda: process.control.plan().surfaces["home"].experiment is None)
+    sealed = process.runs("seal")
+    until(lambda: process.runs("seal") >= sealed + 3 and process.kinds() == {"erase"})
+    assert process.erased() == [] and {a.title for a in process.control.conclusions("alert")} == {"e1: ROLL BACK"}
+    process.go_on.set()
+    until(lambda: process.control.outbox() == [])
+    assert len(process.erased()) == 1
+
+
+def test_the_erasure_itself_runs_between_two_sealings_and_two_measurings(process):
+    held, eraser = [], process.looper._eraser
+    carry_out = eraser.carry_out
+
+    def noted(payload):
+        held.append((process.looper._sealing.locked(), process.looper._measuring.locked()))
+        return carry_out(payload)
+
+    eraser.carry_out = noted
+    process.ask()
+    assert process.looper.scheduler.run_now("erase").error is None
+    assert held == [(True, True)] and len(process.erased()) == 1 and process.control.outbox() == []
+    assert not process.looper._sealing.locked() and not process.looper._measuring.locked()
+
+
+def test_an_erasure_that_fails_backs_off_and_is_told(process):
+    def refused(payload):
+        raise StoreError("the inbox is damaged")
+
+    process.looper._eraser.carry_out = refused
+    process.ask()
+    for failing in (1, 2):
+        status = process.looper.scheduler.run_now("erase")
+        assert status.failing == failing and "Got '1 of kind erase'" in status.error and "u1" not in status.error
+    assert process.looper.scheduler.run_now("act").failing == 0
+    assert "the inbox is damaged" in process.control.outbox()[0].error
+    process.looper.observe()
+    told = [labels for labels, _ in process.looper._meter.snapshot().values["incumbent_problem"]]
+    assert [(about, reason[:28]) for about, reason in told] == [("job", "erase failed 2 times in a ro")]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_at_the_end_erasures_are_worked_off_where_nothing_runs_any_more(process, busy):
+    if busy:
+        process.start()
+    process.ask()
+    process.looper.finish(0.3)
+    assert len(process.erased()) == (0 if busy else 1)
+    assert process.kinds() == ({"erase"} if busy else set())  # asked for still: the next loop does it
