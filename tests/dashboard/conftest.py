@@ -37,7 +37,8 @@ def _config():
                    "personal": {"target": "incumbent.testing.endpoints:short"}},
         "surfaces": {"home": {"champion": "popular"}},
         "experiments": {"ranker": {"surface": "home", "candidate": "personal", "min_units": 100,
-                                   "stages": [stage.model_dump() for stage in configs.DEFAULT_STAGES[1:]]}},
+                                   "stages": [{**stage.model_dump(), "lane_share": None}
+                                              for stage in configs.DEFAULT_STAGES[1:]]}},
     })
 
 
