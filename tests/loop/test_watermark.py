@@ -221,8 +221,11 @@ def test_a_host_that_is_gone_for_good_is_left_out_with_a_finding(tmp_path, clock
     one.gateway().append([shown("u1", START + timedelta(hours=1))]).result()
     for each in (one, two):
         each.seal()
-    clock.set(moment("2026-03-08T00:01"))
-    one.seal()
+    for day in range(2, 9):
+        clock.set(moment(f"2026-03-{day - 1:02}T12:00"))
+        one.seal()
+        clock.set(moment(f"2026-03-{day:02}T00:01"))
+        one.seal()
     assert one.judge(silent_days=7.5).waits_for == "two" and one.control.conclusions("finding") == []
     one.judge(silent_days=7.0)
     [finding] = one.control.conclusions("finding")
@@ -232,6 +235,43 @@ def test_a_host_that_is_gone_for_good_is_left_out_with_a_finding(tmp_path, clock
     two.seal()  # and when it comes back, it counts again
     assert {source: mark.retired for source, mark in watermark.marks(one.control).items()} == {
         "one": False, "two": False}
+
+
+@pytest.mark.parametrize("kind", [MemoryControl, lambda: SqlControl("sqlite://")])
+def test_after_an_outage_of_all_nobody_is_missed_at_once(kind):
+    """Two hosts stop together for eight days; the sealer of one is back two seconds before the other's."""
+    control, ids = kind(), EventIds(ManualClock(START))
+    for source in ("a", "b"):
+        watermark.record(control, source, START, START)
+    back = START + timedelta(days=8)
+    watermark.announce(control, "a", back)
+    watermark.record(control, "a", back, back)
+    assert watermark.retire_silent(control, ids, back) == [] and watermark.low(control) == Low(START, "b")
+    for hours in range(1, 24 * 7 + 1):
+        now = back + timedelta(hours=hours)
+        watermark.record(control, "a", now, now)
+        assert watermark.retire_silent(control, ids, now) == [], "b has as long as ever"
+    now += timedelta(seconds=1)
+    assert watermark.retire_silent(control, ids, now) == ["b"] and watermark.low(control).source == "a"
+    [finding] = control.conclusions("finding")
+    assert finding.subject == "source:b" and "last heard of at 2026-03-01" in finding.reason
+    assert len(control.outbox()) == 1 and watermark.marks(control)["b"].retired
+
+
+def test_a_finding_and_the_mark_that_it_tells_of_are_one_transaction():
+    class Dying(MemoryControl):
+        def set_cursor(self, name, value):
+            if '"retired"' in value:
+                raise OSError("died behind the finding")
+            super().set_cursor(name, value)
+
+    control, now = Dying(), START + timedelta(days=8)
+    watermark.record(control, "b", START, START)
+    for day in range(17):
+        watermark.record(control, "a", START, START + timedelta(days=day / 2))
+    assert watermark.retire_silent(control, EventIds(ManualClock(now)), now) == ["b"]
+    assert watermark.marks(control)["b"].retired and len(control.conclusions("finding")) == 1
+    assert watermark.retire_silent(control, EventIds(ManualClock(now)), now) == []
 
 
 def test_the_only_host_is_never_left_out(host, clock):
@@ -249,7 +289,7 @@ def test_marks_are_told_by_prefix(kind):
     watermark.record(control, "b/é", START, START)
     watermark.announce(control, "a", START)
     watermark.announce(control, "b/é", START)
-    assert watermark.marks(control) == {"a": Mark(None, START), "b/é": Mark(START, START)}
+    assert watermark.marks(control) == {"a": Mark(None, START), "b/é": Mark(START, START, since=START)}
     watermark.record(control, "b/é", None, START + timedelta(days=1))
     assert watermark.marks(control)["b/é"].at == START
     assert list(control.cursors("seal/")) == ["seal/a", "seal/b/é"]

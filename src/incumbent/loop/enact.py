@@ -49,10 +49,10 @@ def enact(
 
 
 def told(control: Control, conclusion: Conclusion, *, alert: Alert | None = None,
-         memory: tuple[str, bytes] | None = None) -> None:
+         memory: tuple[str, bytes] | None = None, cursor: tuple[str, str] | None = None) -> None:
     """Store a conclusion that changes no experiment, with its way to the lake and, where given, an alert."""
     rows = [to_log(conclusion)] + ([to_alert(alert)] if alert else [])
-    control.conclude(conclusion, outbox=rows, memory=memory)
+    control.conclude(conclusion, outbox=rows, memory=memory, cursor=cursor)
 
 
 def to_log(conclusion: Conclusion) -> OutboxRow:

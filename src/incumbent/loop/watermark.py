@@ -2,7 +2,8 @@
 
 Each source (the inboxes of one host) has a mark, written by its sealer after each run. The low watermark is the least
 of them: a maturity day is judged only once it has passed. A source that stays silent while others go on is left out
-after `SILENT_DAYS`, with a finding; when its sealer comes back it counts again, and what it brings is late.
+after `SILENT_DAYS`, with a finding; when its sealer comes back it counts again, and what it brings is late. While all
+are silent nobody is missed: after an outage of all, the days count from the first of them that is back.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from incumbent.stores.store import Control
 
 PREFIX = "seal/"
 SILENT_DAYS = 7.0
+BREAK = timedelta(days=1)  # a silence as long begins a source anew: the others may have been down as long
 
 
 class Mark(Struct, frozen=True, omit_defaults=True):
@@ -27,6 +29,7 @@ class Mark(Struct, frozen=True, omit_defaults=True):
     until: datetime | None
     at: datetime  # when it last said so
     retired: bool = False
+    since: datetime | None = None  # it has said so without a break since then; None: since `at`
 
 
 class Low(Struct, frozen=True):
@@ -44,8 +47,12 @@ def announce(control: Control, source: str, now: datetime) -> None:
 
 def record(control: Control, source: str, until: datetime | None, now: datetime) -> None:
     """Everything that this source acknowledged before `until` is in the lake; None leaves what was said before."""
-    if until is not None:
-        _write(control, source, Mark(until, now))
+    if until is None:
+        return
+    text = control.cursor(PREFIX + source)
+    before = msgspec.json.decode(text, type=Mark) if text is not None else None
+    unbroken = before is not None and now - before.at < BREAK
+    _write(control, source, Mark(until, now, since=(before.since or before.at) if before and unbroken else now))
 
 
 def low(control: Control) -> Low:
@@ -75,21 +82,21 @@ def marks(control: Control) -> dict[str, Mark]:
 def retire_silent(control: Control, ids: EventIds, now: datetime, *, silent_days: float = SILENT_DAYS) -> list[str]:
     """Leave out the sources that said nothing for so long while another did, each with a finding; their names.
 
-    The only source is never left out: where sealing stands still, judging does.
+    The only source is never left out: where sealing stands still, judging does. Nor is one whose silence is that of
+    all: it counts from when the first of the others was back.
     """
     oldest = now - timedelta(days=silent_days)
     counting = {source: mark for source, mark in marks(control).items() if not mark.retired}
-    silent = [source for source, mark in counting.items() if mark.at < oldest]
-    if len(silent) == len(counting):
-        return []
+    back = min((mark.since or mark.at for mark in counting.values() if mark.at >= oldest), default=now)
+    silent = [source for source, mark in counting.items() if max(mark.at, back) < oldest]
     for source in silent:
         mark = counting[source]
         told(control, Finding(
             event_id=ids.new(), time=now, subject=f"source:{source}", check="sealing", status="no_data",
             severity="ticket", reason=f"its sealer was last heard of at {mark.at:%Y-%m-%d %H:%M}; maturity days no "
             "longer wait for it, and what it still holds is late: restated, never judged",
-            evidence={"until": mark.until, "at": mark.at}))
-        _write(control, source, Mark(mark.until, mark.at, retired=True))
+            evidence={"until": mark.until, "at": mark.at}),
+            cursor=(PREFIX + source, _encoded(msgspec.structs.replace(mark, retired=True))))
     return silent
 
 
@@ -98,4 +105,8 @@ def _when(mark: Mark) -> float:
 
 
 def _write(control: Control, source: str, mark: Mark) -> None:
-    control.set_cursor(PREFIX + source, msgspec.json.encode(mark).decode())
+    control.set_cursor(PREFIX + source, _encoded(mark))
+
+
+def _encoded(mark: Mark) -> str:
+    return msgspec.json.encode(mark).decode()

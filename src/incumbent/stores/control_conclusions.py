@@ -11,7 +11,7 @@ from incumbent.events.schema import Conclusion
 from incumbent.stores.control_engine import Database
 from incumbent.stores.control_rules import kind_of, stale, subject_of
 from incumbent.stores.control_states import upsert
-from incumbent.stores.control_tables import conclusions, experiments, memories, outbox, stage_changes
+from incumbent.stores.control_tables import conclusions, cursors, experiments, memories, outbox, stage_changes
 from incumbent.stores.store import ExperimentRow, OutboxRow, StageChange
 
 _decode = msgspec.json.Decoder(Conclusion).decode
@@ -28,6 +28,7 @@ class ControlConclusions:
     def conclude(
         self, conclusion: Conclusion, *, experiment: ExperimentRow | None = None, change: StageChange | None = None,
         outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None, also: Sequence[Conclusion] = (),
+        cursor: tuple[str, str] | None = None,
     ) -> None:
         """Store a conclusion once by its event id, with what follows from it; see `Control.conclude`."""
         with self._db.write() as connection:
@@ -43,6 +44,8 @@ class ControlConclusions:
                 connection.execute(sa.insert(_OUTBOX[0].table), [msgspec.structs.asdict(row) for row in outbox])
             if memory is not None:
                 upsert(connection, memories, {"name": memory[0]}, {"data": memory[1]})
+            if cursor is not None:
+                upsert(connection, cursors, {"name": cursor[0]}, {"value": cursor[1]})
 
     def conclusions(self, kind: str | None = None, subject: str | None = None, limit: int = 100) -> list[Conclusion]:
         """The newest conclusions first, of a kind (finding, decision, alert, audit) and a subject."""

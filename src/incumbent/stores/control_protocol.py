@@ -68,10 +68,11 @@ class Control(Protocol):
     def conclude(
         self, conclusion: Conclusion, *, experiment: ExperimentRow | None = None, change: StageChange | None = None,
         outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None, also: Sequence[Conclusion] = (),
+        cursor: tuple[str, str] | None = None,
     ) -> None:
         """Store a conclusion once by its event id with all that follows from it; `ConflictError` where `experiment`
         was changed by somebody else (its version is not the stored one plus one). `also` are conclusions that it
-        stands on: stored with it or not at all, each once by its own event id."""
+        stands on: stored with it or not at all, each once by its own event id; `cursor` moves with it."""
         ...
 
     def conclusions(self, kind: str | None = None, subject: str | None = None, limit: int = 100) -> list[Conclusion]:

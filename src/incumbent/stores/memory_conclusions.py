@@ -19,6 +19,7 @@ class MemoryConclusions(MemoryTables):
     def conclude(
         self, conclusion: Conclusion, *, experiment: ExperimentRow | None = None, change: StageChange | None = None,
         outbox: Sequence[OutboxRow] = (), memory: tuple[str, bytes] | None = None, also: Sequence[Conclusion] = (),
+        cursor: tuple[str, str] | None = None,
     ) -> None:
         """Store a conclusion once by its event id, with what follows from it; see `Control.conclude`."""
         with self._lock:
@@ -39,6 +40,8 @@ class MemoryConclusions(MemoryTables):
             self._outbox.update({row.id: row for row in outbox})
             if memory is not None:
                 self._memories[memory[0]] = memory[1]
+            if cursor is not None:
+                self._cursors[cursor[0]] = cursor[1]
 
     def _change(self, change: StageChange) -> None:
         for key, interval in self._stages.items():
