@@ -266,3 +266,19 @@ def test_inboxes_of_the_living_and_of_the_dead_are_sealed(tmp_path):
     assert ids_in(lake) == sorted(event.event_id for event in clicks(range(9)))
     log.close()
     living.close()
+
+
+def test_a_run_that_begins_with_a_small_segment_of_before_still_takes_all_that_was_there(tmp_path):
+    clock = ManualClock(NOW)
+    writers = [EmbeddedLog(tmp_path, clock) for _ in range(2)]
+    for n, log in enumerate(writers):
+        for event in clicks(range(60 * n, 60 * n + 60)):
+            log.append([record(event)]).result()
+    dead = EmbeddedLog(tmp_path, clock, write=False)
+    assert len(dead.drain(3).records) == 3  # handed out, and then the sealer died
+    dead.close()
+    log, lake = EmbeddedLog(tmp_path, clock, write=False), MemoryLake(4)
+    done = Sealer(log, lake, MemoryControl(), clock, holder="s", limit=20_000).run_once()
+    assert done.reason is None and done.records == 120 and log.backlog == 0
+    for one in (*writers, log):
+        one.close()

@@ -24,7 +24,6 @@ from incumbent.stores.columns import refusal
 from incumbent.stores.store import Control, Lake, Lease, Log, Quarantined, Record, Segment
 
 LEASE = "seal"
-SMALL = 10  # a segment of less than this part of `limit` took all that there was
 LOST = "the lease went to another process"
 _quarantined = msgspec.msgpack.Decoder(Quarantined)
 
@@ -82,14 +81,18 @@ class Sealer:
         return done
 
     def _run(self) -> Sealed:
-        done, met = Sealed(), set[str]()
+        done = Sealed()
+        emptied, behind = set[str](), set[str]()  # writers whose inbox was emptied, and those that had more
         for _ in range(self._max_segments):
             segment = self._log.drain(self._limit)
             if segment is None:
                 return done
-            again = segment.writer in met
-            if len(segment.records) * SMALL < self._limit:
-                met.add(segment.writer)
+            again = segment.writer in emptied
+            if self._log.left > 0:
+                behind.add(segment.writer)
+            else:
+                emptied.add(segment.writer)
+                behind.discard(segment.writer)
             events, rows = self._commit(segment)
             if self._lease() is None:  # the lake has the segment: whoever seals now finds that out and releases it
                 return msgspec.structs.replace(done, reason=LOST)
@@ -99,7 +102,7 @@ class Sealer:
                           done.quarantined + unreadable)
             if self._taken is not None:
                 self._taken(events)
-            if again:
+            if again and not behind:  # inboxes take turns: all that was there at the start is in the lake
                 return done
         return msgspec.structs.replace(done, reason=f"there is more than {self._max_segments} segments")
 

@@ -124,6 +124,11 @@ class EmbeddedLog:
         self._inboxes.release(segment)
 
     @property
+    def left(self) -> int:
+        """Records behind the segment last handed out; see `Log.left`."""
+        return self._inboxes.left
+
+    @property
     def drained_until(self) -> datetime | None:
         """Everything acknowledged before then was released; see `Log.drained_until`."""
         return self._inboxes.drained_until

@@ -34,6 +34,7 @@ class Inboxes:
         self._current: tuple[InboxFile, InboxLock | None] | None = None
         self._turn = 0
         self._salvaged = False
+        self.left = 0  # records behind the segment last handed out
         self._drained: dict[Path, datetime] = {}  # all that was acknowledged before then is released
         self._seen: set[Path] = set()  # also those that were never drained
         self._covers: tuple[Path, datetime] | None = None  # what the segment handed out will make of it
@@ -53,12 +54,14 @@ class Inboxes:
         if self._current is not None:
             file, lock = self._current
             try:
+                waiting = file.backlog
                 segment = file.drain(limit)
             except InboxDamaged as damage:  # since it was handed out
                 self._current = self._covers = None
                 self._damaged(file.path, lock, damage)
                 segment = None
             if segment is not None:
+                self.left = waiting - len(segment.records)
                 return segment
             self._let_go()  # another sealer released it: the lease had gone there
         paths = self._paths()
@@ -94,7 +97,8 @@ class Inboxes:
             return None
         if segment is not None:
             self._current = (file, lock)
-            self._covers = (path, moment) if len(segment.records) >= waiting else None
+            self.left = waiting - len(segment.records)
+            self._covers = None if self.left > 0 else (path, moment)
             return segment
         self._drained[path] = moment
         if lock is not None and file.retirable(self._clock.now()):

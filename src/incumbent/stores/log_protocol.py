@@ -94,6 +94,11 @@ class Log(Protocol):
         ...
 
     @property
+    def left(self) -> int:
+        """Records of its writer that were behind the segment last handed out, when it was: 0 where it took all."""
+        ...
+
+    @property
     def drained_until(self) -> datetime | None:
         """Everything acknowledged before this moment, in any inbox of the source, was handed out and released; None
         while that is not known of all of them. An inbox that nobody writes to holds nothing back."""

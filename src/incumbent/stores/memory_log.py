@@ -45,6 +45,7 @@ class MemoryLog:
         self._sequence = -1
         self._closed = False
         self._drained: datetime | None = None
+        self.left = 0  # records behind the segment last handed out
         self._covers: datetime | None = None  # what the segment handed out will make of it
 
     def append(self, records: Sequence[Record], *, max_delay_s: float = 0.0) -> Future[list[bool]]:
@@ -104,6 +105,7 @@ class MemoryLog:
                 self._sequence += 1
                 self._segment = Segment(self.writer, self._sequence, self._records[:limit])
                 self._records = self._records[limit:]
+                self.left = len(self._records)
                 self._covers = None if self._records else self._clock.now()
             elif self._segment is None:
                 self._drained = self._clock.now()

@@ -120,6 +120,7 @@ class Inboxes:
         self.writer = own.writer
         self.source = own.source
         self.dropped = 0
+        self.left = 0
 
     @property
     def error(self) -> StoreError | None:
@@ -145,7 +146,11 @@ class Inboxes:
         self._own.post(records, max_delay_s=max_delay_s)
 
     def drain(self, limit: int = 50_000) -> Segment | None:
-        return next((segment for log in self._logs if (segment := log.drain(limit)) is not None), None)
+        for log in self._logs:
+            if (segment := log.drain(limit)) is not None:
+                self.left = log.left
+                return segment
+        return None
 
     def release(self, segment: Segment) -> None:
         for log in self._logs:
