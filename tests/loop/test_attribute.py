@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -158,7 +159,6 @@ def test_histories_hold_every_reason_and_rule() -> None:
 @given(seed=st.integers(0, 10**6))
 @settings(deadline=None, max_examples=3, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_swapping_the_teams_swaps_the_credits(seed: int) -> None:
-    import msgspec
 
     other = {"champion": "candidate", "candidate": "champion", None: None}
     events = history(seed)
@@ -235,7 +235,8 @@ def test_a_crash_anywhere_is_made_good_by_the_next_run(verb: str, nth: int, afte
 
 
 def test_a_second_run_has_nothing_to_do_and_a_late_event_rebuilds_what_it_touches() -> None:
-    events = history(3, days=20, requests=120, told=100)
+    events = [msgspec.structs.replace(e, request_id=None) if isinstance(e, Feedback) and e.action == "refund" else e
+              for e in history(3, days=20, requests=120, told=100)]  # a stranger's name wakes the days of its feedback
     run = Run(4)
     run.commit(events)
     first = run.attributor().run_once()
