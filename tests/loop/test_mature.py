@@ -122,7 +122,8 @@ def test_a_page_in_rest_is_no_exposure() -> None:
     """The unit's clock starts with the first page in the interleave lane, at the rung that let the shopper in."""
     run = Run(definition())
     pages = [impression("r1", START + timedelta(hours=1), "u1", "home", "e/canary/rest", ["a:solo:C", "b:solo:C"]),
-             impression("r2", START + timedelta(days=1), "u1", "home", "e/ramp_10/interleave", ["a:pair0:T", "b:pair0:C"]),
+             impression("r2", START + timedelta(days=1), "u1", "home", "e/ramp_10/interleave",
+                        ["a:pair0:T", "b:pair0:C"]),
              impression("r3", START + timedelta(hours=2), "u2", "home", "e/canary/rest", ["a:solo:C"])]
     run.commit(pages)
     run.clock.set(START + timedelta(days=20))

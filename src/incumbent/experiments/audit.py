@@ -89,7 +89,8 @@ class Rankings:
 class Auditor:
     """Recomputes impressions of one experiment.
 
-    `plan_of` gives the plan of a hash, None where it is not known (which is a mismatch: plans are kept for ever, also beside Control).
+    `plan_of` gives the plan of a hash, None where it is not known (which is a mismatch: plans are kept for ever, also
+    beside Control).
     """
 
     def __init__(self, experiment: str, plan_of: Callable[[str], ServingPlan | None]) -> None:
