@@ -44,8 +44,8 @@ def configuration() -> dict[str, Any]:
     """Three surfaces with an experiment each, durable answers, and a loop that never rests."""
     patient = {"deadline_ms": 20_000}
     experiment = {
-        "candidate": "favourites", "holdout": 0.2, "guardrails": [], "currency": CURRENCY, "min_days": 365.0, "max_days": 3650.0,
-        "maturity_window_days": 0.5, "attribution_window_days": 0.5,
+        "candidate": "favourites", "holdout": 0.2, "guardrails": [], "currency": CURRENCY,
+        "min_days": 365.0, "max_days": 3650.0, "maturity_window_days": 0.5, "attribution_window_days": 0.5,
         "stages": [{"stage": "shadow", "share": 0.0, "min_units": 0, "min_days": 0.0, "min_answers": 1},
                    {"stage": "canary", "share": 0.3, "min_units": 1, "min_days": 0.5},
                    {"stage": "ramp_50", "share": 0.5}]}
