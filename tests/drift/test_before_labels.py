@@ -11,7 +11,7 @@ from incumbent.drift.before_labels import quality_before_labels
 from incumbent.errors import DataError, StateError
 from incumbent.stats.reliability import Reliability
 
-DATA = Path("/work/shared/data/nannyml_employment")
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "nannyml_employment"
 EDGES = sorted({*np.linspace(0.02, 0.98, 49).round(4).tolist(), 0.5})
 
 

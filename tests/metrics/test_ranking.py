@@ -14,7 +14,7 @@ from incumbent.errors import DataError
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.ranking import evaluate, ranking_metric
 
-TREC = Path("/work/shared/data/trec_eval/test")
+TREC = Path(__file__).resolve().parents[3] / "shared" / "data" / "trec_eval" / "test"
 NAMES = ["precision@{k}", "recall@{k}", "hit_rate@{k}", "mrr@{k}", "map_relevant@{k}", "map_min_k_relevant@{k}",
          "map_hits@{k}", "ndcg_achievable@{k}", "ndcg_full@{k}", "f0.5@{k}", "rbp_0.8@{k}", "auc@{k}"]
 
