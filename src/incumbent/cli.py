@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from incumbent.commands.codes import exit_code
+from incumbent.commands.drift import drift
+from incumbent.commands.options import ConfigPath, Directory, Json, Key, Url
 from incumbent.errors import IncumbentError
 
 app = typer.Typer(name="incumbent", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -19,13 +21,8 @@ config = typer.Typer(no_args_is_help=True, help="The configuration.")
 app.add_typer(experiment, name="experiment")
 app.add_typer(trace, name="trace")
 app.add_typer(config, name="config")
+app.add_typer(drift, name="drift")
 
-ConfigPath = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.",
-                                                 show_default="incumbent.toml")]
-Directory = Annotated[Path | None, typer.Option("--dir", help="The data directory, instead of the configured one.")]
-Url = Annotated[str | None, typer.Option("--url", help="A running service, instead of its directory.")]
-Key = Annotated[str | None, typer.Option("--key", help="API key for --url; else INCUMBENT_KEY.", show_envvar=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept for ever.", prompt=False)]
 Name = Annotated[str, typer.Argument(help="The experiment's name.")]
 
