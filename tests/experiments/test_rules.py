@@ -190,6 +190,21 @@ def test_shadow_holds_a_failing_candidate_whatever_guardrails_there_are():
     assert "498 of the 600" in decide(in_shadow(stages=eager)).reason
 
 
+@pytest.mark.parametrize(("failed", "recent", "cause", "words"), [
+    (600, Answers(asked=400), "gate", ""),  # the bad first day is over
+    (20, Answers(asked=400, failed=100), "failing", "25.00% of 400 requests of the last day"),
+    (600, Answers(asked=99), "failing", "of 2000 requests of the stage"),  # too few to tell: the whole stage counts
+    (600, Answers(), "failing", "of the stage"),
+])
+def test_a_hard_limit_in_shadow_looks_at_the_last_day(failed, recent, cause, words):
+    hard = (GuardrailConfig(metric="error_rate", margin=0.9, hard_limit=0.2),)
+    slow = tuple(part for part in CONFIG.guardrails if part.metric == "latency_ms")  # then 20 % is the limit
+    for guardrails in (hard, slow):
+        case = in_shadow(Answers(asked=2_000, failed=failed, champion_asked=2_000), guardrails=guardrails)
+        said = decide(msgspec.structs.replace(case, recent=recent))
+        assert said.cause == cause and words in said.reason
+
+
 def test_identical_lists_are_refused_past_the_canary_with_the_reason():
     said = decide(evidence(0.0, "canary", overlap=1.0, preference=preference(0.0, 0.5)))
     assert (said.verdict, said.cause) == ("hold", "identical")

@@ -232,6 +232,23 @@ def test_rankings_that_callers_name_are_remembered_up_to_a_number():
     assert known(first) and not any("u" in digest or "r" in digest for digest in known.seen)
 
 
+def test_parity_says_what_it_leaves_out():
+    """Callers name more rankings than are remembered: parity stands on the first ones, and says so."""
+    plan = plan_with()
+    shown = [impression(i) for i in range(30)]
+    known = Rankings(room=20)
+    auditor = Auditor("e1", {plan.hash: plan}.get)
+    tally = auditor.audit(shown[:15], known) + auditor.audit([*shown[15:], again(shown[0], 1)], known)
+    alone = audit(*shown[:20])
+    assert tally.uncounted == 10 and len(known.seen) == 20 and tally.interleaved == 31 and tally.mismatches == 0
+    check = parity(tally)
+    assert (check.status, check.warning, check.numbers["uncounted"]) == ("ok", True, 10)
+    assert "without 10 pages" in check.reason and check.numbers["first"] == parity(alone).numbers["first"]
+    assert not parity(alone).warning and "uncounted" not in parity(alone).numbers
+    biased = parity(tally + Tally(first=(400.0, 4000.0)))
+    assert biased.status == "void" and "without 10 pages" in biased.reason
+
+
 def of_mode(mode, owner="champion", kind="solo", *, lane="interleave", share=0.5, failed=(), items=None):
     """A page that was not drafted: one list in its own order."""
     plan = plan_with(share=share)

@@ -315,6 +315,21 @@ def test_nobody_sees_a_candidate_that_never_answered():
     assert latest(shop.control, "e1").evidence["answers"]["asked"] == 4_000
 
 
+def test_a_candidate_that_was_mended_in_shadow_goes_on():
+    """All answers of the first day fail, which is no hard limit of the days after; the stage as a whole is over it."""
+    shop = Shop(stages=[{"stage": "shadow", "share": 0.0, "min_answers": 1_000}, *STAGES])
+    shop.run()
+    shop.measure(stage="shadow", failed=0.45)
+    shop.advance(1)
+    assert shop.decider.run_once().judged["e1"].cause == "failing"
+    shop.advance(2)
+    shop.measure(stage="shadow")
+    said = shop.decider.run_once().judged["e1"]
+    seen = latest(shop.control, "e1").evidence
+    assert said.verdict == "advance", said.reason
+    assert seen["answers"]["failed"] > 0.2 * seen["answers"]["asked"] > 0 == seen["recent"]["failed"]
+
+
 def test_guardrails_of_a_model_are_those_of_the_stage():
     """A slow day in the canary is over; at ramp_50 the candidate is as quick as the champion."""
     shop = Shop(guardrails=[{"metric": "latency_ms", "margin": 50.0}])

@@ -43,6 +43,7 @@ class Tally(Struct, frozen=True):
     shown: tuple[float, float] = (0.0, 0.0)  # items shown: S, V (half pairs alone can differ)
     first: tuple[float, float] = (0.0, 0.0)  # shown first in its pair
     rank: tuple[float, float] = (0.0, 0.0)  # reciprocal rank within its pair
+    uncounted: int = 0  # first pages whose coins are in no parity: there was no room to remember their rankings
 
     def __add__(self, other: Tally) -> Tally:
         """The totals of both."""
@@ -63,11 +64,13 @@ class Rankings:
 
     A ranking that the gateway named itself has the impression's event id, which no other impression has: it needs no
     memory. Of ids that callers supply at most `room` are remembered (digest -> the day first seen); beyond, rankings of
-    callers count no further draws, so that memory is bounded and nothing is counted twice.
+    callers count no further draws, so that memory is bounded and nothing is counted twice. `turned_away` counts the
+    pages that came of those.
     """
 
     def __init__(self, seen: Mapping[str, str] | None = None, *, room: int = 4_096) -> None:
         self.seen = dict(seen or {})
+        self.turned_away = 0
         self._room = room
 
     def __call__(self, impression: Impression) -> bool:
@@ -76,7 +79,10 @@ class Rankings:
             return True
         text = f"{impression.user_id}\x1f{impression.ranking_id}"
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-        if digest in self.seen or len(self.seen) >= self._room:
+        if digest in self.seen:
+            return False
+        if len(self.seen) >= self._room:
+            self.turned_away += 1
             return False
         self.seen[digest] = day_of(impression.time).isoformat()
         return True
@@ -105,7 +111,10 @@ class Auditor:
         `fresh` says of a first page whether its ranking is seen for the first time; by default, among these.
         """
         fresh = fresh or Rankings()
-        return sum((self.one(each, fresh) for each in impressions if each.experiment == self.experiment), Tally())
+        before = fresh.turned_away if isinstance(fresh, Rankings) else 0
+        made = sum((self.one(each, fresh) for each in impressions if each.experiment == self.experiment), Tally())
+        away = fresh.turned_away - before if isinstance(fresh, Rankings) else 0
+        return made + Tally(uncounted=away) if away else made
 
     def one(self, impression: Impression, fresh: Callable[[Impression], bool] | None = None) -> Tally:
         """The totals of a single impression."""

@@ -104,6 +104,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     preference: Preference  # over the units that this stage's verdict rests on (`experiment.judged_in`)
     pooled: Preference  # over all of them, whatever stage they were first exposed in
     answers: Answers = Answers()
+    recent: Answers = Answers()  # of the last day, in shadow; the champion's are not counted
     guardrails: tuple[Reading, ...] = ()
     checks: tuple[Check, ...] = ()
     overlap: float | None = None  # part of the organic slots on which both models agreed; None = not known

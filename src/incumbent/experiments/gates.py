@@ -6,16 +6,20 @@ days were left to pass. So a rung that asks for units lasts at least a maturity 
 shoppers back for the rungs above; where each of them lets in the same, a shop whose shoppers all come in the first
 weeks has few new ones for later rungs: it leaves rungs out, or sets their ``min_units`` to 0 and climbs on days,
 guardrails and checks. In shadow nobody is exposed; there the candidate must have answered ``min_answers``
-requests, and not failed more often than its guardrails on errors allow.
+requests, and not failed more often than its guardrails on errors allow: than the champion and a margin over the whole
+stage, and than any hard limit on the last day, as everywhere (on the whole stage where the last day had too few).
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from incumbent.config import ExperimentConfig, StageConfig
 from incumbent.experiments.evidence import Answers, Evidence
 from incumbent.experiments.experiment import CAUTIOUS, next_stage, share_of
+from incumbent.experiments.guardrails import MIN_REQUESTS
 
 #: the checks without which nothing is known to be served as planned
 CHECKS = ("coin_audit", "sample_ratio")
@@ -75,19 +79,33 @@ def _answers(evidence: Evidence, config: ExperimentConfig, rung: StageConfig) ->
     if seen.answered < max(rung.min_answers, 1):
         return [("answers", f"the candidate answered {seen.answered} of the {max(rung.min_answers, 1)} requests that "
                             "it must before anybody sees it")]
-    return [("failing", f"{name} of the candidate is {rate:.2%} of {seen.asked} requests, over {limit:.2%}")
-            for name, rate, limit in _limits(seen, config) if rate > limit]
+    return [("failing", f"{limit.metric} of the candidate is {limit.failed / limit.of:.2%} of {limit.of} requests "
+                        f"{limit.period}, over {limit.most:.2%}")
+            for limit in _limits(seen, evidence.recent, config) if limit.failed / limit.of > limit.most]
 
 
-def _limits(seen: Answers, config: ExperimentConfig) -> list[tuple[str, float, float]]:
-    """Name, rate and limit of each guardrail on failures: the champion's own rate + margin, never over a hard limit."""
-    rates = {"error_rate": (seen.failed, seen.champion_failed),
-             "timeout_rate": (seen.timed_out, seen.champion_timed_out)}
-    found: list[tuple[str, float, float]] = []
+class _Limit(Struct, frozen=True):
+    """At most the part `most` of `of` answers may have failed."""
+
+    metric: str
+    failed: int
+    of: int
+    most: float
+    period: str
+
+
+def _limits(seen: Answers, recent: Answers, config: ExperimentConfig) -> list[_Limit]:
+    """Of each guardrail on failures the champion's own rate + margin over the stage, and its hard limit of late."""
+    late = (recent, "of the last day") if recent.asked >= MIN_REQUESTS else (seen, "of the stage")
+    rates = {"error_rate": lambda of: (of.failed, of.champion_failed),
+             "timeout_rate": lambda of: (of.timed_out, of.champion_timed_out)}
+    found: list[_Limit] = []
     for part in config.guardrails:
         if part.metric in rates:
-            ours, theirs = rates[part.metric]
+            ours, theirs = rates[part.metric](seen)
             usual = theirs / seen.champion_asked if seen.champion_asked else 0.0
-            hard = part.hard_limit if part.hard_limit is not None else 1.0
-            found.append((part.metric, ours / seen.asked, min(usual + part.margin, hard)))
-    return found or [("error_rate", seen.failed / seen.asked, MAX_FAILED)]
+            found.append(_Limit(part.metric, ours, seen.asked, min(usual + part.margin, 1.0), "of the stage"))
+            if part.hard_limit is not None:
+                found.append(_Limit(part.metric, rates[part.metric](late[0])[0], late[0].asked, part.hard_limit,
+                                    late[1]))
+    return found or [_Limit("error_rate", late[0].failed, late[0].asked, MAX_FAILED, late[1])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from scipy import stats
 
@@ -53,13 +54,20 @@ def parity(tally: Tally) -> Check:
 
     Per parity ``S = sum +-a`` over fair coins is sub-Gaussian with ``V = sum a^2``: e is the normal mixture
     ``exp(r^2 S^2 / (2 (V r^2 + 1))) / sqrt(V r^2 + 1)``, valid at every look; ``p = 2 Phi(-|S| / sqrt(V))``. S
-    holds each user's ranking once, as a ranking that comes again throws no new coins. (Airbnb's fourth parity, items
-    found, has nothing to say here: a drafted item that was not shown is a mismatch of the coin audit.)
+    holds each user's ranking once, as a ranking that comes again throws no new coins; where callers have named more
+    rankings than are remembered, the check warns of the pages that are in no sum. (Airbnb's fourth parity, items found,
+    has nothing to say here: a drafted item that was not shown is a mismatch of the coin audit.)
     """
     sums: dict[str, tuple[float, float]] = {name: getattr(tally, name) for name in _TERM}
     rows = {name: _parity(s, v, _TERM[name]) for name, (s, v) in sums.items()}
     known = {name: row for name, row in rows.items() if row is not None}
-    numbers = {name: {"s": row[0], "v": row[1], "e": row[2], "p": row[3]} for name, row in known.items()}
+    numbers: dict[str, Any] = {
+        name: {"s": row[0], "v": row[1], "e": row[2], "p": row[3]} for name, row in known.items()}
+    left_out = ""
+    if tally.uncounted:
+        numbers["uncounted"] = tally.uncounted
+        left_out = (f"; without {tally.uncounted} pages of rankings that callers named after the memory for them was "
+                    "full (their coins are recomputed all the same)")
     if not known:
         return Check(name="parity", status="no_data", reason="no competitive pairs yet", numbers=numbers)
     worst = max(known, key=lambda name: known[name][2])
@@ -67,10 +75,10 @@ def parity(tally: Tally) -> Check:
     n = int(tally.first[1])
     if e > ALARM_E:
         return Check(name="parity", status="void", n=n, e_value=e, p_value=p, numbers=numbers,
-                     reason=f"the teams are not treated alike: {_LABEL[worst]}")
+                     reason=f"the teams are not treated alike: {_LABEL[worst]}{left_out}")
     told = ", ".join(f"{_LABEL[name]} p = {row[3]:.2g}" for name, row in known.items())
-    return Check(name="parity", status="ok", n=n, e_value=e, p_value=p, numbers=numbers,
-                 reason=f"the teams are treated alike: {told}")
+    return Check(name="parity", status="ok", n=n, e_value=e, p_value=p, numbers=numbers, warning=bool(left_out),
+                 reason=f"the teams are treated alike: {told}{left_out}")
 
 
 def overlap(tally: Tally) -> Check:

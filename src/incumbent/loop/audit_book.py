@@ -4,7 +4,8 @@ Per (day, user bucket) shard the book holds how many rows it has read, up to whi
 changed is read on from that time; where the numbers do not add up (late or erased rows) it is read again, whole. Per
 user bucket of the lake it holds the users per lane and stage (`lane_users`), counted over all days; buckets that
 changed are counted again, the longest uncounted first and some at each look, as counting reads all days; and it
-remembers the rankings that callers named, so that each is one draw of coins however often it comes. The book stands in
+remembers the rankings that callers named, so that each is one draw of coins however often it comes: so many per bucket,
+and beyond them the tally says how many pages it leaves out of parity. The book stands in
 Control under the cursor ``audit/EXPERIMENT``; it holds counts and digests, no user ids.
 """
 

@@ -40,6 +40,7 @@ def gather(lake: Lake, control: Control, row: ExperimentRow, now: datetime) -> G
         definition=row.definition, matured=len(units.interleaved.x),
         matured_here=len(units.interleaved.first_in(row.stage).x), preference=analysis.compare(ours, look),
         pooled=analysis.compare(units, look), answers=answers(control, row),
+        recent=recent_answers(control, row, now) if share_of(config, row.stage) == 0 else Answers(),
         guardrails=readings(control, row, config, book.assigned(row.stage), now),
         checks=validity.checks(tally, book.groups, config), overlap=validity.overlap_of(tally),
         seals=tuple(seal.hash for seal in control.seals(row.name)))
@@ -52,13 +53,20 @@ def gather(lake: Lake, control: Control, row: ExperimentRow, now: datetime) -> G
 def answers(control: Control, row: ExperimentRow) -> Answers:
     """How often both models answered in the present stage."""
     states = _states(control.range(f"model/{row.name}/stage={row.stage}/"), "role")
-    counts: list[int] = []
-    for role in ("candidate", "champion"):
-        state = states.get(role)
-        counts += [0, 0, 0] if state is None else [
-            int(state.rows.sum()), *(round(float(state.sums[:, state.variables.index(name)].sum()))
-                                     for name in ("errors", "timeouts"))]
-    return Answers(*counts)
+    return Answers(*_counts(states.get("candidate")), *_counts(states.get("champion")))
+
+
+def recent_answers(control: Control, row: ExperimentRow, now: datetime) -> Answers:
+    """How often the candidate answered on the last day."""
+    return Answers(*_counts(_recent(control, f"model/{row.name}/", now)))
+
+
+def _counts(state: Buckets | None) -> tuple[int, int, int]:
+    """Asked, failed, timed out."""
+    if state is None:
+        return 0, 0, 0
+    failed, late = (round(float(state.sums[:, state.variables.index(name)].sum())) for name in ("errors", "timeouts"))
+    return int(state.rows.sum()), failed, late
 
 
 def readings(
