@@ -10,6 +10,7 @@ import tomllib
 from math import ceil
 from pathlib import Path
 from typing import Any, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -19,6 +20,8 @@ from incumbent import mistakes, registry
 from incumbent.config_sections import (
     DEFAULT_GUARDRAILS,
     DEFAULT_STAGES,
+    DriftConfig,
+    DriftMonitor,
     ExperimentConfig,
     GuardrailConfig,
     LimitsConfig,
@@ -34,7 +37,7 @@ from incumbent.config_sections import (
 from incumbent.errors import ConfigError, shorten
 
 __all__ = [
-    "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "ExperimentConfig", "GuardrailConfig", "LimitsConfig",
+    "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "DriftConfig", "ExperimentConfig", "GuardrailConfig", "LimitsConfig",
     "LoopConfig", "ModelConfig", "PinnedConfig", "ServiceConfig", "StageConfig", "StoresConfig", "SurfaceConfig",
     "frozen_definition", "load", "parse",
 ]
@@ -53,6 +56,7 @@ class Config(BaseSettings):
     stores: StoresConfig = StoresConfig()
     loop: LoopConfig = LoopConfig()
     limits: LimitsConfig = LimitsConfig()
+    drift: DriftConfig = DriftConfig()
     models: dict[Name, ModelConfig] = {}
     surfaces: dict[Name, SurfaceConfig] = {}
     experiments: dict[Name, ExperimentConfig] = {}
@@ -77,7 +81,8 @@ class Config(BaseSettings):
             return validate(tree)
         config, found = mistakes.collect(tree, validate, cls)
         if config is not None:
-            across = (line for line in [*config._name_problems(tree), *config._experiment_problems()]
+            across = (line for line in [*config._name_problems(tree), *config._experiment_problems(),
+                                         *config._drift_problems()]
                       if not mistakes.under(line.partition(":")[0], found))
             found = {**found, **{line: line for line in across}}
         if found:
@@ -123,6 +128,29 @@ class Config(BaseSettings):
                     g.metric.endswith("user_day") and g.required for g in experiment.guardrails):
                 problems.append(f"{path}.holdout: 0 leaves guardrails against the holdout without a comparison. "
                                 "Hint: set holdout = 0.1, or required = false on them.")
+        return problems
+
+    def _drift_problems(self) -> list[str]:
+        """A time zone that is none, a cycle finer than the windows, events that end before they start, nothing on."""
+        drift, problems = self.drift, []
+        try:
+            ZoneInfo(drift.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            problems.append(f"drift.time_zone: no such time zone. Got {shorten(drift.time_zone)}. Expected a name such "
+                            "as Europe/Berlin.")
+        if drift.window == "day" and drift.season in ("hour_of_day", "hour_of_week"):
+            problems.append(f"drift.season: days have no hours to match. Got {drift.season}. Expected auto, none or "
+                            "day_of_week.")
+        if drift.window == "hour" and drift.season == "day_of_week":
+            problems.append("drift.season: hours of a whole day do not match. Got day_of_week. Expected auto, none, "
+                            "hour_of_day or hour_of_week.")
+        problems += [f"drift.events.{n}.end: not after the start. Got {event.end.isoformat()}."
+                     for n, event in enumerate(drift.events) if event.end <= event.start]
+        if drift.keep_days <= drift.conversion_days:
+            problems.append(f"drift.keep_days: shorter than purchases are waited for. Got {drift.keep_days}. Expected "
+                            f"> {drift.conversion_days}, drift.conversion_days.")
+        if drift.enabled and not any(drift.monitor(name).on for name in get_args(DriftMonitor)):
+            problems.append("drift.monitors: every monitor is off. Hint: drift.enabled = false turns drift off.")
         return problems
 
     @staticmethod

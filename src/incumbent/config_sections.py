@@ -59,6 +59,7 @@ class LoopConfig(Part):
     attribute_s: Annotated[float, Field(gt=0)] = 600.0  # outcomes, matured units, states
     decide_s: Annotated[float, Field(gt=0)] = 600.0  # every experiment's rule
     act_s: Annotated[float, Field(gt=0)] = 1.0  # the outbox: plans, conclusions, alerts
+    drift_s: Annotated[float, Field(gt=0)] = 600.0  # states of closed windows, and the judgement of drift
     compact_s: Annotated[float, Field(gt=0)] = 600.0  # merge small files, expire old days
     lease_s: Annotated[float, Field(gt=0)] = 30.0  # how long a job's lease lasts without renewal
 
@@ -197,3 +198,52 @@ class ExperimentConfig(Part):
     back_test_share: Share = 0.95  # share after promotion: 1 - it keeps testing the old champion
     stages: tuple[StageConfig, ...] = DEFAULT_STAGES  # the ramp
     guardrails: tuple[GuardrailConfig, ...] = DEFAULT_GUARDRAILS  # what must not get worse
+
+
+class DriftEventConfig(Part):
+    """A known cause: windows that touch [start, end) are not judged (exclude), or with the same event before (match)."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]  # sale, holiday, outage ...
+    start: AwareDatetime  # from here on
+    end: AwareDatetime  # up to here
+    action: Literal["exclude", "match"] = "exclude"  # match: judged against events of the same name
+
+
+DriftMonitor = Literal["embeddings", "items", "prices", "scores", "context", "calibration", "missing", "response"]
+
+
+class DriftMonitorConfig(Part):
+    """One kind of stream that is watched; its part of the budget is dealt evenly over its streams."""
+
+    on: bool = True  # is it watched?
+    weight: Annotated[float, Field(gt=0)] = 1.0  # its part of the false alarms
+    least_rows: Annotated[int, Field(ge=1)] = 30  # windows of fewer rows are no_data
+    # auto: rank where the baseline carries it, else over_time; tail: p-values below the resolution, from a fitted tail
+    method: Literal["auto", "rank", "over_time", "tail"] = "auto"
+
+
+class DriftConfig(Part):
+    """What is compared with what, and how many false alarms a month may come of it. Nothing is judged before a baseline
+    stands: `incumbent baseline build`.
+    """
+
+    enabled: bool = True  # does the loop look for drift?
+    window: Literal["hour", "day"] = "day"  # what is compared with the baseline's windows
+    time_zone: str = "UTC"  # whose midnights begin days, and whose hours and weekdays match
+    # which windows match: the finest cycle that the baseline carries, or one by name
+    season: Literal["auto", "none", "hour_of_day", "day_of_week", "hour_of_week"] = "auto"
+    false_alarms_per_month: Annotated[float, Field(gt=0)] = 1.0  # of all monitors together
+    least_windows: Annotated[int, Field(ge=12)] = 14  # with rows, of a baseline's stream
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1  # how much worse than the baseline a response may get, of it
+    error_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01  # so of errors, in parts of the requests
+    missing_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05  # so of missing values, in parts of the rows
+    click_hours: Annotated[float, Field(gt=0, le=168)] = 24.0  # a click after that does not count; how long is waited
+    conversion_days: Annotated[int, Field(ge=1, le=90)] = 7  # so of purchases, in days of 24 hours
+    recovery_windows: Annotated[int, Field(ge=1)] = 3  # ordinary ones in a row that end a drift
+    keep_days: Annotated[int, Field(ge=7)] = 90  # how long states of windows are kept; baselines are kept for ever
+    events: tuple[DriftEventConfig, ...] = ()  # the calendar of known causes
+    monitors: dict[DriftMonitor, DriftMonitorConfig] = {}  # what is not named is watched with the defaults
+
+    def monitor(self, name: DriftMonitor) -> DriftMonitorConfig:
+        """The settings of one monitor."""
+        return self.monitors.get(name, DriftMonitorConfig())

@@ -29,6 +29,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[surfaces.NAME]", sections.SurfaceConfig), ("[[surfaces.NAME.pinned]]", sections.PinnedConfig),
     ("[experiments.NAME]", sections.ExperimentConfig), ("[[experiments.NAME.stages]]", sections.StageConfig),
     ("[[experiments.NAME.guardrails]]", sections.GuardrailConfig),
+    ("[drift]", sections.DriftConfig), ("[[drift.events]]", sections.DriftEventConfig),
+    ("[drift.monitors.NAME]", sections.DriftMonitorConfig),
 )
 
 
@@ -36,7 +38,7 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     own = {name: field for name, field in config.Config.model_fields.items()
-           if name not in ("service", "stores", "loop", "limits", "models", "surfaces", "experiments")}
+           if name not in ("service", "stores", "loop", "limits", "drift", "models", "surfaces", "experiments")}
     parts.append("## Top level\n\n" + _table(own, _comments(config.Config)))
     for title, model in SECTIONS:
         text = inspect.cleandoc(model.__doc__ or "")
