@@ -37,9 +37,9 @@ from incumbent.config_sections import (
 from incumbent.errors import ConfigError, shorten
 
 __all__ = [
-    "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "DriftConfig", "ExperimentConfig", "GuardrailConfig", "LimitsConfig",
-    "LoopConfig", "ModelConfig", "PinnedConfig", "ServiceConfig", "StageConfig", "StoresConfig", "SurfaceConfig",
-    "frozen_definition", "load", "parse",
+    "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "DriftConfig", "ExperimentConfig", "GuardrailConfig",
+    "LimitsConfig", "LoopConfig", "ModelConfig", "PinnedConfig", "ServiceConfig", "StageConfig", "StoresConfig",
+    "SurfaceConfig", "frozen_definition", "load", "parse",
 ]
 
 PREFIX = "INCUMBENT_"  # of the variables that override a key

@@ -201,7 +201,7 @@ class ExperimentConfig(Part):
 
 
 class DriftEventConfig(Part):
-    """A known cause: windows that touch [start, end) are not judged (exclude), or with the same event before (match)."""
+    """A known cause: windows that touch [start, end) are not judged, or only against the same event before."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]  # sale, holiday, outage ...
     start: AwareDatetime  # from here on
