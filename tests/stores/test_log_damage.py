@@ -13,7 +13,9 @@ from incumbent.clock import ManualClock
 from incumbent.errors import StoreError
 from incumbent.stores import sqlite_wal
 from incumbent.stores.inbox import EmbeddedLog
+from incumbent.stores.inbox_file import InboxDamaged
 from incumbent.testing.checks.log_samples import NOW, drain_all, record, records
+from incumbent.testing.faults import failing
 
 
 @pytest.mark.parametrize("owner", ["restart", "sealer"])
@@ -261,6 +263,34 @@ def test_damage_in_what_is_handed_out_stops_no_other_inbox(tmp_path, alive):
         assert {r.event_id for s in drain_all(sealer) for r in s.records} == {r.event_id for r in records(6, 2)}
         again.close()
     assert not path.exists() and sealer.drain() is None and sealer.drained_until == NOW
+    sealer.close()
+    other.close()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_an_inbox_that_cannot_release_stops_no_other(tmp_path, alive):
+    """The lake has the segment, and the inbox is too damaged to forget it: told, and the others go on."""
+    clock = ManualClock(NOW)
+    bent, other = EmbeddedLog(tmp_path, clock), EmbeddedLog(tmp_path, clock)
+    path = tmp_path / "inbox" / f"{bent.writer}.sqlite"
+    bent.append(records(0, 2)).result(20)
+    if not alive:
+        bent.close()
+    sealer = EmbeddedLog(tmp_path, clock, write=False)
+    segment = sealer.drain()
+    assert segment.writer == path.stem
+    with failing("before:incumbent.stores.inbox_file.InboxFile.release", InboxDamaged("bent", got=str(path))):
+        sealer.release(segment)
+    other.append(records(2, 2)).result(20)
+    came = [r.event_id for s in drain_all(sealer) for r in s.records]
+    assert set(came) == {r.event_id for r in records(2, 2) + ([] if alive else records(0, 2))}
+    assert len(sealer.problems) == 1 and str(path) in str(sealer.problems[0])
+    assert sealer.drained_until == (None if alive else NOW)  # nothing of it counts as drained meanwhile
+    if alive:  # it was but a passing fault: tried again before long, and the lake knows the segment
+        clock.advance(seconds=61)
+        assert [(s.writer, s.sequence) for s in drain_all(sealer)] == [(segment.writer, segment.sequence)]
+        assert sealer.drained_until == clock.now()
+        bent.close()
     sealer.close()
     other.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from incumbent.clock import Clock
@@ -16,6 +16,7 @@ from incumbent.stores.salvage import check, discard, salvage
 from incumbent.stores.store import Segment
 
 FOLDER = "inbox"
+REST = timedelta(minutes=1)  # how long an inbox is left alone that would not release what the lake has
 
 
 class Inboxes:
@@ -38,6 +39,7 @@ class Inboxes:
         self._drained: dict[Path, datetime] = {}  # all that was acknowledged before then is released
         self._seen: set[Path] = set()  # also those that were never drained
         self._covers: tuple[Path, datetime] | None = None  # what the segment handed out will make of it
+        self._resting: dict[Path, datetime] = {}  # until then
 
     def orphans(self) -> list[Path]:
         """The inboxes whose process is gone."""
@@ -88,7 +90,7 @@ class Inboxes:
             file = self._open(path, adopted=lock is not None)
             if file is None and lock is not None:
                 lock.give(remove=True)
-            if file is None or (only_pending and not file.pending):
+            if file is None or moment < self._resting.get(path, moment) or (only_pending and not file.pending):
                 return None
             waiting = file.backlog
             segment = file.drain(limit)
@@ -109,6 +111,7 @@ class Inboxes:
         """Salvage the inbox of a dead process, damaged since it was opened here; one of a living process waits for its
         restart, and the others do not."""
         if lock is not None:
+            self._resting.pop(path, None)
             self._files.pop(path).close()
             self._salvage(path)
             lock.give(remove=True)
@@ -116,16 +119,34 @@ class Inboxes:
             self.problems.append(damage)
 
     def release(self, segment: Segment) -> None:
-        """Forget a segment's records; a segment that is not the one handed out is released already."""
+        """Forget a segment's records; a segment that is not the one handed out is released already.
+
+        An inbox that is too damaged for that is told and goes its own way, as in `drain`: what it holds comes again,
+        and the lake finds it by its event ids.
+        """
         if self._current is not None and self._current[0].writer == segment.writer:
-            self._current[0].release(segment)
+            file, lock = self._current
+            if not self._released(file, lock, segment):
+                self._current = self._covers = None
+                return
             if self._covers is not None:
                 self._drained[self._covers[0]] = self._covers[1]
             self._let_go()
             return
         for file in self._each():
             if file.writer == segment.writer:
-                file.release(segment)
+                self._released(file, None, segment)
+
+    def _released(self, file: InboxFile, lock: InboxLock | None, segment: Segment) -> bool:
+        try:
+            file.release(segment)
+        except InboxDamaged as damage:
+            self._drained.pop(file.path, None)
+            self._resting[file.path] = self._clock.now() + REST  # else it would be handed out at once, for ever
+            self._damaged(file.path, lock, damage)
+            return False
+        self._resting.pop(file.path, None)
+        return True
 
     def erase(self, users: Iterable[str]) -> int:
         """Take the records of `users` out of all inboxes. Files that were set aside as damaged go whole: what is in
