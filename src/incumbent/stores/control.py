@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from incumbent.errors import StoreError
+from incumbent.stores.control_baselines import ControlBaselines
 from incumbent.stores.control_conclusions import ControlConclusions
 from incumbent.stores.control_engine import Database
 from incumbent.stores.control_maturity import ControlMaturity
@@ -15,7 +16,7 @@ from incumbent.stores.plan_files import PlanFiles
 FILE = "control.sqlite"
 
 
-class SqlControl(ControlStates, ControlPlans, ControlConclusions, ControlMaturity):
+class SqlControl(ControlStates, ControlPlans, ControlConclusions, ControlMaturity, ControlBaselines):
     """Control in one database; each verb is one transaction, and any number of processes may share it.
 
     Opening brings the schema up to date. `StoreError` where the database cannot be opened, written or is newer than

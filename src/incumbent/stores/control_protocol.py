@@ -10,6 +10,8 @@ from incumbent.events.plan import ServingPlan
 from incumbent.events.schema import Conclusion
 from incumbent.events.window import Window
 from incumbent.stores.control_rows import (
+    BaselinePart,
+    BaselineRow,
     ExperimentRow,
     Lease,
     Matured,
@@ -111,6 +113,28 @@ class Control(Protocol):
         ...
 
     def restated(self, experiment: str) -> list[Matured]: ...
+
+    # -- baselines of drift
+    def put_baseline(self, row: BaselineRow, parts: Sequence[BaselinePart]) -> BaselineRow:
+        """Write a baseline with all its parts, once, in one transaction, as the next version of its name; as stored."""
+        ...
+
+    def add_parts(self, name: str, version: int, parts: Sequence[BaselinePart]) -> None:
+        """Parts that a baseline gains later (an embedding version that came after it); what stands is not changed."""
+        ...
+
+    def baselines(self) -> list[BaselineRow]:
+        """All baselines, by name and version."""
+        ...
+
+    def baseline(self, name: str, version: int | None = None) -> BaselineRow | None:
+        """One version of a baseline, the newest where none is named."""
+        ...
+
+    def baseline_parts(self, name: str, version: int, stream: str | None = None,
+                       part: str | None = None) -> list[BaselinePart]:
+        """The parts of a baseline, by stream and part: all, those of one stream, those of one kind."""
+        ...
 
     # -- exclusions, users
     def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None: ...

@@ -88,6 +88,30 @@ class OutboxRow(Struct, frozen=True):
     error: str | None = None
 
 
+class BaselineRow(Struct, frozen=True):
+    """A baseline of drift: a named, numbered period, written once. Its streams stand in its `BaselinePart` rows."""
+
+    name: str
+    version: int  # 1, 2, ... of the name; 0 asks for the next
+    built_at: datetime
+    since: datetime
+    until: datetime
+    window: str  # hour, day
+    time_zone: str
+    hash: str  # over its parts
+    definition: dict[str, Any]  # what it is pinned to, how it was made, what was left out and why
+
+
+class BaselinePart(Struct, frozen=True):
+    """A piece of one stream of a baseline: `part` is "about", "frame", or the start of one of its windows."""
+
+    stream: str
+    part: str
+    state: str  # registered name of the State class of a window; json otherwise
+    config_hash: str
+    data: bytes
+
+
 class Lease(Struct, frozen=True):
     """The right to be the one who does `name` until `until`; `token` grows with each holder (fencing)."""
 

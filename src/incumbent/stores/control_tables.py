@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, VARCHAR
 
-HEAD = "0001"  # the newest migration
+HEAD = "0002"  # the newest migration
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -156,3 +156,20 @@ def _unit_columns() -> list[Column[Any]]:
 matured = Table("matured", metadata, *_unit_columns(), Column("sequence", Integer, nullable=False),
                 Index(None, "experiment", "sequence"), Index(None, "unit"))
 restated = Table("restated", metadata, *_unit_columns(), Column("at", UtcTime, nullable=False), Index(None, "unit"))
+
+# baselines of drift: written once
+baselines = Table(
+    "baselines", metadata,
+    Column("name", Key, primary_key=True), Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("built_at", UtcTime, nullable=False), Column("since", UtcTime, nullable=False),
+    Column("until", UtcTime, nullable=False), Column("window", String(16), nullable=False),
+    Column("time_zone", String(64), nullable=False), Column("hash", String(32), nullable=False),
+    Column("definition", Json, nullable=False),
+)
+baseline_parts = Table(
+    "baseline_parts", metadata,
+    Column("name", Key, primary_key=True), Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("stream", Key, primary_key=True), Column("part", String(64), primary_key=True),
+    Column("state", String(64), nullable=False), Column("config_hash", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from incumbent.stores.memory_baselines import MemoryBaselines
 from incumbent.stores.memory_conclusions import MemoryConclusions
 from incumbent.stores.memory_maturity import MemoryMaturity
 from incumbent.stores.memory_plans import MemoryPlans
 
 
-class MemoryControl(MemoryPlans, MemoryConclusions, MemoryMaturity):
+class MemoryControl(MemoryPlans, MemoryConclusions, MemoryMaturity, MemoryBaselines):
     """A Control of plain dictionaries under one lock; gone with its process.
 
     >>> control = MemoryControl()

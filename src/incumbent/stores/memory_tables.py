@@ -7,7 +7,17 @@ from datetime import date, datetime
 
 from incumbent.events.plan import ServingPlan
 from incumbent.events.schema import Conclusion
-from incumbent.stores.store import ExperimentRow, Lease, Matured, OutboxRow, Seal, StageChange, StateRow
+from incumbent.stores.store import (
+    BaselinePart,
+    BaselineRow,
+    ExperimentRow,
+    Lease,
+    Matured,
+    OutboxRow,
+    Seal,
+    StageChange,
+    StateRow,
+)
 
 
 class MemoryTables:
@@ -30,3 +40,5 @@ class MemoryTables:
         self._seals: dict[tuple[str, date], Seal] = {}
         self._matured: dict[str, dict[str, tuple[int, Matured]]] = {}
         self._restated: dict[str, dict[str, Matured]] = {}
+        self._baselines: dict[tuple[str, int], BaselineRow] = {}
+        self._baseline_parts: dict[tuple[str, int], dict[tuple[str, str], BaselinePart]] = {}

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from incumbent.stores.control_protocol import Control
 from incumbent.stores.control_rows import (
+    BaselinePart,
+    BaselineRow,
     ExperimentRow,
     Lease,
     Matured,
@@ -25,8 +27,9 @@ from incumbent.stores.lake_protocol import Commit, Lake, Partition
 from incumbent.stores.log_protocol import Log, Quarantined, Record, Segment, Table
 
 __all__ = [
-    "Commit", "Control", "ExperimentRow", "Lake", "Lease", "Log", "Matured", "OutboxRow", "Partition", "Quarantined",
-    "Record", "Role", "Seal", "Segment", "StageChange", "StateRow", "Stores", "Table", "seal_hash",
+    "BaselinePart", "BaselineRow", "Commit", "Control", "ExperimentRow", "Lake", "Lease", "Log", "Matured", "OutboxRow",
+    "Partition", "Quarantined", "Record", "Role", "Seal", "Segment", "StageChange", "StateRow", "Stores", "Table",
+    "seal_hash",
 ]
 
 #: what a process does with the stores: gateways append and poll, the loop drains and measures, readers look

@@ -11,12 +11,12 @@ from pathlib import Path
 from incumbent import config, registry
 from incumbent.clock import SystemClock
 from incumbent.stores.store import Lake, Stores
-from incumbent.testing.checks import conclusion_laws, control_laws, durable_laws, log_laws
+from incumbent.testing.checks import baseline_laws, conclusion_laws, control_laws, durable_laws, log_laws
 from incumbent.testing.checks.bench import bench
 from incumbent.testing.checks.suite import Result, Suite, resolve
 
 SUITE = Suite("stores", bench)
-for _laws in (log_laws, control_laws, conclusion_laws, durable_laws):
+for _laws in (log_laws, control_laws, conclusion_laws, baseline_laws, durable_laws):
     _laws.add_to(SUITE)
 
 _OUR_LAKES = {"embedded": "delta", "memory": "memory"}  # what `lakes` knows how to stop at each step
