@@ -2,12 +2,15 @@ import json
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from incumbent import cli
 from incumbent.commands.init import FILES, init
 from incumbent.config import load
+from incumbent.loop import watermark
+from incumbent.stores.control import SqlControl
 
 
 @pytest.fixture
@@ -88,6 +91,8 @@ def test_without_a_configuration_it_says_what_to_do(tmp_path, monkeypatch, capsy
     (["trace", "request", "nonsense"], "not a request id"),
     (["demo", "--candidate", "best"], "no such candidate"),
     (["demo", "--shoppers", "0"], "needs shoppers"),
+    (["source", "retire", "elsewhere"], "--reason"),
+    (["source", "retire", "elsewhere", "--reason", "burnt"], "no such source"),
     (["check", "stats"], "no checks plugin of that name"),
     (["nonsense"], "No such command"),
 ])
@@ -112,6 +117,23 @@ def test_an_experiment_by_the_command_line_on_a_directory(shop, capsys):
         "surface:home", "experiment:favourites"}
     traced = json.loads(run(capsys, "trace", "user", "u1")[1])
     assert traced["counts"] == {"requests": 0, "events": 0, "outcomes": 0}
+
+
+def test_a_host_that_is_gone_is_retired_by_the_command_line(shop, capsys):
+    assert "no sealer has run" in run(capsys, "source", "list")[1]
+    control, now = SqlControl.in_directory(load(shop / "incumbent.toml").stores.directory), datetime.now(UTC)
+    for name, days in (("here", 0), ("there", 2)):
+        watermark.record(control, name, now - timedelta(days=days), now - timedelta(days=days))
+    listed = json.loads(run(capsys, "source", "list", "--json")[1])
+    assert [(one["source"], one["waited_for"], one["retired"]) for one in listed] == [
+        ("here", False, False), ("there", True, False)]
+    code, out, _ = run(capsys, "source", "retire", "there", "--reason", "its disk burnt")
+    assert code == 0 and "waited for no more" in out
+    assert [audit.reason for audit in control.conclusions("audit", "source:there")] == ["its disk burnt"]
+    assert "left out" in run(capsys, "source", "list")[1]
+    code, _, err = run(capsys, "source", "retire", "here", "--reason", "no")
+    assert code == 3 and "alive" in err
+    control.close()
 
 
 def test_check_runs_one_implementation_of_a_suite(capsys):

@@ -11,6 +11,7 @@ import typer
 from incumbent.commands.codes import exit_code
 from incumbent.commands.drift import drift
 from incumbent.commands.options import ConfigPath, Directory, Json, Key, Url
+from incumbent.commands.source import source
 from incumbent.errors import IncumbentError
 
 app = typer.Typer(name="incumbent", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -22,6 +23,7 @@ app.add_typer(experiment, name="experiment")
 app.add_typer(trace, name="trace")
 app.add_typer(config, name="config")
 app.add_typer(drift, name="drift")
+app.add_typer(source, name="source")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept for ever.", prompt=False)]
 Name = Annotated[str, typer.Argument(help="The experiment's name.")]

@@ -10,6 +10,7 @@ import pytest
 
 from incumbent.clock import ManualClock
 from incumbent.config import ExperimentConfig
+from incumbent.errors import ConflictError, DataError, NotFoundError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Decision
@@ -181,6 +182,41 @@ def test_damage_under_a_living_gateway_holds_the_mark(host, clock):
     gateway.close()  # its process ends: the file is set aside, and what can be read goes on
     host.seal()
     assert watermark.low(host.control).until == clock.now()
+
+
+def test_a_host_that_is_gone_for_good_is_retired_by_hand(tmp_path, clock):
+    """Its days wait for it until somebody says that it is gone, and why; should it come back, it counts again."""
+    one = Host(tmp_path / "one", clock, source="one")
+    gone = Host(tmp_path / "gone", clock, one.control, one.lake, source="gone")
+    ids = EventIds(clock)
+
+    def retire(source="gone", actor="ada", reason="its disk burnt"):
+        return watermark.retire(one.control, ids, source, clock.now(), actor=actor, reason=reason)
+
+    one.gateway().append([shown("u1", START + timedelta(hours=1))]).result()
+    lost = gone.gateway()
+    one.seal()
+    gone.seal()
+    with pytest.raises(ConflictError, match="alive"):
+        retire()
+    clock.set(moment("2026-03-03T00:01"))
+    one.seal()
+    assert one.judge().waits_for == "gone" and one.units == []
+    for wrong, error in (({"reason": " "}, DataError), ({"actor": ""}, DataError), ({"source": "two"}, NotFoundError)):
+        with pytest.raises(error):
+            retire(**wrong)
+    audit = retire()
+    assert (audit.actor, audit.action, audit.subject) == ("ada", "source.retire", "source:gone")
+    assert audit in one.control.conclusions("audit", "source:gone") and one.control.outbox()[-1].kind == "log"
+    assert one.judge().waits_for is None and one.units == ["u1"]
+    with pytest.raises(ConflictError, match="already"):
+        retire()
+    clock.advance(seconds=3600)
+    with pytest.raises(ConflictError, match="only source"):
+        retire("one")
+    lost.append([shown("u2", START + timedelta(hours=1))]).result()
+    gone.seal()
+    assert not watermark.marks(one.control)["gone"].retired
 
 
 def test_the_slowest_of_several_hosts_counts(tmp_path, clock):

@@ -3,7 +3,8 @@
 Each source (the inboxes of one host) has a mark, written by its sealer after each run. The low watermark is the least
 of them: a maturity day is judged only once it has passed. A source that stays silent while others go on is left out
 after `SILENT_DAYS`, with a finding; when its sealer comes back it counts again, and what it brings is late. While all
-are silent nobody is missed: after an outage of all, the days count from the first of them that is back.
+are silent nobody is missed: after an outage of all, the days count from the first of them that is back. Who knows that
+a host is gone for good need not wait: `retire` leaves it out by hand, audited.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
+from incumbent.errors import ConflictError, DataError, NotFoundError
 from incumbent.events.ids import EventIds
-from incumbent.events.schema import Finding
+from incumbent.events.schema import Audit, Finding
 from incumbent.loop.enact import told
 from incumbent.stores.store import Control
 
 PREFIX = "seal/"
 SILENT_DAYS = 7.0
+ALIVE = timedelta(minutes=10)  # a source that spoke as lately is not gone
 BREAK = timedelta(days=1)  # a silence as long begins a source anew: the others may have been down as long
 
 
@@ -98,6 +101,35 @@ def retire_silent(control: Control, ids: EventIds, now: datetime, *, silent_days
             evidence={"until": mark.until, "at": mark.at}),
             cursor=(PREFIX + source, _encoded(msgspec.structs.replace(mark, retired=True))))
     return silent
+
+
+def retire(control: Control, ids: EventIds, source: str, now: datetime, *, actor: str, reason: str) -> Audit:
+    """Leave a source out by hand, because its host is gone for good; the audit row is stored with it.
+
+    `DataError` without an actor or a reason, `NotFoundError` for a source that nobody knows, `ConflictError` for one
+    that is left out already, that spoke in the last ten minutes, or that is the only one: nobody would be judged.
+    """
+    for field, text in (("actor", actor), ("reason", reason)):
+        if not text.strip():
+            raise DataError(f"retiring a source needs a {field}", got=text, field=field,
+                            hint="it is what somebody reads a year from now")
+    known = marks(control)
+    mark = known.get(source)
+    if mark is None:
+        raise NotFoundError("no such source", got=source, expected=", ".join(sorted(known)) or "none has sealed yet")
+    if mark.retired:
+        raise ConflictError("the source is left out already", got=source)
+    if now - mark.at < ALIVE:
+        raise ConflictError("the source is alive", got=f"{source}, last heard of at {mark.at:%Y-%m-%d %H:%M}",
+                            hint="stop its loop first: a source that speaks counts")
+    if all(other.retired for name, other in known.items() if name != source):
+        raise ConflictError("the only source cannot be left out", got=source,
+                            hint="without one nothing is judged; start another first")
+    audit = Audit(event_id=ids.new(), time=now, actor=actor.strip(), action="source.retire",
+                  subject=f"source:{source}", reason=reason.strip(),
+                  details={"until": None if mark.until is None else mark.until.isoformat(), "at": mark.at.isoformat()})
+    told(control, audit, cursor=(PREFIX + source, _encoded(msgspec.structs.replace(mark, retired=True))))
+    return audit
 
 
 def _when(mark: Mark) -> float:

@@ -21,7 +21,8 @@ from incumbent.demo.acks import Acks
 from incumbent.events.ids import EventIds
 
 SURFACES = ("home", "cart", "search")
-USERS = 24
+USERS = 24  # of each model day, new ones: there is somebody to seal every day
+REGULARS = 8  # come back day after day
 K = 6
 MINUTES = 15.0  # of model time, from one visit to the next
 PATIENCE_S = 30.0  # of one try
@@ -81,7 +82,7 @@ class Shopper(threading.Thread):
 
     # --------------------------------------------------------------------------------------------------------- visits
     def _visit(self) -> None:
-        rng, user = self._rng, f"user-{self._rng.randrange(USERS)}"
+        rng, user = self._rng, self._who()
         ranking = f"{self._number}/{len(self.asked)}"
         self.asked.add(ranking)
         _, answer = self._post(self._gateway, "/v1/recommendations", {
@@ -100,6 +101,12 @@ class Shopper(threading.Thread):
                 self._buy(now, user, item, answer["request_id"])
         if rng.random() < 0.1:
             self._buy(now, user, f"book-{rng.randint(1, 25)}", None)
+
+    def _who(self) -> str:
+        """One of today's, or now and then a regular."""
+        if self._rng.random() < 0.25:
+            return f"regular-{self._rng.randrange(REGULARS)}"
+        return f"user-{self._time.clock.now():%m%d}-{self._rng.randrange(USERS)}"
 
     def _buy(self, now: datetime, user: str, item: str, request_id: str | None) -> None:
         """A purchase within hours, told at once or up to two days late; now and then it is sent back."""
