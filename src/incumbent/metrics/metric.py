@@ -25,8 +25,9 @@ class Side:
     """What a row does not hold. Each part is a frame (pandas, Polars, PyArrow) or a mapping of columns, or None.
 
     `relevant`: user_id, item_id, perhaps gain: what counts as a hit. `history`: user_id, item_id: what the user had
-    before. `popularity`: item_id, count, frozen in the baseline. `catalogue`: item_id of everything listed, perhaps
-    category. `vectors`: item_id and vector, a list of floats of one length.
+    before. `popularity`: item_id, count, frozen in the baseline. `catalogue`: item_id of everything known, perhaps
+    category, and delisted_at, since when an item is no longer sold. `vectors`: item_id and vector, a list of floats of
+    one length. `excluded`: user_id, item_id and since: what a shopper wants to see no more.
     """
 
     relevant: Any = None
@@ -34,6 +35,7 @@ class Side:
     popularity: Any = None
     catalogue: Any = None
     vectors: Any = None
+    excluded: Any = None
 
     def need(self, part: str, metric: str) -> Any:
         """A part, or a `DataError` that names it and the metric that asks.

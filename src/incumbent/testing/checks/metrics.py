@@ -6,8 +6,8 @@
     incumbent check metrics:my_shop.metrics:basket_fit
 
 An implementation is a factory that can be called without settings. It is asked of `sample(seed)`: a small shop of
-lists, with every part of the side. A metric of another grain brings its own: ``factory.sample(seed) -> (rows, side)``,
-rows a dict of columns with a user_id.
+lists, with every part of the side, or of the rows of its grain (`incumbent.testing.metric_samples`). One that needs
+other rows brings its own: ``factory.sample(seed) -> (rows, side)``, rows a dict of columns with a user_id.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -24,10 +24,11 @@ from incumbent.errors import DataError
 from incumbent.metrics.metric import Batch, Direction, Grain, Level, Metric, Side
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.state import State
+from incumbent.testing import metric_samples
 from incumbent.testing.checks.suite import NotApplicable, Result, Suite
 
 SEEDS = range(4)
-Rows = dict[str, list[Any]]
+Rows = metric_samples.Rows
 
 
 @dataclass(frozen=True)
@@ -38,32 +39,10 @@ class Asked:
     sample: Callable[[int], tuple[Rows, Side]]
 
 
-def sample(seed: int) -> tuple[Rows, Side]:
-    """30 users with lists of up to 12 items of a catalogue of 40, and a side with every part."""
-    rng = np.random.default_rng(seed)
-    items = [f"i{n}" for n in range(40)]
-    weights = 1 / np.arange(1, 41)
-    rows: Rows = {"user_id": [], "item_id": [], "rank": []}
-    for user in range(30):
-        shown = rng.choice(40, rng.integers(1, 13), replace=False, p=weights / weights.sum())
-        rows["user_id"] += [f"u{user}"] * len(shown)
-        rows["item_id"] += [items[n] for n in shown]
-        rows["rank"] += list(range(1, len(shown) + 1))
-
-    def pairs(n: int) -> dict[str, list[str]]:
-        return {"user_id": [f"u{at}" for at in rng.integers(0, 33, n)],
-                "item_id": [items[at] for at in rng.integers(0, 40, n)]}
-
-    return rows, Side(
-        relevant=pairs(120), history=pairs(200),
-        popularity={"item_id": items[:35], "count": [int(1000 / (n + 1)) for n in range(35)]},
-        catalogue={"item_id": items, "category": [f"c{n % 4}" for n in range(40)]},
-        vectors={"item_id": items, "vector": list(rng.normal(size=(40, 5)))})
-
-
 @contextmanager
 def _prepare(factory: Callable[[], Metric]) -> Iterator[Asked]:
-    yield Asked(factory(), getattr(factory, "sample", sample))
+    metric = factory()
+    yield Asked(metric, getattr(factory, "sample", metric_samples.OF_GRAIN[metric.grain]))
 
 
 SUITE = Suite("metrics", _prepare)
@@ -177,7 +156,7 @@ def an_absent_part_of_the_side_is_named(asked: Asked) -> None:
     rows, side = asked.sample(0)
     whole = asked.metric.estimate(_state(asked.metric, rows, side))
     needed = 0
-    for part in ("relevant", "history", "popularity", "catalogue", "vectors"):
+    for part in (one.name for one in fields(Side)):
         try:
             without = asked.metric.estimate(_state(asked.metric, rows, replace(side, **{part: None})))
         except DataError as error:

@@ -1,0 +1,99 @@
+"""Revenue per impression, request, session and user; order value; refunds. Money of one currency, in minor units.
+
+A row is what a user did in a day: `value_minor` bought, `refund_minor` given back that day. A few large baskets make
+the mean of such rows swing, so the numerator of each row is cut at the cap that ``state({"cap": ...})`` freezes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from incumbent.errors import DataError
+from incumbent.metrics.metric import Batch, Side
+from incumbent.metrics.rate import Rate, numbers_of, share
+
+Per = Literal["slot", "request", "session", "user"]
+_PER: dict[str, str | None] = {"slot": "slots", "request": "requests", "session": "sessions", "user": None}
+
+
+def revenue(*, per: Per = "user", currency: str = "", **policy: Any) -> Rate:
+    """``(bought - refunded) / slots, requests, sessions or user-days``; the capped numerator is a user's day.
+
+    >>> batch = Batch({"user_id": ["u", "v"], "value_minor": [500, 9000], "refund_minor": [100, 0], "requests": [1, 3]})
+    >>> metric = revenue(per="request")
+    >>> state = metric.state({"cap": 1000}).update(*metric.observe(batch, Side()))
+    >>> metric.name, metric.estimate(state).value
+    ('revenue_per_request', 350.0)
+    """
+    if per not in _PER:
+        raise DataError("revenue is per slot, request, session or user", got=per, field="per")
+    bottom = _PER[per]
+    unit = f"{currency or 'minor units'}/{'user-day' if per == 'user' else per}"
+
+    def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        return share(_bought(batch) - numbers_of(batch, "refund_minor"),
+                     1.0 if bottom is None else numbers_of(batch, bottom))
+
+    return Rate(f"revenue_per_{per}", parts, unit, "up", "business", "user_day",
+                ("user_id", "value_minor", "refund_minor", *([bottom] if bottom else [])), heavy_tailed=True, **policy)
+
+
+def revenue_per_slot(**settings: Any) -> Rate:
+    """Revenue per impression of an item."""
+    return revenue(per="slot", **settings)
+
+
+def revenue_per_request(**settings: Any) -> Rate:
+    """Revenue per request."""
+    return revenue(per="request", **settings)
+
+
+def revenue_per_session(**settings: Any) -> Rate:
+    """Revenue per session."""
+    return revenue(per="session", **settings)
+
+
+def revenue_per_user(**settings: Any) -> Rate:
+    """Revenue per user and day."""
+    return revenue(per="user", **settings)
+
+
+def order_value(*, currency: str = "", **policy: Any) -> Rate:
+    """``bought / orders``: the average order value, refunds not deducted."""
+
+    def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        return share(_bought(batch), numbers_of(batch, "orders"))
+
+    return Rate("order_value", parts, f"{currency or 'minor units'}/order", "up", "business", "user_day",
+                ("user_id", "value_minor", "orders"), heavy_tailed=True, **policy)
+
+
+def refund_share(**policy: Any) -> Rate:
+    """``refunded / bought`` of the same days, which need not be of the same orders.
+
+    >>> metric = refund_share()
+    >>> batch = Batch({"user_id": ["u", "v"], "value_minor": [500, 1500], "refund_minor": [100, 0]})
+    >>> metric.estimate(metric.state().update(*metric.observe(batch, Side()))).value
+    0.05
+    """
+
+    def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        return share(_positive(batch, "refund_minor"), _bought(batch))
+
+    return Rate("refund_share", parts, "of value", "down", "business", "user_day",
+                ("user_id", "value_minor", "refund_minor"), **policy)
+
+
+def _bought(batch: Batch) -> NDArray[np.float64]:
+    return _positive(batch, "value_minor")
+
+
+def _positive(batch: Batch, name: str) -> NDArray[np.float64]:
+    values = numbers_of(batch, name)
+    if (values < 0).any():
+        raise DataError("money must not be negative", got=float(np.nanmin(values)), field=f"rows.{name}",
+                        hint="refunds are amounts above 0, in refund_minor")
+    return values

@@ -1,0 +1,71 @@
+"""Validity: items that the catalogue does not have, that are sold no more, that the shopper has excluded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from incumbent.metrics.answers import answers_of, catalogue_place, pair_value
+from incumbent.metrics.frames import columns, numbers
+from incumbent.metrics.metric import Batch, Side
+from incumbent.metrics.rate import Rate, numbers_of, share
+
+
+def invented_share(**policy: Any) -> Rate:
+    """The share of slots whose item is in no line of ``side.catalogue``; missing while the catalogue is empty.
+
+    >>> batch = Batch({"user_id": ["u"], "items": [["a", "b", "x", "c"]], "time": [9.0]})
+    >>> side = Side(catalogue={"item_id": list("abc"), "delisted_at": [None, 8.0, 10.0]},
+    ...             excluded={"user_id": ["u"], "item_id": ["c"], "since": [3.0]})
+    >>> three = invented_share(), delisted_share(), excluded_share()
+    >>> [m.estimate(m.state().update(*m.observe(batch, side))).value for m in three]
+    [0.25, 0.25, 0.25]
+    """
+
+    def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        answers, place = batch.once(answers_of), batch.once(catalogue_place, side)
+        known = len(columns(side.catalogue, "catalogue", ("item_id",))["item_id"])
+        return share(answers.sums(place < 0), answers.lengths if known else np.nan)
+
+    return Rate("invented_share", parts, "of slots", "down", "response", "impression", ("user_id", "items"), **policy)
+
+
+def delisted_share(**policy: Any) -> Rate:
+    """The share of slots whose item was delisted (``catalogue.delisted_at``, null: never) at or before the `time`."""
+
+    def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        answers, place = batch.once(answers_of), batch.once(catalogue_place, side)
+        column = columns(side.catalogue, "catalogue", ("item_id", "delisted_at"))["delisted_at"]
+        since = np.append(numbers(column, "catalogue.delisted_at"), np.nan)[place]
+        return share(answers.sums(since <= numbers_of(batch, "time")[answers.owners()]), answers.lengths)
+
+    return Rate("delisted_share", parts, "of slots", "down", "response", "impression", ("user_id", "items", "time"),
+                **policy)
+
+
+def excluded_share(**policy: Any) -> Rate:
+    """The share of slots whose item the shopper had excluded (``side.excluded``) at or before the `time` of the answer."""  # noqa: E501
+
+    def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        answers = batch.once(answers_of)
+        since = pair_value(batch, side, "excluded", "since")
+        return share(answers.sums(since <= numbers_of(batch, "time")[answers.owners()]), answers.lengths)
+
+    return Rate("excluded_share", parts, "of slots", "down", "response", "impression", ("user_id", "items", "time"),
+                **policy)
+
+
+def removed_share(**policy: Any) -> Rate:
+    """The share of a model's items that were taken out before anything was shown (`removed`), as duplicates.
+
+    ``removed / (items + removed)``; a null `removed` is a missing row.
+    """
+
+    def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        removed = numbers_of(batch, "removed")
+        return share(removed, batch.once(answers_of).lengths + removed)
+
+    return Rate("removed_share", parts, "of items", "down", "response", "impression", ("user_id", "items", "removed"),
+                **policy)

@@ -1,0 +1,74 @@
+"""Online, business and service metrics: values by hand, intervals that hold for users, caps and young cohorts."""
+
+import numpy as np
+import pytest
+
+from incumbent import registry
+from incumbent.metrics.metric import Batch, Side
+from incumbent.metrics.revenue import revenue
+
+DAYS = {"user_id": list("uvw"), "requests": [2, 1, 1], "slots": [20, 10, 10], "sessions": [1, 1, 1],
+        "clicks": [3, 0, 1], "carts": [1, 0, 1], "orders": [1, 0, 1], "value_minor": [1000, 0, 50_000],
+        "refund_minor": [200, 0, 0], "dismissals": [0, 2, 0], "seconds": [60.0, 0.0, 30.0]}
+
+
+def read(name, rows, config=None, **settings):
+    metric = registry.load("metrics", name)(**settings)
+    return metric.estimate(metric.state(config).update(*metric.observe(Batch(rows), Side())))
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("click_through", 4 / 40), ("clicks_per_session", 4 / 3), ("add_to_cart", 2 / 4), ("dismissals", 2 / 40),
+    ("conversion", 2 / 3), ("orders_per_request", 2 / 4), ("revenue_per_slot", 50_800 / 40),
+    ("revenue_per_request", 50_800 / 4), ("revenue_per_session", 50_800 / 3), ("revenue_per_user", 50_800 / 3),
+    ("order_value", 51_000 / 2), ("refund_share", 200 / 51_000), ("time_spent", 30.0)])
+def test_values_of_a_day_by_hand(name, value):
+    assert read(name, DAYS).value == pytest.approx(value)
+
+
+def test_a_cap_is_shown_with_what_it_cuts():
+    made = read("revenue_per_user", DAYS, {"cap": 5000}, currency="EUR")
+    assert made.value == pytest.approx((800 + 0 + 5000) / 3) and made.unit == "EUR/user-day"
+    assert "winsorised at 5000: 1 over it, 88.6% cut off" in made.method
+
+
+def test_the_interval_is_that_of_users_and_not_of_rows():
+    """Users who click 20 % or not at all, many rows each: an interval of independent rows would be far too narrow."""
+    hits, widths = 0, []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        chance = np.where(rng.random(300) < 0.5, 0.2, 0.0)
+        users = np.repeat(np.arange(300), 10)
+        rows = {"user_id": [f"u{seed}-{u}" for u in users], "clicks": rng.binomial(20, chance[users]),
+                "slots": np.full(3000, 20)}
+        made = read("click_through", rows)
+        hits += made.low <= 0.1 <= made.high
+        widths.append(made.se / np.sqrt(0.1 * 0.9 / 60_000))
+    assert 182 <= hits <= 198 and min(widths) > 3
+
+
+def test_young_cohorts_are_left_out_and_said():
+    rows = {"user_id": list("uvwx"), "age_days": [7, 9, 6, 0], "return_days": [2, None, 1, None]}
+    made = read("return_rate", rows, days=7)
+    assert made.value == 0.5 and made.n == 2 and "2 younger rows left out" in made.method
+    young = read("return_rate", {"user_id": ["u"], "age_days": [3], "return_days": [1]}, days=28)
+    assert young.value is None and "younger than 28 days" in young.reason
+
+
+def test_service_metrics_by_hand():
+    rows = {"user_id": list("uvwx"), "latency_ms": [5.0, 10.0, 20.0, 500.0], "status": ["ok", "error", "timeout", "ok"],
+            "cost": [0.1, None, 0.3, 0.2], "time": [0, 1, 400_000_000, 2], "model_age_s": [60.0] * 4,
+            "vectors_age_s": [None, 5.0, 7.0, 9.0]}
+    assert read("latency", rows, q=0.5).value == pytest.approx(10.0, rel=0.01)
+    assert read("error_rate", rows).value == 0.5 and read("timeout_rate", rows).value == 0.25
+    assert read("cost_per_thousand", rows).value == pytest.approx(200.0)
+    assert read("throughput", rows).value == 3 / 300
+    assert read("model_age", rows).value == pytest.approx(60, rel=0.01)
+    assert read("vectors_age", rows).value == pytest.approx(7, rel=0.01)
+    assert read("completion", {"user_id": ["u", "v"], "seconds": [54.0, 53.0], "length_s": [60, 60]}).value == 0.5
+    assert read("dwell", {"user_id": ["u", "v"], "seconds": [30.0, 500.0]}, {"cap": 100}).value == 65.0
+
+
+def test_revenue_names_what_it_divides_by():
+    assert [revenue(per=per).name for per in ("slot", "request", "session", "user")] == [
+        "revenue_per_slot", "revenue_per_request", "revenue_per_session", "revenue_per_user"]
