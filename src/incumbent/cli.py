@@ -11,6 +11,7 @@ import typer
 from incumbent.commands.codes import exit_code
 from incumbent.commands.drift import drift
 from incumbent.commands.options import ConfigPath, Directory, Json, Key, Url
+from incumbent.commands.quarantine import quarantine
 from incumbent.commands.source import source
 from incumbent.errors import IncumbentError
 
@@ -22,6 +23,7 @@ config = typer.Typer(no_args_is_help=True, help="The configuration.")
 app.add_typer(experiment, name="experiment")
 app.add_typer(trace, name="trace")
 app.add_typer(config, name="config")
+app.add_typer(quarantine, name="quarantine")
 app.add_typer(drift, name="drift")
 app.add_typer(source, name="source")
 

@@ -21,7 +21,7 @@ from incumbent.clock import Clock
 from incumbent.errors import ConflictError, DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
-from incumbent.loop import attribute, mature, seal
+from incumbent.loop import attribute, mature, quarantine, seal
 from incumbent.loop.leases import Held
 from incumbent.loop.operate import named
 from incumbent.stores.store import OutboxRow, Stores
@@ -81,6 +81,7 @@ class Eraser:
             held = [stack.enter_context(Held(control, self._clock, name, self._holder, self._lease_s))
                     for name in LEASES]
             _renew(held)
+            quarantine.forget(control, user_id)
             rows = {"inbox": stores.log.erase([user_id])}
             _renew(held)
             rows |= _prefixed("lake", stores.lake.erase([user_id]))

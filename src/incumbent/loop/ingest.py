@@ -87,7 +87,7 @@ class Ingest:
                 refusal = _refusal(error, tree)
                 results[index] = ItemResult(index, "rejected", field=refusal.field, reason=str(refusal),
                                             kind=getattr(refusal, "kind", "schema"))
-                refused.append(self._quarantine(raw, tree, refusal, now))
+                refused.append(self._quarantine(raw, tree, refusal, now, index))
                 continue
             accepted.append(index)
             records.append(Record(event.event_id, _TABLES.get(type(event), "measurement"), data))
@@ -128,7 +128,7 @@ class Ingest:
         tree = {**_plain(raw, msgpack), "event_id": self._ids.new()}
         return codec.decode_incoming(msgspec.json.encode(tree) if not msgpack else _pack(tree), msgpack=msgpack)
 
-    def _quarantine(self, raw: Any, tree: dict[str, Any], error: DataError, now: datetime) -> Record:
+    def _quarantine(self, raw: Any, tree: dict[str, Any], error: DataError, now: datetime, index: int) -> Record:
         """A refused message as a record: as it came, cut to `event_bytes`, its user hashed where users are."""
         user = tree.get("user_id")
         kept = bytes(memoryview(raw)[: self._limits.event_bytes])
@@ -140,7 +140,7 @@ class Ingest:
         event_id = self._ids.new()
         return Record(event_id, "quarantine", _pack(Quarantined(
             event_id, now, kept, str(error) if self._user_secret is None else error.what, field=error.field,
-            user_id=user)))
+            user_id=user, index=index, kind=getattr(error, "kind", "schema"))))
 
 
 def _refusal(error: Exception, tree: dict[str, Any]) -> DataError:

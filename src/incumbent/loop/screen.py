@@ -54,11 +54,12 @@ class Screen:
         self._user_secret = user_secret
         self.at(datetime(1970, 1, 1, tzinfo=UTC))
 
-    def at(self, now: datetime) -> None:
-        """Judge what follows as of `now`."""
+    def at(self, now: datetime, arrived: datetime | None = None) -> None:
+        """Judge what follows as of `now`; how old it may be as of when it `arrived`, where that was earlier."""
+        since = now if arrived is None else min(arrived, now)
         self._now = now
-        self._latest, self._oldest, self._skewed = now + self._ahead, now - self._age, now + _SKEW
-        self._oldest_fact = now - self._fact_age
+        self._latest, self._oldest, self._skewed = now + self._ahead, since - self._age, now + _SKEW
+        self._oldest_fact = since - self._fact_age
 
     def __call__(self, event: Incoming) -> Incoming:
         """The event as it is kept: time in UTC, id in lower case, user as logged, marks set; raises `RefusedError`."""

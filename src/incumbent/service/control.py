@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from incumbent.clock import ReplayClock
+from incumbent.service import quarantine
 from incumbent.service.auth import Keys
 from incumbent.service.desk import STEPS, Desk
 from incumbent.service.openapi import PROBLEM
@@ -57,6 +58,7 @@ def routes(desk: Desk, keys: Keys) -> APIRouter:
     _reading(router, desk)
     _shoppers(router, desk)
     _erasure(router, desk, keys)
+    quarantine.add(router, desk, keys)
     if isinstance(desk.clock, ReplayClock):
         _clock(router, desk.clock)
     return router

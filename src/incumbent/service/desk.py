@@ -5,6 +5,7 @@ The control routes, the page and the command line all go through here, so that t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from incumbent.clock import Clock
 from incumbent.config import Config, frozen_definition
 from incumbent.errors import DataError, NotFoundError, StoreError
-from incumbent.events.ids import EventIds, hash_user
+from incumbent.events.ids import EventIds, Signer, hash_user
 from incumbent.experiments.experiment import steps
 from incumbent.loop.decide import latest
 from incumbent.loop.operate import Operator
@@ -142,6 +143,37 @@ class Desk:
             self._logged(user_id), actor=actor, reason=reason, on_behalf_of=on_behalf_of))
         return erased
 
+    # ------------------------------------------------------------------------------------------------- quarantine
+    def quarantine(self, chosen: dict[str, Any] | None = None, *, everything: bool = False) -> dict[str, Any]:
+        """What was refused and waits: groups by reason, and the newest messages."""
+        from incumbent.loop import quarantine
+
+        return quarantine.listed(self.stores.lake, self.stores.control, self.clock.now(),
+                                 _chosen({"limit": 100, **(chosen or {})}), everything=everything)
+
+    def quarantined(self, event_id: str) -> dict[str, Any]:
+        """One refused message as it came."""
+        from incumbent.loop import quarantine
+
+        return quarantine.shown(self.stores.lake, self.stores.control, event_id)
+
+    def replay(self, chosen: dict[str, Any], *, actor: str, reason: str, fix: Any = None, dry_run: bool = False,
+               on_behalf_of: str | None = None) -> dict[str, Any]:
+        """Send mended messages in again. `fix`: a JSON Patch; from the command line also ``module:function``."""
+        from incumbent.loop.mend import Door, fix_of
+        from incumbent.loop.quarantine import Replayer
+
+        secret = signing_secret(self.config)
+        door = Door(self.config.limits, Signer(secret),
+                    user_secret=secret if self.config.stores.user_ids == "hashed" else None)
+        replayer = Replayer(self.stores.lake, self.stores.control, self.clock, EventIds(self.clock), door,
+                            quarantine_days=self.config.stores.quarantine_days)
+        done: dict[str, Any] = msgspec.to_builtins(replayer.replay(
+            _chosen(chosen), actor=actor, reason=reason, fix=None if fix in (None, []) else fix_of(fix, Path.cwd()),
+            told="none" if fix in (None, []) else fix if isinstance(fix, str) else msgspec.json.encode(fix).decode(),
+            dry_run=dry_run, on_behalf_of=on_behalf_of))
+        return done
+
     def plan(self, hash: str | None = None) -> dict[str, Any]:
         """The plan in force, or the one of a hash."""
         plan = self.stores.control.plan(hash)
@@ -155,3 +187,13 @@ class Desk:
             raise DataError("user id is not usable", got=user_id, expected="1 to 256 letters", field="user_id")
         hashed = self.config.stores.user_ids == "hashed"
         return hash_user(user_id, signing_secret(self.config)) if hashed else user_id
+
+
+def _chosen(given: dict[str, Any]) -> Any:
+    """A selection of quarantined messages; `DataError` with the field that cannot be."""
+    from incumbent.loop.quarantine import Selection
+
+    try:
+        return msgspec.convert(given, Selection, strict=False)
+    except msgspec.ValidationError as error:
+        raise DataError("not a selection", got=given, hint=str(error)) from None

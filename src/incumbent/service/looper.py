@@ -16,7 +16,7 @@ from incumbent.errors import StoreError
 from incumbent.events.ids import EventIds
 from incumbent.events.window import day_of
 from incumbent.logs import get
-from incumbent.loop import erase
+from incumbent.loop import erase, quarantine
 from incumbent.loop.act import Actor, Errands
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.catalogue import Cataloguer, current_plan
@@ -66,7 +66,8 @@ class Looper:
         self._sealing, self._measuring = threading.Lock(), threading.Lock()
         long = {**common, "lease_s": FOREVER_S if replay else max(300.0, config.loop.lease_s)}
         self._eraser = Eraser(stores, clock, EventIds(clock), also=self._forget_live, **long)
-        self.actor = Actor(control, log, clock, plan_of, left=(erase.KIND,), **common)
+        self.actor = Actor(control, log, clock, plan_of, left=(erase.KIND,),
+                           more={quarantine.KIND: quarantine.returner(log, lake)}, **common)
         self.erasures = Errands(control, clock, {erase.KIND: self._erase}, lease=erase.KIND, **long)
         self.cataloguer = Cataloguer(lake, control, clock, plan_of, **common)
         self._sealed_s = clock.monotonic()

@@ -38,6 +38,8 @@ class Quarantined(Struct, frozen=True):
     field: str | None = None
     source: str = "collector"
     user_id: str | None = None  # where it could be read, so that erasure finds it
+    index: int | None = None  # its place in the batch that brought it
+    kind: str | None = None  # schema, id, time, currency, number, size, reference; None where the sealer refused it
 
 
 class Segment(Struct, frozen=True):
