@@ -18,6 +18,7 @@ from incumbent.loop.plan import build_plan
 from incumbent.loop.requests import RecommendationRequest
 from incumbent.loop.serve import Gateway
 from incumbent.models.guard import Guarded
+from incumbent.service import health
 from incumbent.service.follow import Follower
 from incumbent.service.health import ClockWatch
 from incumbent.service.metrics import Meter
@@ -268,6 +269,7 @@ def test_a_model_that_takes_long_to_load_keeps_nobody_waiting(monkeypatch):
         assert not await asyncio.wait_for(held.follower.poll(), 5)
         assert held.follower.problem == "plan 2 is loading: model 'b' takes long (plan 1 serves on)"
         assert b'reason="plan 2 is loading' in held.meter.expose() and not held.follower.unservable
+        assert health.judge({"plan": lambda: held.follower.unready}) == (True, {"plan": held.follower.problem})
         release.set()
         await until(lambda: held.gateway.plan.version == 2, lambda: asyncio.sleep(0))
         assert await held.items() == ["b1", "b2"] and held.follower.problem is None
@@ -325,7 +327,7 @@ def test_at_the_start_a_plan_that_loads_is_waited_for_and_one_that_hangs_is_repl
         held.clock.elapsed_s += 5
         await until(lambda: held.follower.problem == "plan 1 is loading: model 'b' takes long",
                     lambda: asyncio.sleep(0))
-        assert not starting.done()
+        assert not starting.done() and not health.judge({"plan": lambda: held.follower.unready})[0]
         held.control.publish(build_plan(config()))
         await asyncio.wait_for(starting, 30)
         assert held.gateway.plan.version == 2 and held.follower.problem is None

@@ -18,6 +18,7 @@ from incumbent.loop.ingest import Exclusion
 from incumbent.loop.plan import unservable
 from incumbent.loop.serve import PLANS_KEPT, Gateway
 from incumbent.models.guard import Guarded, build
+from incumbent.service.health import Told
 from incumbent.service.loading import Make, Models
 from incumbent.service.metrics import Meter
 from incumbent.stores.store import Control
@@ -33,8 +34,8 @@ class Follower:
 
     A plan that cannot be served (a model that does not load) is told and tried again, and the one before stays; so it
     does while models are loaded, which goes on in the background: exclusions are followed meanwhile, and a newer plan
-    takes the place of one that is loading. `problem` is what readiness, metrics and the page say. Control is only ever
-    touched on a thread of its own, and models are loaded on others: a slow one costs no request anything.
+    takes the place of one that is loading. `problem` is what metrics and the page say, `unready` readiness. Control is
+    only ever touched on a thread of its own, and models are loaded on others: a slow one costs no request anything.
     """
 
     def __init__(self, control: Control, clock: Clock, meter: Meter, gateway: Gateway | None,
@@ -100,6 +101,15 @@ class Follower:
             self._exclusions.clear()
         self._back(changed)
         return plans
+
+    @property
+    def unready(self) -> str | None:
+        """The problem as readiness takes it: while a plan loads and the one before serves on, it is told and no more;
+        a balancer that took such gateways out would close the shop over a model that takes long to start."""
+        serving = self._gateway is not None and self._gateway.plan is not None
+        if self.problem is not None and self._loading is not None and serving and not self.unservable:
+            return Told(self.problem)
+        return self.problem
 
     def _next(self, plans: list[ServingPlan]) -> asyncio.Task[None] | None:
         """Begin to load the newest plan, or the one that was refused where its time has come."""

@@ -75,7 +75,7 @@ class Front:
         checks: dict[str, health.Check] = {
             "log": lambda: None if self.log.error is None else str(self.log.error)}
         if self.gateway is not None:
-            checks["plan"] = lambda: self.follower.problem
+            checks["plan"] = lambda: self.follower.unready
         for process in ("loop", "page"):
             if process in parts:
                 checks[process] = health.silent(self.meter, process, 1, 15.0, clock)
