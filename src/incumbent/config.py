@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import InitSettingsSource
 
 from incumbent import mistakes, registry
+from incumbent.config_metrics import MetricsConfig
 from incumbent.config_sections import (
     DEFAULT_GUARDRAILS,
     DEFAULT_STAGES,
@@ -38,8 +39,8 @@ from incumbent.errors import ConfigError, shorten
 
 __all__ = [
     "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "DriftConfig", "ExperimentConfig", "GuardrailConfig",
-    "LimitsConfig", "LoopConfig", "ModelConfig", "PinnedConfig", "ServiceConfig", "StageConfig", "StoresConfig",
-    "SurfaceConfig", "frozen_definition", "load", "parse",
+    "LimitsConfig", "LoopConfig", "MetricsConfig", "ModelConfig", "PinnedConfig", "ServiceConfig", "StageConfig",
+    "StoresConfig", "SurfaceConfig", "frozen_definition", "load", "parse",
 ]
 
 PREFIX = "INCUMBENT_"  # of the variables that override a key
@@ -57,6 +58,7 @@ class Config(BaseSettings):
     loop: LoopConfig = LoopConfig()
     limits: LimitsConfig = LimitsConfig()
     drift: DriftConfig = DriftConfig()
+    metrics: MetricsConfig = MetricsConfig()
     models: dict[Name, ModelConfig] = {}
     surfaces: dict[Name, SurfaceConfig] = {}
     experiments: dict[Name, ExperimentConfig] = {}

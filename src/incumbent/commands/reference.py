@@ -30,7 +30,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[experiments.NAME]", sections.ExperimentConfig), ("[[experiments.NAME.stages]]", sections.StageConfig),
     ("[[experiments.NAME.guardrails]]", sections.GuardrailConfig),
     ("[drift]", sections.DriftConfig), ("[[drift.events]]", sections.DriftEventConfig),
-    ("[drift.monitors.NAME]", sections.DriftMonitorConfig),
+    ("[drift.monitors.NAME]", sections.DriftMonitorConfig), ("[metrics]", config.MetricsConfig),
 )
 
 
@@ -38,7 +38,8 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     own = {name: field for name, field in config.Config.model_fields.items()
-           if name not in ("service", "stores", "loop", "limits", "drift", "models", "surfaces", "experiments")}
+           if name not in ("service", "stores", "loop", "limits", "drift", "metrics", "models", "surfaces",
+                           "experiments")}
     parts.append("## Top level\n\n" + _table(own, _comments(config.Config)))
     for title, model in SECTIONS:
         text = inspect.cleandoc(model.__doc__ or "")

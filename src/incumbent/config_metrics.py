@@ -1,0 +1,35 @@
+"""The section ``[metrics]``: what the loop measures of every surface, how it is cut, and what stands under what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from incumbent.config_sections import Name, Part
+
+Attribute = Literal["visitor", "category", "price_band"]
+
+
+class MetricsConfig(Part):
+    """What the loop measures of every surface, and of every model on it, beside the experiments."""
+
+    enabled: bool = True  # does the loop measure at all?
+    k: Annotated[int, Field(ge=1, le=200)] = 10  # quality metrics look at the first so many items of a list
+    # what counts as wanted, for the quality of the lists
+    relevant: tuple[Literal["click", "add_to_cart", "purchase"], ...] = ("click", "add_to_cart", "purchase")
+    relevant_days: Annotated[int, Field(ge=0, le=14)] = 1  # days after its own on which what a user does still counts
+    history_days: Annotated[int, Field(ge=1, le=90)] = 28  # how far back purchases, visits and exclusions are known
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None  # of money; not set: the first one seen
+    space: str | None = None  # embedding space whose item vectors tell how unlike the items of a list are
+    without: tuple[str, ...] = ()  # names of metrics that are not measured
+    # registered metric -> its settings; one that is not measured otherwise is added
+    settings: dict[Name, dict[str, int | float | str | bool]] = {}
+    context: tuple[Name, ...] = ("country", "device")  # keys of the request's context by which is cut
+    attributes: tuple[Attribute, ...] = ("visitor", "category", "price_band")  # what else is cut by
+    price_bands: tuple[Annotated[int, Field(gt=0)], ...] = (1_000, 5_000, 20_000)  # edges, in minor units
+    slice_keys: Annotated[int, Field(ge=1, le=100)] = 12  # values of one attribute that are kept apart; the rest: other
+    least_rows: Annotated[int, Field(ge=1)] = 30  # a number of fewer rows is not shown
+    baseline_days: Annotated[int, Field(ge=7, le=180)] = 28  # past days that make a metric's band
+    rebuild_days: Annotated[int, Field(ge=1)] = 60  # days measured anew when these settings change
+    parents: dict[str, str] = {}  # metric -> the one that it should predict; not named: the default tree
