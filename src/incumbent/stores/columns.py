@@ -137,8 +137,8 @@ def from_arrow(table: Table, rows: pa.Table) -> list[Any]:
 
     Rows of an older version lack columns: those take the struct's defaults. `DataError` where a row is no event.
     """
-    if table == "outcome":
-        raise DataError("outcomes are derived and no events", got=table, hint="read the rows themselves")
+    if table in ("outcome", "latest_vector"):
+        raise DataError("these rows are derived and no events", got=table, hint="read the rows themselves")
     if table == "conclusion":
         return [codec.decode_json(data) for data in rows.column("data").to_pylist()]
     struct: Callable[..., Any] = STRUCTS[table]

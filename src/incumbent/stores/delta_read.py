@@ -18,6 +18,7 @@ from pyarrow.fs import LocalFileSystem
 from incumbent.errors import DataError, StoreError
 from incumbent.events.window import Window, day_of
 from incumbent.stores.delta_log import DataFile, Snapshot
+from incumbent.stores.erase import VECTORS
 from incumbent.stores.tables import PARTITION_COLUMNS, schema
 
 _FORMAT = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(pre_buffer=False))
@@ -83,7 +84,7 @@ def condition(table: str, period: Window | None, users: Collection[str] | None, 
         parts.append((ds.field("time") >= start) & (ds.field("time") < end))
     if users is not None and user_column is not None:
         parts.append(pc.is_in(ds.field(user_column), value_set=pa.array(sorted(users), pa.string())))
-        if table == "embedding":  # an item may have the name of a user
+        if table in VECTORS:  # an item may have the name of a user
             parts.append(ds.field("entity") == "user")
     return reduce(and_, parts) if parts else None
 

@@ -12,22 +12,24 @@ import pyarrow.compute as pc
 
 from incumbent.stores.store import Table
 
-#: the column that holds the user of a row; in `embedding` only where `entity` is "user"
+#: the tables whose rows belong to the user that `entity_id` names where `entity` is "user"
+VECTORS: tuple[Table, ...] = ("embedding", "latest_vector")
+#: the column that holds the user of a row
 USER_COLUMNS: dict[Table, str] = {
     "impression": "user_id", "feedback": "user_id", "outcome": "user_id", "quarantine": "user_id",
-    "embedding": "entity_id",
+    **dict.fromkeys(VECTORS, "entity_id"),
 }
 #: the columns from which `kept` can tell
 KEYS: dict[Table, list[str]] = {
     **{table: [column] for table, column in USER_COLUMNS.items()},
-    "quarantine": ["user_id", "raw"], "embedding": ["entity", "entity_id"],
+    "quarantine": ["user_id", "raw"], **{table: ["entity", "entity_id"] for table in VECTORS},
 }
 
 
 def kept(table: Table, keys: pa.Table, users: Collection[str]) -> pa.Array | None:
     """The rows that stay, as a mask over `keys`; None where all of them do."""
     hit = pc.fill_null(pc.is_in(keys[USER_COLUMNS[table]], value_set=pa.array(sorted(users), pa.string())), False)
-    if table == "embedding":
+    if table in VECTORS:
         hit = pc.and_(hit, pc.equal(keys["entity"], "user"))
     elif table == "quarantine":
         named = names_one_of(users)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from incumbent.errors import StoreError
 
-Table = Literal["impression", "feedback", "embedding", "item", "measurement", "outcome", "conclusion", "quarantine"]
+Table = Literal["impression", "feedback", "embedding", "item", "measurement", "outcome", "conclusion", "quarantine",
+                "latest_vector"]
 
 
 class Record(Struct, frozen=True, array_like=True):

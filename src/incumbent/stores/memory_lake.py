@@ -203,7 +203,7 @@ def _mask(table: Table, rows: pa.Table, period: Window | None, users: Collection
         masks += [pc.greater_equal(rows["time"], start), pc.less(rows["time"], end)]
     if users is not None and user_column is not None:
         masks.append(pc.is_in(rows[user_column], value_set=pa.array(sorted(users), pa.string())))
-        if table == "embedding":  # an item may have the name of a user
+        if table in erase.VECTORS:  # an item may have the name of a user
             masks.append(pc.equal(rows["entity"], "user"))
     return reduce(pc.and_, masks) if masks else None
 

@@ -101,8 +101,16 @@ CONCLUSION = pa.schema([
     *PARTITIONS,
 ])
 
+#: the newest vector of each entity in each version of a space, derived from `embedding`; all of one day, buckets by id
+LATEST_VECTOR = pa.schema([
+    ("event_id", pa.string()), ("time", TIME),  # of the embedding
+    ("space", pa.string()), ("version", pa.string()), ("entity", pa.string()), ("entity_id", pa.string()),
+    ("vector", pa.list_(pa.float32())), *PARTITIONS,
+])
+
 SCHEMAS: dict[Table, pa.Schema] = {
     **{table: _columns(struct) for table, struct in STRUCTS.items()}, "outcome": OUTCOME, "conclusion": CONCLUSION,
+    "latest_vector": LATEST_VECTOR,
 }
 TABLES: tuple[Table, ...] = get_args(Table)
 #: tables whose rows belong to a user: their rows fall into buckets, and erasure visits them
