@@ -1,5 +1,6 @@
 """Processes that die on order: each order is one process's, and who has none lives."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -32,3 +33,14 @@ def test_no_order_is_taken_twice(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(lambda _: Orders(orders.path).take(), range(45)))
     assert sorted(order.nth for order in taken if order) == list(range(1, 41)) and taken.count(None) == 5
+    assert orders.held_by(os.getpid()) == "" and orders.held_by(1) is None
+
+
+def test_who_took_which_order_is_on_record(tmp_path):
+    """So that an order whose process died of something else can be given again."""
+    orders = Orders(tmp_path / "gateway")
+    orders.give([Order(READING, 2)])  # it is passed once only: the process ends of something else
+    process = subprocess.Popen([sys.executable, "-m", "incumbent.testing.armed", str(orders.path), "part", "front",
+                                "0"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert process.wait(120) > 0
+    assert orders.held_by(process.pid) == READING and not orders.deaths and orders.waiting == 0

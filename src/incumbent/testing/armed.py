@@ -9,6 +9,7 @@ the next one, as it would after any death, only without the pause that it keeps 
 from __future__ import annotations
 
 import fcntl
+import os
 import runpy
 import sys
 from collections import Counter
@@ -42,11 +43,14 @@ class Orders:
     >>> orders.dying("before:m.f")
     >>> orders.deaths
     Counter({'before:m.f': 1})
+    >>> orders.held_by(os.getpid()), orders.held_by(1) is None
+    ('before:m.f', True)
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._died = path.with_name(f"{path.name}.died")
+        self._taken = path.with_name(f"{path.name}.taken")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
@@ -60,10 +64,16 @@ class Orders:
         with self._locked():
             lines = self.path.read_text().splitlines()
             self._write(lines[1:])
-        if not lines:
-            return None
-        nth, _, point = lines[0].partition(" ")
-        return Order(point, int(nth))
+            nth, _, point = lines[0].partition(" ") if lines else ("", "", "")
+            with self._taken.open("a") as file:
+                file.write(f"{os.getpid()} {point}\n")
+        return Order(point, int(nth)) if lines else None
+
+    def held_by(self, pid: int) -> str | None:
+        """The point at which a process is to die, empty where it found no order; None while it has not asked."""
+        lines = self._taken.read_text().splitlines() if self._taken.exists() else []
+        return next((point for who, _, point in (line.partition(" ") for line in reversed(lines)) if who == str(pid)),
+                    None)
 
     def dying(self, point: str) -> None:
         """The last words of a process."""
@@ -73,7 +83,8 @@ class Orders:
     @property
     def waiting(self) -> int:
         """Orders that no process has taken."""
-        return len(self.path.read_text().splitlines())
+        with self._locked():
+            return len(self.path.read_text().splitlines())
 
     @property
     def deaths(self) -> Counter[str]:

@@ -7,14 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import random
-import signal
-import socket
-import sys
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,16 +24,14 @@ from incumbent.events.ids import EventIds
 from incumbent.loop.operate import Operator
 from incumbent.service.step import step
 from incumbent.stores.control import SqlControl
-from incumbent.testing.armed import Order, Orders
+from incumbent.testing.armed import Order
+from incumbent.testing.campaign_part import RANDOM, WHOLE, Part
 from incumbent.testing.campaign_points import MOMENTS, Moment
 from incumbent.testing.campaign_shoppers import SURFACES, Shopper, Time
-from incumbent.testing.running import Running
 
 PARTS = ("gateway", "collector", "loop")
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)
 BUCKETS, CURRENCY = 2, "EUR"
-RANDOM = "at a random moment"
-WHOLE = "its supervisor too"
 PATIENCE_DAYS = 8.0  # of model time: within as many, every moment comes
 
 
@@ -65,68 +57,6 @@ def configuration() -> dict[str, Any]:
 def experiment_on(surface: str) -> str:
     """The experiment of a surface."""
     return f"on-{surface}"
-
-
-class Part:
-    """One part as a service of its own: `incumbent serve --only PART`, and the orders to its process."""
-
-    def __init__(self, name: str, directory: Path) -> None:
-        self.name, self.directory = name, directory
-        self.orders = Orders(directory / "orders" / name)
-        self.killed: Counter[str] = Counter()  # from outside
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.running: Running | None = None
-
-    @property
-    def url(self) -> str:
-        """Host and port."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def deaths(self) -> Counter[str]:
-        """How often it died, by point and from outside."""
-        return self.orders.deaths + self.killed
-
-    def start(self) -> None:
-        """Start it."""
-        self.running = Running(self.directory, command=[
-            sys.executable, "-m", "incumbent.testing.armed", str(self.orders.path), "serve", "--port", str(self.port),
-            "--only", self.name])
-
-    def wait(self) -> None:
-        """Until it is ready."""
-        assert self.running is not None
-        self.running.wait_until_ready()
-
-    def kill(self) -> bool:
-        """SIGKILL its process, whatever it does; its supervisor starts another. False where none lives just now."""
-        assert self.running is not None
-        for pid in self.running.children().values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                self.killed[RANDOM] += 1
-                return True
-        return False
-
-    def kill_whole(self) -> None:
-        """SIGKILL process and supervisor at once, and start it again."""
-        assert self.running is not None
-        self.running.kill()
-        self.killed[WHOLE] += 1
-        self.start()
-        self.wait()
-
-    def stop(self) -> int:
-        """Stop it as users do; its exit code."""
-        assert self.running is not None
-        return self.running.stop()
-
-    def close(self) -> None:
-        """Kill whatever still runs."""
-        if self.running is not None and self.running.process.poll() is None:
-            self.running.kill()
 
 
 class _Waited(Struct, frozen=True):
@@ -189,16 +119,15 @@ class HttpCampaign:
     def strike(self, moments: Sequence[Moment], experiment_of: str, nth: int = 3) -> None:
         """One process dies at each of these moments, in their order within a part; the parts die independently.
 
-        The process that runs without an order is killed first, wherever it is. Then an experiment is started, so that
-        the next one has something to decide. A part that is through lives on while the others are not.
+        A process that runs without an order is killed, wherever it is; an order that was lost, as its process died of
+        something else, is given again. An experiment is started, so that there is something to decide. A part that is
+        through lives on while the others are not.
         """
-        wanted = {name: [moment for moment in moments if moment.part == name] for name in PARTS}
+        wanted = {name: [Order(moment.point, self.rng.randint(1, nth) if moment.often else 1)
+                         for moment in moments if moment.part == name] for name in PARTS}
         before = {name: part.orders.deaths for name, part in self.parts.items()}
         for name, chosen in wanted.items():
-            self.parts[name].orders.give(
-                Order(moment.point, self.rng.randint(1, nth) if moment.often else 1) for moment in chosen)
-            if chosen:
-                self._kill_surely(self.parts[name])
+            self.parts[name].orders.give(chosen)
         self.begin_experiment(experiment_of)
         waited = {name: _Waited(self._monotonic(), self.clock.now()) for name in PARTS}
         while any(len(chosen) > waited[name].deaths for name, chosen in wanted.items()):
@@ -207,12 +136,19 @@ class HttpCampaign:
                 died = part.orders.deaths - before[name]
                 if died.total() != waited[name].deaths:
                     waited[name] = _Waited(self._monotonic(), self.clock.now(), died.total())
-                elif len(wanted[name]) > died.total() and self._out_of_patience(waited[name]):
-                    open_ = [moment.name for moment in wanted[name] if not died[moment.point]]
+                open_ = [order for order in wanted[name] if not died[order.point]]
+                if open_:
+                    part.rearm(open_)
+                if open_ and self._out_of_patience(waited[name]):
                     raise AssertionError(
-                        f"{name} does not die at any of {open_} in {self._monotonic() - waited[name].since_s:.0f} s "
-                        f"and {self.clock.now() - waited[name].since} of model time\n"
+                        f"{name} does not die at any of {self._named(open_)} in "
+                        f"{self._monotonic() - waited[name].since_s:.0f} s and "
+                        f"{self.clock.now() - waited[name].since} of model time\n"
                         f"{part.running.text[-4000:] if part.running else ''}")
+
+    def _named(self, orders: Sequence[Order]) -> list[str]:
+        points = {order.point for order in orders}
+        return [f"{moment.part} {moment.name}" for moment in MOMENTS if moment.point in points]
 
     def _out_of_patience(self, waited: _Waited) -> bool:
         seconds, days = self._monotonic() - waited.since_s, (self.clock.now() - waited.since) / timedelta(days=1)
