@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
+from incumbent.drift.centroid import largest_shift
 from incumbent.drift.clusters import cluster_changes, clusters_js, clusters_kl, clusters_psi
 from incumbent.drift.defects import defect_scores, defects, repeats
 from incumbent.drift.embedding import STATISTICS, scores
@@ -156,6 +157,16 @@ def test_repeats_see_a_default_vector():
     rows[:60] = rows[0]  # 2 %
     assert repeats(ZERO.update(rows), REFERENCE) == pytest.approx(60 * 59 / (3000 * 2999), rel=0.2)
     assert repeats(ZERO, REFERENCE) <= 0
+
+
+def test_the_largest_shift_is_the_largest_t_of_a_coordinate():
+    a, b = (np.random.default_rng(i).normal(1, 3, size=(n, 8)).astype(np.float32) for i, n in ((5, 200), (6, 900)))
+    for more in (0, 2):
+        a[:, 3] += more
+        t = np.abs(stats.ttest_ind(a.astype(float), b.astype(float)).statistic)
+        assert largest_shift(ZERO.update(a), ZERO.update(b)) == pytest.approx(t.max(), rel=1e-6)
+    a[:, 5], b[:, 5] = 0.0, 0.0  # what never varies is no infinity
+    assert largest_shift(ZERO.update(a[:1]), ZERO.update(b)) < 10
 
 
 # ------------------------------------------------------------------------------------------------------- together

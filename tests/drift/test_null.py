@@ -138,6 +138,14 @@ def test_unions_say_how_many_share_no_window():
         unions(states, merged(states), gap, 11, 50, np.random.default_rng(1))
 
 
+def test_a_union_is_no_new_window_so_the_current_one_is_held_to_an_interval_of_prediction():
+    """Of 5 disjoint unions the mean is off by 1/5 of a variance: the current one counts in units of sqrt(1 + 1/5)."""
+    values = tuple((float(x),) for x in np.random.default_rng(9).normal(size=50))
+    plain, united = Null(("a",), values, (1.0,) * 50), Null(("a",), values, (1.0,) * 50, 4, 5)
+    score, wider = (judge(null, {"a": 3.0}, 1.0, tail="rows").score for null in (plain, united))
+    assert wider == pytest.approx(score / math.sqrt(1.2))
+
+
 # -------------------------------------------------------------------------------------------------------- detector
 def test_a_baseline_that_cannot_carry_alpha_is_no_data_with_what_would_be_enough():
     detector = WindowDetector("gap", gap, alpha=0.01, least_rows=1)

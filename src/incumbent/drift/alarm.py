@@ -1,4 +1,4 @@
-"""The alarm of embeddings: eight statistics, each blind to something that another sees, one calibrated score.
+"""The alarm of embeddings: nine statistics, each blind to something that another sees, one calibrated score.
 
 Distances and not their squares (a square of day noise has a heavy tail that would set the threshold for all), and
 uncorrected for size, since `null.judge` corrects. Chosen on synthetic worlds; the seeds that evaluate the choice stand
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from incumbent.drift.centroid import hotelling
+from incumbent.drift.centroid import hotelling, largest_shift
 from incumbent.drift.clusters import clusters_js
 from incumbent.drift.defects import defects
 from incumbent.drift.gaussian_kl import gaussian_kl
@@ -25,7 +25,8 @@ from incumbent.drift.windowed import WindowDetector
 from incumbent.stats.vectors import Vectors
 
 #: statistic -> (a, b): without drift it grows as noise^a where rows are the noise, as noise^b where days are
-GROWTH = {"hotelling": (0.0, -0.5), "gaussian_kl": (0.5, 0.0), "largest_root": (0.5, 0.0), "reconstruction": (0.5, 0.0),
+GROWTH = {"hotelling": (0.0, -0.5), "largest_shift": (0.0, -0.5), "gaussian_kl": (0.5, 0.0),
+          "largest_root": (0.5, 0.0), "reconstruction": (0.5, 0.0),
           "sliced_wasserstein": (0.5, 0.0), "clusters": (0.5, 0.0), "norms": (0.5, 0.0), "defects": (0.0, -0.5)}
 FLOORS = {"defects": 1.0}  # it is in standard errors already, and 0 in every window of a clean baseline
 
@@ -41,6 +42,7 @@ def distances(current: Vectors, reference: Vectors) -> dict[str, float]:
     """
     return {
         "hotelling": math.sqrt(max(hotelling(current, reference), 0.0)),
+        "largest_shift": largest_shift(current, reference),
         "gaussian_kl": math.sqrt(max(gaussian_kl(current, reference), 0.0)),
         "largest_root": largest_root(current, reference),
         "reconstruction": reconstruction(current, reference),

@@ -1,4 +1,4 @@
-"""Distances of two mean vectors: cosine, Mahalanobis, and Hotelling's T2."""
+"""Distances of two mean vectors: cosine, Mahalanobis, Hotelling's T2, and the largest shift of one coordinate."""
 
 from __future__ import annotations
 
@@ -56,6 +56,25 @@ def hotelling(current: Vectors, reference: Vectors, *, prior: float | None = Non
     """  # noqa: E501
     frame_of(current, reference)
     return pooled(current, reference, prior=prior).distance2(shift(current, reference)) / noise(current, reference)
+
+
+def largest_shift(current: Vectors, reference: Vectors) -> float:
+    """The largest shift of one coordinate in its standard errors, ``max |D_i| / sqrt(s_i^2 (1/n + 1/N))``.
+
+    D is the difference of the means, s_i^2 the variance of coordinate i within both. `hotelling` spreads its power over
+    all d directions and misses what moves one of them; this sees nothing else. A coordinate that never varies is taken
+    to vary by a millionth of the one that varies most.
+
+    >>> rows = np.random.default_rng(0).normal(size=(2000, 4))
+    >>> zero = Vectors.fit(rows, seed=1, centroids=4)
+    >>> round(largest_shift(zero.update(rows + [0, 0, 0.5, 0]), zero.update(rows)))  # 0.5 / sqrt(2 / 2000)
+    16
+    """
+    frame_of(current, reference)
+    n, m = int(current.n), int(reference.n)
+    within = (current.squares() + reference.squares()) / max(n + m - 2, 1)
+    spread = np.sqrt(np.maximum(within, max(1e-12 * float(within.max()), 1e-300)) * noise(current, reference))
+    return float(np.max(np.abs(current.mean() - reference.mean()) / spread))
 
 
 def along_directions(current: Vectors, reference: Vectors, *, prior: float | None = None) -> Array:

@@ -114,8 +114,9 @@ def unions(
 ) -> Null:
     """The null of `count` unions of `group` random windows each, without repetition, each against the total without it.
 
-    Many values from few windows, at a price: all windows must be alike. Its resolution stays that of the unions that
-    share no window. `DataError` where there are fewer windows than two unions need.
+    Many values from few windows, at a price: all windows must be alike. Its resolution stays that of the k unions that
+    share no window, and since the location of the null is known no better than from k values, `judge` holds a new
+    window to an interval of prediction: its standardised scores are divided by ``sqrt(1 + 1/k)``. `DataError` where there are fewer windows than two unions need.
     """
     if group < 1 or len(states) < 2 * group:
         raise DataError("too few windows to unite", got=len(states), expected=f"{2 * group} or more")
@@ -151,6 +152,8 @@ def judge(
     row = np.array([_finite(name, found[name]) for name in null.names])
     least = np.array([(floors or {}).get(name, 0.0) for name in null.names])
     units = standardised(np.vstack([scaled, row]), least)[0]
+    if null.disjoint is not None:  # the unions have their baseline's luck in common: a new window does not
+        units[-1] /= math.sqrt(1 + 1 / null.disjoint)
     largest = units.max(axis=1)
     score, others = float(largest[-1]), largest[:-1]
     resolution = null.resolution

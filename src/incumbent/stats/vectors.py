@@ -157,6 +157,12 @@ class Vectors(ArrayState):
         whole -= np.outer(self.sums, self.sums / n)
         return whole / (n - 1)
 
+    def squares(self) -> NDArray[np.float64]:
+        """The sum of squares about the mean, coordinate by coordinate, shape (d,); 0 without rows."""
+        i, d = np.arange(len(self.sums)), len(self.sums)
+        about: NDArray[np.float64] = self.outer[i * d - i * (i - 1) // 2] - self.sums**2 / max(int(self.n), 1)
+        return np.maximum(about, 0.0)
+
     @cached_property
     def principal(self) -> tuple[NDArray[np.float64], float]:
         """The sample covariance (k, k) along the basis, and the mean variance per direction outside; n of 2 or more."""
@@ -211,9 +217,7 @@ class Vectors(ArrayState):
         n = int(self.n)
         out = {}
         means = self.sums / max(n, 1)
-        corner = np.arange(len(means))
-        diagonal = self.outer[corner * len(means) - corner * (corner - 1) // 2]
-        spread = np.sqrt(np.maximum(diagonal / max(n, 1) - means**2, 0.0) / max(n - 1, 1))
+        spread = np.sqrt(self.squares() / max(n, 1) / max(n - 1, 1))
         for i, (value, se) in enumerate(zip(means, spread, strict=True)):
             out[f"mean:{i}"] = fixed.interval(float(value), float(se) if n > 1 else None, n, df=n - 1) if n else \
                 Estimate.missing("no sound vectors", method="t")
