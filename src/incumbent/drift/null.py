@@ -116,7 +116,8 @@ def unions(
 
     Many values from few windows, at a price: all windows must be alike. Its resolution stays that of the k unions that
     share no window, and since the location of the null is known no better than from k values, `judge` holds a new
-    window to an interval of prediction: its standardised scores are divided by ``sqrt(1 + 1/k)``. `DataError` where there are fewer windows than two unions need.
+    window to an interval of prediction: its standardised scores are divided by ``sqrt(1 + 1/k)``. `DataError` where
+    there are fewer windows than two unions need.
     """
     if group < 1 or len(states) < 2 * group:
         raise DataError("too few windows to unite", got=len(states), expected=f"{2 * group} or more")
