@@ -1,0 +1,93 @@
+"""Which metrics are measured of what: the built-in set, less those left out, with those that the configuration adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from incumbent import registry
+from incumbent.config import MetricsConfig
+from incumbent.metrics.metric import Metric
+
+_LISTS: dict[str, dict[str, Any]] = {"precision": {}, "recall": {}, "hit_rate": {}, "mrr": {}, "map": {}, "ndcg": {}, "novelty": {},
+          "popularity": {}, "category_diversity": {}, "category_calibration": {}, "unexpectedness": {},
+          "serendipity": {}, "coverage": {}, "gini": {}, "personalisation": {}}
+_ANSWERS = ("empty_share", "short_share", "duplicate_share", "bought_again_share", "shown_again_share",
+            "invented_share", "delisted_share", "excluded_share", "fallback_share", "cold_user_share",
+            "cold_item_share", "throughput")
+_MODEL = ("empty_share", "short_share", "removed_share", "invented_share", "delisted_share", "error_rate",
+          "timeout_rate", "cost_per_thousand", "model_age", "vectors_age")
+_DAYS = ("click_through", "clicks_per_session", "add_to_cart", "dismissals", "conversion", "orders_per_request",
+         "revenue_per_slot", "revenue_per_request", "revenue_per_session", "revenue_per_user", "order_value",
+         "refund_share", "time_spent")
+RETURNS, BOUGHT = (1, 7, 28), 7  # days within which users come back, and slots are bought
+MONEY = frozenset({"revenue_per_slot", "revenue_per_request", "revenue_per_session", "revenue_per_user", "order_value"})
+#: what is measured of the values of an attribute of requests, and of items
+SLICED = ("empty_share", "fallback_share", "bought_again_share", "ndcg_achievable", "recall", "click_through",
+          "add_to_cart", "conversion", "revenue_per_user", "revenue_per_request", "dismissals")
+ITEM_SLICED = ("click_through", "dismissals", "revenue_per_slot")
+
+
+class Measured(Struct, frozen=True):
+    """The metrics of each kind of row."""
+
+    lists: tuple[Any, ...]  # slot: of the surface and of each model
+    answers: tuple[Any, ...]  # impression, of the surface
+    model: tuple[Any, ...]  # impression, of each model
+    days: tuple[Any, ...]  # user_day
+    clicks: tuple[Any, ...]
+    dwells: tuple[Any, ...]
+    cohorts: tuple[Any, ...]  # read from the counts of returns and of slots bought
+
+    def all(self) -> dict[str, Metric]:
+        """Every metric by its name."""
+        return {metric.name: metric for part in (self.lists, self.answers, self.model, self.days, self.clicks,
+                                                 self.dwells, self.cohorts) for metric in part}
+
+
+def measured(config: MetricsConfig, currency: str = "") -> Measured:
+    """The metrics of a configuration; money in `currency`. `NotFoundError` for a setting of an unknown metric.
+
+    >>> len(measured(MetricsConfig()).all()) > 50
+    True
+    """
+    def make(names: Mapping[str, Mapping[str, Any]] | tuple[str, ...]) -> tuple[Any, ...]:
+        out = []
+        for name in names:
+            settings = {**(names[name] if isinstance(names, Mapping) else {}), **config.settings.get(name, {})}
+            if name in MONEY:
+                settings["currency"] = currency
+            if name not in config.without:
+                metric = registry.load("metrics", name)(**settings)
+                out += [metric] if metric.name not in config.without else []
+        return tuple(out)
+
+    lists = {name: {"k": config.k} for name in _LISTS} | ({"diversity": {"k": config.k}} if config.space else {})
+    latency = () if "latency" in config.without else tuple(
+        registry.load("metrics", "latency")(q=q) for q in (0.5, 0.99))
+    built_in = {*lists, *_ANSWERS, *_MODEL, *_DAYS, "latency", "off_list_share", "click_rank", "dwell", "completion",
+                "return_rate", "bought_within"}
+    more = make({name: {} for name in config.settings if name not in built_in})
+    cohorts = tuple(registry.load("metrics", name)(days=days) for name, days in
+                    (*(("return_rate", days) for days in RETURNS), ("bought_within", BOUGHT))
+                    if name not in config.without)
+
+    def also(grain: str, column: str | None = None) -> tuple[Any, ...]:
+        return tuple(m for m in more if m.grain == grain and (column is None or column in m.columns))
+
+    return Measured(
+        lists=make(lists) + also("slot"), answers=make(_ANSWERS) + latency + also("impression"),
+        model=make(_MODEL) + latency, days=make(_DAYS) + also("user_day"),
+        clicks=make(("off_list_share", "click_rank")) + also("event", "position"),
+        dwells=make(("dwell", "completion")) + also("event", "seconds"), cohorts=cohorts)
+
+
+def stem(name: str) -> str:
+    """A metric's name without its cut.
+
+    >>> stem("ndcg_achievable@10")
+    'ndcg_achievable'
+    """
+    return name.partition("@")[0]

@@ -1,0 +1,165 @@
+"""metric_states: the states of every metric of every (day, user bucket) shard that was touched, rebuilt whole.
+
+Each shard is replaced in one transaction; then each touched day is added up over its buckets for readers, and the last
+of these carries the cursor, so that a crash before it only means doing the same again. A shard depends on rows of other
+days (what a user had before, what they wanted the day after): those days are touched with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import cache
+
+import msgspec
+from msgspec import Struct
+
+from incumbent.clock import Clock
+from incumbent.config import MetricsConfig
+from incumbent.events.window import Window, day_of
+from incumbent.loop import metric_sides
+from incumbent.loop.leases import Held
+from incumbent.loop.metric_caps import caps_of
+from incumbent.loop.metric_keys import DAY_FAMILY, FAMILY, Cell, States, add, packed, unpacked
+from incumbent.loop.metric_shard import Known, Shard
+from incumbent.loop.metric_slices import Budget
+from incumbent.loop.metric_tables import Span, spans
+from incumbent.stores.store import Control, Lake, Partition
+
+CURSOR = "metric_states"
+
+
+class MetricCursor(Struct, frozen=True):
+    """What the states know, and what was frozen on the way: cells, caps, currencies, first sights of model versions."""
+
+    impression: int = -1
+    outcome: int = -1
+    settings: str = ""  # hash of what, when it changes, has the last days measured anew
+    first: date | None = None
+    newest: date | None = None
+    kept: dict[str, dict[str, list[str]]] = {}
+    caps: dict[str, dict[str, float]] = {}
+    currencies: dict[str, str] = {}
+    versions: dict[str, int] = {}
+
+
+class Measured(Struct, frozen=True):
+    """What a run did; `stopped` says why not all, None where it did all."""
+
+    shards: int = 0
+    cells: int = 0
+    stopped: str | None = None
+
+
+class MetricStates:
+    """Keeps the states of metrics exact; one at a time, under the lease `metric_states`."""
+
+    def __init__(self, lake: Lake, control: Control, clock: Clock, config: Callable[[], MetricsConfig], *,
+                 holder: str = "loop", lease_s: float = 30.0) -> None:
+        self._lake, self._control, self._clock, self._config = lake, control, clock, config
+        self._holder, self._lease_s = holder, lease_s
+        self._catalogue = metric_sides.Catalogue(lake)
+
+    def run_once(self) -> Measured:
+        """Bring the states up to what the lake holds now."""
+        config = self._config()
+        if not config.enabled:
+            return Measured(stopped="metrics.enabled is false")
+        with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
+            if not lease.renew():
+                return Measured(stopped="another process holds the lease")
+            cursor = cursor_of(self._control)
+            shown, impressions = self._lake.changes("impression", cursor.impression)
+            told, outcomes = self._lake.changes("outcome", cursor.outcome)
+            cursor = self._moved(cursor, config, shown, told, impressions | outcomes)
+            shards = self._touched(cursor, config, impressions, outcomes)
+            if not shards:
+                self._control.set_cursor(CURSOR, _text(cursor))
+                return Measured()
+            known = self._known(config, cursor)
+            made = 0
+            for bucket in sorted({shard.bucket for shard in shards}):
+                for days in spans({shard.day for shard in shards if shard.bucket == bucket}):
+                    if not lease.renew():
+                        return Measured(made, 0, "the lease went to another process")
+                    made += self._bucket(bucket, days, config, known)
+            return Measured(made, self._add_up(sorted({shard.day for shard in shards}), cursor, known))
+
+    def _moved(self, cursor: MetricCursor, config: MetricsConfig, shown: int, told: int,
+               touched: frozenset[Partition]) -> MetricCursor:
+        """The cursor after this run; caps are frozen as soon as there are days enough."""
+        days = sorted({part.day for part in touched} | ({cursor.first} if cursor.first else set())
+                      | ({cursor.newest} if cursor.newest else set()))
+        first, newest = (days[0], days[-1]) if days else (None, None)
+        caps = cursor.caps
+        if not caps and first is not None:
+            caps = caps_of(self._lake, first, day_of(self._clock.now()), cursor.currencies, config.currency)
+        text = msgspec.json.encode([config.model_dump(mode="json", exclude={
+            "parents", "baseline_days", "least_rows", "enabled", "rebuild_days"}), caps])
+        settings = hashlib.blake2b(text, digest_size=8).hexdigest()
+        return msgspec.structs.replace(cursor, impression=shown, outcome=told, first=first, newest=newest, caps=caps,
+                                       settings=settings)
+
+    def _touched(self, after: MetricCursor, config: MetricsConfig, impressions: frozenset[Partition],
+                 outcomes: frozenset[Partition]) -> set[Partition]:
+        """The shards that the changed partitions enter, between the first and the newest day."""
+        first, newest, shards = after.first, after.newest, set[Partition]()
+        if first is None or newest is None:
+            return shards
+        for changed, back in ((impressions, 0), (outcomes, config.relevant_days)):
+            for part in changed:
+                low, high = part.day - timedelta(days=back), part.day + timedelta(days=config.history_days)
+                for at in range((min(high, newest) - max(low, first)).days + 1):
+                    shards.add(Partition(max(low, first) + timedelta(days=at), part.bucket))
+        before = cursor_of(self._control).settings
+        if before and before != after.settings:
+            low = max(first, newest - timedelta(days=config.rebuild_days - 1))
+            shards |= {Partition(low + timedelta(days=at), bucket) for at in range((newest - low).days + 1)
+                       for bucket in range(self._lake.buckets)}
+        return shards
+
+    def _known(self, config: MetricsConfig, cursor: MetricCursor) -> Known:
+        popular = cache(lambda monday: metric_sides.popularity(self._lake, self._control, monday, config.relevant))
+        return Known(
+            config=config, catalogue=self._catalogue, ages=metric_sides.Ages(self._lake, dict(cursor.versions)),
+            budget=Budget(msgspec.convert(msgspec.to_builtins(cursor.kept), dict[str, dict[str, list[str]]]),
+                          config.slice_keys),
+            popular=lambda day: popular(day - timedelta(days=day.weekday())), excluded=self._control.exclusions()[1],
+            currencies=dict(cursor.currencies), caps=cursor.caps,
+            vectors=metric_sides.vectors(self._lake, config.space) if config.space else None)
+
+    def _bucket(self, bucket: int, days: list[date], config: MetricsConfig, known: Known) -> int:
+        span = Span(self._lake, bucket, days[0], days[-1], config.history_days, config.relevant_days)
+        for day in days:
+            cells = Shard(span, day, known).states()
+            self._control.put(day, bucket, FAMILY, [packed(cell.key, day, bucket, cells[cell])
+                                                    for cell in sorted(cells, key=lambda one: one.key)])
+        return len(days)
+
+    def _add_up(self, days: list[date], cursor: MetricCursor, known: Known) -> int:
+        """The days over their buckets; the last one moves the cursor."""
+        moved, count = (CURSOR, _text(msgspec.structs.replace(
+            cursor, kept=known.budget.kept, versions=known.ages.first,
+            currencies={name: one for name, one in known.currencies.items() if one}))), 0
+        for day in days:
+            whole: dict[Cell, States] = {}
+            for row in self._control.range(f"{FAMILY}/", Window.of_day(day)):
+                if row.day == day:
+                    add(whole.setdefault(Cell.of(row.key), {}), unpacked(row))
+            rows = [packed(cell.day_key, day, 0, whole[cell]) for cell in sorted(whole, key=lambda one: one.key)]
+            self._control.put(day, 0, DAY_FAMILY, rows, moved if day == days[-1] else None)
+            count += len(rows)
+        return count
+
+
+def cursor_of(control: Control) -> MetricCursor:
+    """Where the states stand, and what was frozen."""
+    text = control.cursor(CURSOR)
+    return MetricCursor() if text is None else msgspec.json.decode(text, type=MetricCursor)
+
+
+def _text(cursor: MetricCursor) -> str:
+    return msgspec.json.encode(cursor).decode()
+
+
