@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import InitSettingsSource
 
 from incumbent import mistakes, registry
+from incumbent.config_door import DoorConfig
 from incumbent.config_metrics import MetricsConfig
 from incumbent.config_sections import (
     DEFAULT_GUARDRAILS,
@@ -38,9 +39,9 @@ from incumbent.config_sections import (
 from incumbent.errors import ConfigError, shorten
 
 __all__ = [
-    "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "DriftConfig", "ExperimentConfig", "GuardrailConfig",
-    "LimitsConfig", "LoopConfig", "MetricsConfig", "ModelConfig", "PinnedConfig", "ServiceConfig", "StageConfig",
-    "StoresConfig", "SurfaceConfig", "frozen_definition", "load", "parse",
+    "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "DoorConfig", "DriftConfig", "ExperimentConfig",
+    "GuardrailConfig", "LimitsConfig", "LoopConfig", "MetricsConfig", "ModelConfig", "PinnedConfig", "ServiceConfig",
+    "StageConfig", "StoresConfig", "SurfaceConfig", "frozen_definition", "load", "parse",
 ]
 
 PREFIX = "INCUMBENT_"  # of the variables that override a key
@@ -59,6 +60,7 @@ class Config(BaseSettings):
     limits: LimitsConfig = LimitsConfig()
     drift: DriftConfig = DriftConfig()
     metrics: MetricsConfig = MetricsConfig()
+    door: DoorConfig = DoorConfig()
     models: dict[Name, ModelConfig] = {}
     surfaces: dict[Name, SurfaceConfig] = {}
     experiments: dict[Name, ExperimentConfig] = {}

@@ -31,6 +31,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[[experiments.NAME.guardrails]]", sections.GuardrailConfig),
     ("[drift]", sections.DriftConfig), ("[[drift.events]]", sections.DriftEventConfig),
     ("[drift.monitors.NAME]", sections.DriftMonitorConfig), ("[metrics]", config.MetricsConfig),
+    ("[door]", config.DoorConfig),
 )
 
 
@@ -38,7 +39,7 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     own = {name: field for name, field in config.Config.model_fields.items()
-           if name not in ("service", "stores", "loop", "limits", "drift", "metrics", "models", "surfaces",
+           if name not in ("service", "stores", "loop", "limits", "drift", "metrics", "door", "models", "surfaces",
                            "experiments")}
     parts.append("## Top level\n\n" + _table(own, _comments(config.Config)))
     for title, model in SECTIONS:

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from incumbent import __version__
 from incumbent.clock import Clock
 from incumbent.config import Config
-from incumbent.dashboard import charts, text
+from incumbent.dashboard import charts, door, text
 from incumbent.dashboard.sample import Samples
 from incumbent.errors import DataError, IncumbentError, NotFoundError
 from incumbent.stores.store import Stores
@@ -55,6 +55,7 @@ def mount(app: FastAPI, desk: Desk) -> None:
     router.add_api_route("/users/{user_id:path}", page.user)
     router.add_api_route("/find", page.find)
     router.add_api_route("/live.json", page.live)
+    door.add(router, desk, page._guarded)
     router.add_api_route("/static/vega.js", page.vega)
     router.add_api_route("/static/{name}", page.static)
     app.include_router(router)

@@ -114,6 +114,7 @@ class Feedback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     refers_to: EventId | None = None  # a refund names its purchase
     context: Context = {}
     marks: list[str] = []  # set by the collector: unserved, no_request, foreign_user, skewed ...
+    received: Time | None = None  # set by the collector: when it came in
     schema: int = SCHEMA_VERSION
 
 
@@ -127,6 +128,7 @@ class Embedding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, t
     entity: Literal["item", "user", "query"]
     entity_id: Id
     vector: Annotated[list[float], Meta(min_length=1, max_length=8192)] | Annotated[str, Meta(max_length=65536)]
+    received: Time | None = None
     schema: int = SCHEMA_VERSION
 
 
@@ -143,6 +145,7 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fi
     price_minor: Annotated[int, Meta(ge=0, le=10**13)] | None = None
     currency: Currency | None = None
     group_id: OptionalId = None
+    received: Time | None = None
     schema: int = SCHEMA_VERSION
 
 
@@ -155,6 +158,7 @@ class Measurement(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
     value: float
     unit: Id
     labels: dict[str, str] = {}
+    received: Time | None = None
     schema: int = SCHEMA_VERSION
 
 

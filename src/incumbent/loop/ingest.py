@@ -80,7 +80,7 @@ class Ingest:
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)  # requests share this thread: a batch of thousands must not make them late
             try:
-                event = self._read(raw, msgpack, index, results)
+                event = self._read(raw, msgpack, index, results, now)
                 data = codec.encode(event)
             except (DataError, OverflowError, ValueError) as error:
                 tree = _plain(raw, msgpack)
@@ -105,7 +105,9 @@ class Ingest:
         listed = [results[index] for index in sorted(results)]
         return Receipt(len(accepted) - duplicate, duplicate, len(refused), listed)
 
-    def _read(self, raw: Any, msgpack: bool, index: int, results: dict[int, ItemResult]) -> Incoming:
+    def _read(
+        self, raw: Any, msgpack: bool, index: int, results: dict[int, ItemResult], now: datetime,
+    ) -> Incoming:
         """One event, screened; notes in `results` what its sender should know of it."""
         if len(memoryview(raw)) > self._limits.event_bytes:
             raise RefusedError("event is too large", "size", got=f"{len(memoryview(raw))} bytes",
@@ -118,6 +120,8 @@ class Ingest:
                 raise
             event, made = self._named(raw, msgpack), True
         event = self._screen(event)
+        if not isinstance(event, Impression):
+            msgspec.structs.force_setattr(event, "received", now)  # nobody else has seen it yet
         marks = event.marks if isinstance(event, Feedback) else []
         if made or marks:
             results[index] = ItemResult(index, "accepted", event_id=event.event_id if made else None, marks=marks)

@@ -70,7 +70,10 @@ class Door:
         hashed = isinstance(event, Feedback) and row.user_id is not None and event.user_id == row.user_id
         screen = self._plain if hashed else self._hashing
         screen.at(now, row.time)
-        return screen(event)
+        event = screen(event)
+        if not isinstance(event, Impression):
+            msgspec.structs.force_setattr(event, "received", row.time)
+        return event
 
     def _sealed(self, mended: dict[str, Any]) -> Mended:
         """What the door had let pass and the sealer could not read: it needs no screen, and may be of any kind."""

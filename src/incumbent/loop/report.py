@@ -15,8 +15,9 @@ from msgspec import Struct
 from incumbent import registry
 from incumbent.config import Config
 from incumbent.events.window import Window
-from incumbent.loop import keys
+from incumbent.loop import door_report, keys
 from incumbent.loop.decide import latest
+from incumbent.loop.door_watch import Standing
 from incumbent.stats.buckets import Buckets
 from incumbent.stats.counts import Counts
 from incumbent.stats.estimate import Estimate
@@ -62,7 +63,22 @@ def report(control: Control, config: Config, now: datetime, *, days: int = DAYS)
     surfaces = [_surface(control, name, period) for name in sorted(config.surfaces)]
     rows = {row.name: row for row in control.experiments()}
     experiments = [_experiment(control, name, rows.get(name)) for name in sorted({*config.experiments, *rows})]
-    return Report(Window.of_day(period.start.date()).start, now, [*surfaces, *experiments])
+    return Report(Window.of_day(period.start.date()).start, now, [*surfaces, *experiments, *_door(control)])
+
+
+def _door(control: Control) -> Iterator[Section]:
+    """What came in, on the last day that was judged, with what is usual."""
+    for subject, title, checks, notes in door_report.lines(control):
+        yield Section(subject, title, [Line(
+            name, one.value, None, None, one.n, _usual(one), f"against {one.days} past days",
+            one.reason if one.value is None else None) for name, one in checks], notes)
+
+
+def _usual(one: Standing) -> str:
+    if one.low is None or one.high is None:
+        return f"{one.unit}, no past to compare with"
+    low, high = ((f"{end:.2%}" if one.unit.startswith("of ") else f"{end:,.4g}") for end in (one.low, one.high))
+    return f"{one.unit}, usually {low} to {high}" + (" UNUSUAL" if one.status == "drift" else "")
 
 
 def states(control: Control, prefix: str, period: Window | None = None) -> dict[str, Any]:

@@ -77,6 +77,9 @@ class Screen:
         if event.time > self._latest:
             raise RefusedError("event is from the future", "time", got=event.time.isoformat(), field="time",
                                expected=f"at most {self._latest.isoformat()}", hint="check the producer's clock")
+        if not isinstance(event, Impression) and event.received is not None:
+            raise RefusedError("received is set by the collector", "schema", got=event.received.isoformat(),
+                               field="received")
         if isinstance(event, Feedback):
             self._feedback(event, changes)
             return msgspec.structs.replace(event, **changes) if changes else event

@@ -143,6 +143,12 @@ class Desk:
             self._logged(user_id), actor=actor, reason=reason, on_behalf_of=on_behalf_of))
         return erased
 
+    def door(self) -> dict[str, Any]:
+        """Data quality of what came in, on the last day that was judged, by check."""
+        from incumbent.loop.door_report import door
+
+        return door(self.stores.control)
+
     # ------------------------------------------------------------------------------------------------- quarantine
     def quarantine(self, chosen: dict[str, Any] | None = None, *, everything: bool = False) -> dict[str, Any]:
         """What was refused and waits: groups by reason, and the newest messages."""

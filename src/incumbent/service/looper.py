@@ -22,9 +22,12 @@ from incumbent.loop.attribute import Attributor
 from incumbent.loop.catalogue import Cataloguer, current_plan
 from incumbent.loop.decide import Decider
 from incumbent.loop.definitions import definitions
+from incumbent.loop.door_states import DoorStates
+from incumbent.loop.door_watch import DoorWatch
 from incumbent.loop.erase import Eraser
 from incumbent.loop.live import LiveTally
 from incumbent.loop.mature import Maturer
+from incumbent.loop.metric_states import MetricStates
 from incumbent.loop.plan import unservable
 from incumbent.loop.rollup import Rollup
 from incumbent.loop.schedule import Job, Scheduler
@@ -61,6 +64,9 @@ class Looper:
         self.maturer = Maturer(lake, control, clock, retention_days=days, **common, grace_s=(
             config.loop.seal_s + config.loop.attribute_s))
         self.rollup = Rollup(lake, control, clock, known, **common)
+        self.metric_states = MetricStates(lake, control, clock, lambda: config.metrics, **common)
+        self.door_states = DoorStates(lake, control, clock, late_s=config.door.late_s, **common)
+        self.door_watch = DoorWatch(control, clock, EventIds(clock), config.door, **common)
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
         plan_of = lambda: current_plan(config, control)  # noqa: E731
         self._sealing, self._measuring = threading.Lock(), threading.Lock()
@@ -130,7 +136,12 @@ class Looper:
         with self._measuring:
             self.attributor.run_once()
             self.maturer.run_once()
-            return self.rollup.run_once()
+            done = self.rollup.run_once()
+            self.metric_states.run_once()
+            if self._config.door.enabled:
+                self.door_states.run_once()
+                self.door_watch.run_once()
+            return done
 
     def keep_house(self) -> None:
         """Merge small files, and drop the days that retention has passed."""

@@ -1,4 +1,4 @@
-"""The routes of quarantine: what was refused, and its way back."""
+"""The routes of the door: the quality of what came in, what was refused, and its way back."""
 
 from __future__ import annotations
 
@@ -52,6 +52,10 @@ class ReplayBody(BaseModel):
 
 def add(router: APIRouter, desk: Desk, keys: Keys) -> None:
     """Add the routes, which come under ``/v1``."""
+
+    @router.get("/door", tags=["quarantine"], summary="Data quality of what came in, against its own past days")
+    def show_door() -> dict[str, Any]:
+        return desk.door()
 
     @router.get("/quarantine", tags=["quarantine"], summary="Refused messages: groups by reason, and the newest")
     def list_quarantine(

@@ -94,7 +94,8 @@ def _column(field: pa.Field, values: list[Any]) -> pa.Array:
 def _times(values: list[Any]) -> pa.Array:
     """Aware times as microseconds since 1970; a naive one raises, as its zone would be a guess."""
     try:
-        return pa.array([(value - EPOCH) // _MICROSECOND for value in values], pa.int64()).cast(TIME)
+        return pa.array([None if value is None else (value - EPOCH) // _MICROSECOND for value in values],
+                        pa.int64()).cast(TIME)
     except TypeError:
         raise DataError("a time needs a zone", hint="append +00:00 or Z", field="time") from None
 

@@ -75,7 +75,18 @@ def events(seed: int) -> tuple[Rows, Side]:
     return {"user_id": [f"u{at}" for at in rng.integers(0, 30, 120)],
             "position": [None if rng.random() < 0.2 else int(rng.integers(1, 13)) for _ in range(120)],
             "seconds": [None if rng.random() < 0.1 else float(rng.lognormal(3.0)) for _ in range(120)],
-            "length_s": [None if rng.random() < 0.3 else 60.0 for _ in range(120)]}, _side(rng)
+            "length_s": [None if rng.random() < 0.3 else 60.0 for _ in range(120)], **_door(seed, 120)}, _side(rng)
+
+
+def _door(seed: int, n: int) -> Rows:
+    """What the checks of the door read: when it happened and came in, what it names, and whether that was found."""
+    rng = np.random.default_rng(seed + 1_000)
+    time = np.round(rng.uniform(0, 5_000, n), -2)
+    return {"item_id": [f"i{at}" for at in rng.integers(0, 3, n)], "action": ["click"] * n, "time": time.tolist(),
+            "received": (time + rng.exponential(1_500, n)).tolist(),
+            "request_id": [None if rng.random() < 0.2 else f"r{at}" for at in range(n)],
+            "value_minor": [None if rng.random() < 0.5 else int(rng.lognormal(7.0)) for _ in range(n)],
+            "joined": [None if rng.random() < 0.2 else bool(rng.random() < 0.9) for _ in range(n)]}
 
 
 def days(seed: int) -> tuple[Rows, Side]:

@@ -1,0 +1,143 @@
+"""Is a day of data quality unusual? Judged against its own past days, robustly, at a stated chance of a false alarm.
+
+Shares are compared as logits, counts and durations as logarithms, so that a change by a factor weighs the same
+everywhere. Of the past, the days of the same weekday stand in where there are enough of them. Days far out (beyond 3.5
+robust standard deviations, at most a quarter of them) leave the baseline; of the rest mean m and standard deviation s
+give ``t = (x - m) / sqrt(s^2 (1 + 1/n) + v)``, with v what a day of this size varies more than the past
+days by its size alone, and Student's t of n - 1 degrees of freedom gives p. A day is unusual where p < alpha and the
+change is large enough to matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from incumbent.stats.estimate import Estimate
+
+Scale = Literal["share", "log"]
+Status = Literal["ok", "drift", "no_data"]
+OUTLYING = 3.5  # robust standard deviations
+MAD_SD = 1.4826  # of a normal: standard deviations per MAD
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a check is judged: `alpha` is the chance of a false alarm on a day; `least` the smallest change that matters,
+    in parts of the whole for shares, as a factor minus 1 for the others."""
+
+    alpha: float = 1e-3
+    min_days: int = 7
+    min_weekdays: int = 5
+    least_share: float = 0.01
+    least_factor: float = 0.25
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found: `low` and `high` are the band of ordinary values, in the units of the estimate."""
+
+    status: Status
+    reason: str
+    low: float | None = None
+    high: float | None = None
+    expected: float | None = None
+    p: float | None = None
+    days: int = 0
+    matched: Literal["all", "weekday"] = "all"
+
+
+def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scale, terms: Terms = Terms()) -> Judged:
+    """Compare a day with the past days that have a value; days without one count as missing, never as 0.
+
+    >>> from datetime import timedelta
+    >>> share = lambda hits: Estimate(hits / 1000, n=1000, method="m")
+    >>> past = {date(2026, 3, 1) + timedelta(days=n): share(20 + n % 3) for n in range(14)}
+    >>> judge(share(22), date(2026, 3, 15), past, "share").status
+    'ok'
+    >>> found = judge(share(200), date(2026, 3, 15), past, "share")
+    >>> found.status, found.high < 0.1, found.days
+    ('drift', True, 14)
+    """
+    there = {when: one for when, one in past.items() if one.value is not None}
+    alike = {when: one for when, one in there.items() if when.weekday() == day.weekday()}
+    matched: Literal["all", "weekday"] = "weekday" if len(alike) >= terms.min_weekdays else "all"
+    chosen = alike if matched == "weekday" else there
+    if matched == "all" and len(chosen) < terms.min_days:
+        return Judged("no_data", f"{len(chosen)} past days, {terms.min_days} are needed", days=len(chosen))
+    if today.value is None:
+        return Judged("no_data", today.reason or "missing", days=len(chosen), matched=matched)
+    values, noise = _transformed(chosen.values(), scale)
+    (x,), _ = _transformed([today], scale)
+    kept = _without_outliers(values)
+    n, middle = len(kept), float(kept.mean())
+    usual = float(np.median(noise))
+    spread = max(float(kept.var(ddof=1)), usual, 1e-12)
+    sd = math.sqrt(spread * (1 + 1 / n) + max(_expected_noise(middle, today, scale) - usual, 0.0))
+    p = float(2 * stats.t.sf(abs(x - middle) / sd, n - 1))
+    reach = float(stats.t.isf(terms.alpha / 2, n - 1)) * sd
+    low, high, expected = (_back(value, scale) for value in (middle - reach, middle + reach, middle))
+    large = _large(today.value, expected, scale, terms)
+    days = f"{n} past {day:%A}s" if matched == "weekday" else f"{n} past days"
+    if p < terms.alpha and large:
+        way = "above" if x > middle else "below"
+        return Judged("drift", f"{_shown(today.value, scale)} is {way} the {_shown(low, scale)} to "
+                               f"{_shown(high, scale)} of {days} (p = {p:.2g})", low, high, expected, p, n, matched)
+    return Judged("ok", f"within what {days} had", low, high, expected, p, n, matched)
+
+
+def _transformed(estimates: object, scale: Scale) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values on the scale on which they are compared, and the variance of each from its own size."""
+    values, noise = [], []
+    for one in estimates:  # type: ignore[attr-defined]
+        if scale == "share":
+            hits = one.value * one.n
+            values.append(math.log((hits + 0.5) / (one.n - hits + 0.5)))
+            noise.append(1 / (hits + 0.5) + 1 / (one.n - hits + 0.5))
+        else:
+            values.append(math.log(one.value + 0.5))
+            noise.append(1 / (one.value + 0.5) if one.method == "count" else 0.0)
+    return np.array(values), np.array(noise)
+
+
+def _expected_noise(middle: float, today: Estimate, scale: Scale) -> float:
+    """The variance that a day of this size has where nothing changed: from the expected level, not from what it shows,
+    or a volume that fell to 0 would be its own excuse."""
+    expected = _back(middle, scale)
+    if scale == "share":
+        hits = expected * today.n
+        return 1 / (hits + 0.5) + 1 / (today.n - hits + 0.5)
+    return 1 / (expected + 0.5) if today.method == "count" else 0.0
+
+
+def _without_outliers(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    off = np.abs(values - np.median(values))
+    mad = float(np.median(off))
+    far = off > OUTLYING * MAD_SD * mad
+    if mad == 0 or not far.any() or far.sum() > len(values) // 4:
+        return values
+    return values[~far]
+
+
+def _back(value: float, scale: Scale) -> float:
+    if scale == "share":
+        return 1 / (1 + math.exp(-min(max(value, -700.0), 700.0)))
+    return max(math.exp(min(value, 700.0)) - 0.5, 0.0)
+
+
+def _large(value: float, expected: float, scale: Scale, terms: Terms) -> bool:
+    if scale == "share":
+        return abs(value - expected) >= terms.least_share
+    ratio = (value + 0.5) / (expected + 0.5)
+    return max(ratio, 1 / ratio) >= 1 + terms.least_factor
+
+
+def _shown(value: float, scale: Scale) -> str:
+    return f"{value:.2%}" if scale == "share" else f"{value:,.4g}"

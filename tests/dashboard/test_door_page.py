@@ -1,0 +1,31 @@
+"""The page *At the door*, over stores in memory."""
+
+import urllib.request
+
+import msgspec
+
+from incumbent.loop.door_states import key_of
+from incumbent.loop.door_watch import CURSOR, Standing, Watched
+
+
+def get(port, path="/door"):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return answer.read().decode()
+
+
+def test_an_empty_door_says_that_nothing_is_known(port):
+    text = get(port)
+    assert "no day is over yet" in text and "nothing waits" in text
+
+
+def test_checks_stand_with_what_is_usual_the_unusual_first(desk, port):
+    day = desk.clock.now().date()
+    known = Watched(day, {
+        key_of("feedback", "volume"): Standing("ok", day, "within", 900.0, 800.0, 1000.0, 900, "events", 9),
+        key_of("feedback", "null[<session>]"): Standing(
+            "drift", day, "90 % is above", 0.9, 0.01, 0.05, 900, "of events", 9, since=day)})
+    desk.stores.control.set_cursor(CURSOR, msgspec.json.encode(known).decode())
+    text = get(port)
+    desk.stores.control.set_cursor(CURSOR, msgspec.json.encode(Watched()).decode())
+    assert text.index("null[&lt;session&gt;]") < text.index("volume") and "<session>" not in text
+    assert "90.00 %" in text and "1.00 % to 5.00 %" in text and "1 unusual" in text
