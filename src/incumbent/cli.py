@@ -158,6 +158,29 @@ def check(names: Annotated[list[str] | None, typer.Argument(help="Suites; all wh
     raise typer.Exit(run(names or [], as_json))
 
 
+@app.command()
+def evaluate(
+    gate: Annotated[Path, typer.Option("--gate", help="The expectations.")] = Path("gate.toml"),
+    candidate: Annotated[str | None, typer.Option(help="A configured model, or module:function.")] = None,
+    champion: Annotated[str | None, typer.Option(help="So; else the surface's own.")] = None,
+    data: Annotated[str | None, typer.Option(help="A period (2026-03-01..2026-03-07), or interactions as Parquet or "
+                                                  "CSV.")] = None,
+    history: Annotated[Path | None, typer.Option(help="Earlier interactions, beside a file.")] = None,
+    catalogue: Annotated[Path | None, typer.Option(help="Items, beside a file.")] = None,
+    surface: Annotated[str | None, typer.Option(help="Whose requests; else the only one's.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json-file", help="Write JSON here.")] = None,
+    path: ConfigPath = None, directory: Directory = None, as_json: Json = False,
+) -> None:
+    """Put held-out requests to a candidate and the champion; exit code 0 where every expectation holds, else 6."""
+    from incumbent.commands.evaluate import Wanted
+    from incumbent.commands.evaluate import evaluate as run
+
+    wanted = Wanted(gate, candidate, champion, data, history, catalogue, surface, path, directory)
+    raise typer.Exit(run(wanted, junit=junit, html=html, json_file=json_file, as_json=as_json))
+
+
 @config.command("check")
 def config_check(path: ConfigPath = None) -> None:
     """Read the configuration and name every mistake at once."""

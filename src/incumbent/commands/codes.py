@@ -11,6 +11,8 @@ from incumbent.errors import ConfigError, ConflictError, DataError, IncumbentErr
 LOCAL = frozenset({"numpy", "scipy", "pyarrow", "deltalake", "duckdb", "narwhals", "jinja2", "vl_convert"})
 _CODES: tuple[tuple[type[IncumbentError], int], ...] = (
     (ConfigError, 2), (DataError, 2), (NotFoundError, 2), (ConflictError, 3), (StoreError, 4))
+#: of `incumbent evaluate`: it was carried out, and an expectation does not hold
+EXPECTATION_FAILED = 6
 
 
 def exit_code(error: IncumbentError) -> int:
@@ -20,6 +22,15 @@ def exit_code(error: IncumbentError) -> int:
     3
     """
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+
+
+def comparison_code(status: str) -> int:
+    """What `incumbent drift compare` ends with: 0 ok, 1 drift, 2 a column that cannot be compared, 5 nothing judged.
+
+    >>> [comparison_code(status) for status in ("ok", "drift", "invalid", "no_data")]
+    [0, 1, 2, 5]
+    """
+    return {"ok": 0, "drift": 1, "invalid": 2}.get(status, 5)
 
 
 @contextmanager
