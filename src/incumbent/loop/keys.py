@@ -7,6 +7,7 @@ A key is a path: the measure, then what it is of, then ``name=value`` parts in a
 |---|---|---|
 | ``requests/SURFACE`` | Counts | requests, by ``MODE/LANE`` |
 | ``slots/SURFACE`` | Counts | slots shown, by ``KIND/OWNER`` (owner ``none`` where nobody contributed it) |
+| ``shown/SURFACE`` | Buckets, `SHOWN` | requests and slots, by user bucket |
 | ``answer_ms/SURFACE`` | LogHistogram | the gateway's own latency |
 | ``status/SURFACE/model=M/role=R`` | Counts | what the model answered: ok, timeout, error, ... |
 | ``latency_ms/SURFACE/model=M/role=R`` | LogHistogram | the model's latency, of every status |
@@ -22,8 +23,13 @@ A key is a path: the measure, then what it is of, then ``name=value`` parts in a
 from __future__ import annotations
 
 FAMILY = "rollup"
+#: the measures whose states are of impressions alone, and add with them
+OF_IMPRESSIONS = frozenset({
+    "requests", "slots", "shown", "answer_ms", "status", "latency_ms", "list_size", "model", "slow"})
 BUCKETS = 256  # user buckets of every Buckets state: sixteen in each of the lake's sixteen
 
+#: rows are requests
+SHOWN = ("requests", "slots")
 #: rows mean nothing here: divide by `requests`. Outcomes are those whose exposure on this surface lies inside the
 #: window, each event once, on the day of the event, also where the user made no request that day
 ENGAGEMENT = ("requests", "slots", "views", "clicks", "carts", "purchases")

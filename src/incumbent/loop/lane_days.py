@@ -14,6 +14,7 @@ from incumbent.experiments.credit import MONEYLESS
 from incumbent.loop import keys
 from incumbent.loop.tallies import Keyed, clustered, parts
 
+GUARDRAIL_COLUMNS = ["request_id", "time", "user_id", "experiment", "stage", "lane"]
 _WHO = ["experiment", "stage", "lane", "user_id"]
 Who = tuple[str, str, str, str]
 

@@ -17,9 +17,7 @@ from incumbent.stats.log_histogram import LogHistogram
 
 Keyed = Iterator[tuple[str, Any]]
 
-IMPRESSION_COLUMNS = [
-    "request_id", "time", "user_id", "surface", "mode", "lane", "experiment", "stage", "latency_ms", "slots"]
-ANSWER_COLUMNS = ["surface", "experiment", "stage", "lane", "user_id", "models"]
+SHOWN_COLUMNS = ["user_id", "surface", "mode", "lane", "experiment", "stage", "latency_ms", "slots", "models"]
 OUTCOME_COLUMNS = [
     "event_id", "time", "user_id", "action", "value_minor", "currency", "surface", "reason", "exposed_at", "experiment",
     "stage", "lane"]
@@ -29,8 +27,14 @@ SlowLimits = Mapping[str, tuple[float, ...]]
 _DONE = {"view": "views", "click": "clicks", "add_to_cart": "carts", "purchase": "purchases"}
 
 
-def of_requests(impressions: pa.Table) -> Keyed:
-    """`requests`, `slots` and `answer_ms` of each surface."""
+def of_shown(impressions: pa.Table, limits: SlowLimits) -> Keyed:
+    """All states of impressions alone: they add over pieces of a shard, and over what comes to it later."""
+    yield from _of_requests(impressions)
+    yield from _of_models(answers_of(impressions), limits)
+
+
+def _of_requests(impressions: pa.Table) -> Keyed:
+    """`requests`, `slots`, `shown` and `answer_ms` of each surface."""
     for group, rows in parts(impressions, ["surface"]):
         surface = group["surface"]
         yield keys.of_surface("requests", surface), counted(
@@ -38,12 +42,14 @@ def of_requests(impressions: pa.Table) -> Keyed:
         owner = pc.fill_null(_child(rows["slots"], "owner"), "none")
         yield keys.of_surface("slots", surface), counted(
             pc.binary_join_element_wise(_child(rows["slots"], "kind"), owner, "/"))
+        sizes = pc.fill_null(pc.list_value_length(rows["slots"]), 0)
+        yield keys.of_surface("shown", surface), clustered(keys.SHOWN, rows["user_id"].to_pylist(), np.stack(
+            [np.ones(rows.num_rows), _numbers(sizes)], axis=1))
         yield keys.of_surface("answer_ms", surface), LogHistogram.zero().update(
             _numbers(rows["latency_ms"].drop_null()))
 
 
-def of_models(answers: pa.Table, limits: SlowLimits) -> Keyed:
-    """States of the models' `answers_of` some impressions: they add over pieces of a shard."""
+def _of_models(answers: pa.Table, limits: SlowLimits) -> Keyed:
     yield from _of_surface_models(answers)
     yield from _of_experiment_models(answers, limits)
 
@@ -84,30 +90,23 @@ def answers_of(impressions: pa.Table) -> pa.Table:
         "role", "name", "status", "latency_ms", "n_items")}})
 
 
-def of_engagement(impressions: pa.Table, outcomes: pa.Table) -> Keyed:
-    """`engagement`, `value` and `outcomes` of each surface."""
-    width = len(keys.ENGAGEMENT)
-    users: dict[str, list[str]] = {}
-    rows: dict[str, list[NDArray[np.float64]]] = {}
+def of_engagement(shown: Mapping[str, Buckets], outcomes: pa.Table) -> Keyed:
+    """`engagement`, `value` and `outcomes` of each surface; `shown` are its states of that name, by surface."""
+    users: dict[str, list[str]] = {surface: [] for surface in shown}
+    rows: dict[str, list[list[float]]] = {surface: [] for surface in shown}
     money: dict[tuple[str, str], tuple[list[str], list[float]]] = {}
-    for group, part in parts(_per_user(impressions), ["surface"]):
-        values = np.zeros((part.num_rows, width))
-        values[:, 0], values[:, 1] = _numbers(part["size_count"]), _numbers(part["size_sum"])
-        users[group["surface"]], rows[group["surface"]] = part["user_id"].to_pylist(), [values]
     for event in _of_surfaces(outcomes):
         surface = event["surface"]
         if event["action"] in _DONE:
-            value = np.zeros((1, width))
-            value[0, keys.ENGAGEMENT.index(_DONE[event["action"]])] = 1
             users.setdefault(surface, []).append(event["user_id"])
-            rows.setdefault(surface, []).append(value)
+            rows.setdefault(surface, []).append([float(name == _DONE[event["action"]]) for name in keys.ENGAGEMENT])
         if event["action"] in ("purchase", "refund") and event["value_minor"] is not None:
             who, amounts = money.setdefault((surface, event["currency"]), ([], []))
             who.append(event["user_id"])
             amounts.append(float(event["value_minor"]))
     for surface in sorted(rows):
-        yield keys.of_surface("engagement", surface), clustered(
-            keys.ENGAGEMENT, users[surface], np.concatenate(rows[surface]))
+        done = clustered(keys.ENGAGEMENT, users[surface], rows[surface])
+        yield keys.of_surface("engagement", surface), done.merge(_widened(shown[surface])) if surface in shown else done
     for (surface, currency), (who, amounts) in sorted(money.items()):
         yield f"{keys.of_surface('value', surface)}/currency={currency}", clustered(keys.VALUE, who, amounts)
     named = outcomes.append_column("place", pc.fill_null(outcomes["surface"], "none"))
@@ -117,10 +116,10 @@ def of_engagement(impressions: pa.Table, outcomes: pa.Table) -> Keyed:
             pc.binary_join_element_wise(part["action"], reason, "/"))
 
 
-def _per_user(impressions: pa.Table) -> pa.Table:
-    sizes = pc.fill_null(pc.list_value_length(impressions["slots"]), 0)
-    table = pa.table({"surface": impressions["surface"], "user_id": impressions["user_id"], "size": sizes})
-    return table.group_by(["surface", "user_id"]).aggregate([("size", "count"), ("size", "sum")])
+def _widened(shown: Buckets) -> Buckets:
+    """`shown` with the variables of `engagement`, nothing done yet."""
+    rest = Buckets.zero(k=keys.BUCKETS, variables=[name for name in keys.ENGAGEMENT if name not in keys.SHOWN])
+    return shown.beside(rest)
 
 
 def _of_surfaces(outcomes: pa.Table) -> Iterator[dict[str, Any]]:

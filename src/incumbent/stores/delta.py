@@ -77,6 +77,16 @@ class DeltaFolder:
             changed = frozenset(file.partition for file in snapshot.files.values())
         return snapshot.version, changed
 
+    def fresh(self, partition: Partition, since: int) -> tuple[int, bool, list[DataFile]]:
+        """The version, whether all of a partition's files are meant, and the files: of the rows after `since` alone,
+        where it is known that none went and the files that brought them are still there."""
+        snapshot = self.snapshot()
+        new = delta_log.added(self.log_path, partition, since, snapshot.version) \
+            if 0 <= since <= snapshot.version else None
+        if new is not None and all((self.path / file.path).exists() for file in new):
+            return snapshot.version, False, new
+        return snapshot.version, True, [file for file in snapshot.files.values() if file.partition == partition]
+
     def _exists(self) -> bool:
         return any(self.log_path.glob("*.json"))
 

@@ -161,6 +161,25 @@ def changed(log: Path, since: int, until: int) -> frozenset[Partition] | None:
     return frozenset(partitions)
 
 
+def added(log: Path, partition: Partition, since: int, until: int) -> list[DataFile] | None:
+    """The files that rows came to a partition with in the versions (since, until]; None where some went, or where an
+    entry is no longer there."""
+    found = []
+    for version in range(since + 1, until + 1):
+        entry = _entry(log, version)
+        if entry is None:
+            return None
+        for action in entry:
+            gone = action.remove
+            if gone is not None and gone.dataChange and (
+                    gone.partitionValues is None or _partition(gone.partitionValues) == partition):
+                return None
+            if action.add is not None and action.add.dataChange and _partition(
+                    action.add.partitionValues) == partition:
+                found.append(_file(action.add))
+    return found
+
+
 def drop_torn_checkpoints(log: Path) -> int:
     """Delete checkpoints that a power cut tore, where the entries they sum up are still there; their number."""
     torn = 0

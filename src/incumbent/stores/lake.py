@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,9 +23,10 @@ from incumbent.stores.delta import DeltaFolder
 from incumbent.stores.delta_log import DataFile, Snapshot
 from incumbent.stores.delta_read import checked_columns, condition, pruned, read, with_retries
 from incumbent.stores.partitions import within
-from incumbent.stores.store import Commit, Partition, Quarantined, Table
+from incumbent.stores.store import Commit, Fresh, Partition, Quarantined, Table
 from incumbent.stores.tables import TABLES, conform, empty
 
+PIECE_ROWS = 50_000  # of a reading in pieces: small files are read together up to as many
 LIKE_FILES = 8  # files of like size that are worth merging while their day is still in progress
 NOTHING = Commit(False, 0, frozenset())
 
@@ -133,6 +135,21 @@ class DeltaLake:
         """The table's version and the partitions whose rows changed after `since`; -1 asks for all that hold rows."""
         return self._folders[table].changed(since)
 
+    def fresh(self, table: Table, partition: Partition, since: int) -> Fresh:
+        """The rows of a partition that came after version `since`, or all of them; see `Lake.fresh`.
+
+        `StoreError` where a vacuum deletes a file while it is read: then it may be asked for again.
+        """
+        folder = self._folders[table]
+        version, whole, files = folder.fresh(partition, since)
+
+        def pieces(columns: Sequence[str]) -> Iterator[pa.Table]:
+            names = checked_columns(table, columns)
+            for part in _runs(files):
+                yield with_retries(partial(read, folder.path, table, part, names), table, 1)
+
+        return Fresh(version, whole, sum(file.rows for file in files), pieces)
+
     # ---------------------------------------------------------------------------------------------------------- care
     def compact(self, before: datetime) -> dict[str, int]:
         """Merge small files of the days that began before `before`, and delete files that nothing needs any more.
@@ -214,6 +231,18 @@ class DeltaLake:
 
 def _application(writer: str, partition: Partition) -> str:
     return f"{writer}@{partition.day.isoformat()}/{partition.bucket}"
+
+
+def _runs(files: Iterable[DataFile]) -> Iterator[list[DataFile]]:
+    """Files in runs of about `PIECE_ROWS` rows, at least one each."""
+    run: list[DataFile] = []
+    for file in files:
+        if run and sum(part.rows for part in run) + file.rows > PIECE_ROWS:
+            yield run
+            run = []
+        run.append(file)
+    if run:
+        yield run
 
 
 def _bins(files: list[DataFile], limit: int) -> list[list[DataFile]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +29,18 @@ class Commit(Struct, frozen=True):
     applied: bool
     rows: int
     partitions: frozenset[Partition]
+
+
+class Fresh(Struct, frozen=True):
+    """Rows of a partition as of one version: those that came after an earlier one, or all of them (`whole`).
+
+    `read` gives some columns of them, in pieces; `rows` is their number.
+    """
+
+    version: int
+    whole: bool
+    rows: int
+    read: Callable[[Sequence[str]], Iterator[pa.Table]]
 
 
 class Lake(Protocol):
@@ -59,6 +71,11 @@ class Lake(Protocol):
     def changes(self, table: Table, since: int) -> tuple[int, frozenset[Partition]]:
         """The table's version and the partitions whose rows changed after version `since` (-1 = from the start);
         neither compaction nor retention counts as change."""
+        ...
+
+    def fresh(self, table: Table, partition: Partition, since: int) -> Fresh:
+        """The rows of a partition that came after version `since`; all of them where rows went meanwhile, or where
+        that is no longer known (-1 asks for all). What adds up is kept up by these, exactly, however often."""
         ...
 
     def compact(self, before: datetime) -> dict[str, int]:

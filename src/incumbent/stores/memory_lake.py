@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from functools import reduce
 from typing import Any
@@ -19,11 +19,12 @@ from incumbent.stores.columns import by_table, to_arrow
 from incumbent.stores.dedup import first_of_each
 from incumbent.stores.delta_read import checked_columns
 from incumbent.stores.partitions import split, within
-from incumbent.stores.store import Commit, Partition, Quarantined, Table
+from incumbent.stores.store import Commit, Fresh, Partition, Quarantined, Table
 from incumbent.stores.tables import TABLES, TIME, conform, empty, schema
 
 #: a reading of fewer rows a chunk is handed out as one chunk: whoever reads pays for each chunk anew
 _CHUNK_ROWS = 4_096
+_JOURNAL = 32  # of a partition, the newest appends that are known one by one
 
 
 class _Rows:
@@ -36,13 +37,32 @@ class _Rows:
         self.loose: Counter[Partition] = Counter()  # parts that came since the last compaction
         self.changed: dict[Partition, int] = {}
         self.marks: dict[str, int] = {}
+        self.journal: dict[Partition, list[tuple[int, pa.Table]]] = {}  # version -> rows that came with it
+        self.unknown: dict[Partition, int] = {}  # up to this version the journal tells nothing
 
     def touch(self, partitions: Iterable[Partition]) -> None:
         self.version += 1
         self.changed.update(dict.fromkeys(partitions, self.version))
 
+    def note(self, partition: Partition, part: pa.Table) -> None:
+        """Rows that came with the newest version."""
+        kept = self.journal.setdefault(partition, [])
+        kept.append((self.version, part))
+        if len(kept) > _JOURNAL:
+            self.unknown[partition] = kept.pop(0)[0]
+
+    def since(self, partition: Partition, version: int) -> list[pa.Table] | None:
+        """What came after a version, None where that is not known; what came before is forgotten."""
+        if not max(0, self.unknown.get(partition, 0)) <= version <= self.version:
+            return None
+        kept = [(at, part) for at, part in self.journal.get(partition, ()) if at > version]
+        self.journal[partition], self.unknown[partition] = kept, version
+        return [part for _, part in kept]
+
     def put(self, partition: Partition, parts: list[pa.Table]) -> None:
-        """Make `parts` the rows of a partition."""
+        """Make `parts` the rows of a partition; the next version is the first that knows them."""
+        self.journal.pop(partition, None)
+        self.unknown[partition] = self.version + 1
         self.parts[partition] = [part for part in parts if part.num_rows]
         self.loose[partition] = len(self.parts[partition])
         self.ids[partition] = {i for part in self.parts[partition] for i in part["event_id"].to_pylist()}
@@ -93,6 +113,8 @@ class MemoryLake:
                 into.loose[partition] += 1
                 fresh[partition] = part
         into.touch(fresh)
+        for partition, part in fresh.items():
+            into.note(partition, part)
         return Commit(True, sum(part.num_rows for part in fresh.values()), frozenset(fresh))
 
     def replace(self, table: Table, partition: Partition, rows: pa.Table, writer: str, sequence: int) -> Commit:
@@ -145,6 +167,22 @@ class MemoryLake:
             if not 0 <= since <= rows.version:
                 return rows.version, frozenset(rows.parts)
             return rows.version, frozenset(p for p, version in rows.changed.items() if version > since)
+
+    def fresh(self, table: Table, partition: Partition, since: int) -> Fresh:
+        """The rows of a partition that came after version `since`, or all of them; see `Lake.fresh`."""
+        with self._guard:
+            rows = self._tables[table]
+            new = rows.since(partition, since)
+            whole = new is None
+            parts = list(rows.whole(partition)) if new is None and partition in rows.parts else new or []
+            version = rows.version
+
+        def read(columns: Sequence[str]) -> Iterator[pa.Table]:
+            names = checked_columns(table, columns)
+            for part in parts:
+                yield part if names is None else part.select(names)
+
+        return Fresh(version, whole, sum(part.num_rows for part in parts), read)
 
     def compact(self, before: datetime) -> dict[str, int]:
         """Merge the parts of every day that began before `before`; per table, the number of parts merged away."""

@@ -23,11 +23,11 @@ from incumbent.stores.control_rows import (
     StateRow,
     seal_hash,
 )
-from incumbent.stores.lake_protocol import Commit, Lake, Partition
+from incumbent.stores.lake_protocol import Commit, Fresh, Lake, Partition
 from incumbent.stores.log_protocol import Log, Quarantined, Record, Segment, Table
 
 __all__ = [
-    "BaselinePart", "BaselineRow", "Commit", "Control", "ExperimentRow", "Lake", "Lease", "Log", "Matured", "OutboxRow",
+    "BaselinePart", "BaselineRow", "Commit", "Control", "ExperimentRow", "Fresh", "Lake", "Lease", "Log", "Matured", "OutboxRow",
     "Partition", "Quarantined", "Record", "Role", "Seal", "Segment", "StageChange", "StateRow", "Stores", "Table",
     "seal_hash",
 ]

@@ -59,10 +59,10 @@ class NaiveStates:
             cell[at] += value
 
     def _requests(self, day: date, shown: list[Impression]) -> None:
-        for surface in {one.surface for one in shown}:
-            own = [one for one in shown if one.surface == surface]
-            self._sum(f"engagement/{surface}", day, [len(own), sum(len(one.slots) for one in own), 0, 0, 0, 0])
         for one in shown:
+            self._sum(f"engagement/{one.surface}", day, [1, len(one.slots), 0, 0, 0, 0])
+            self._sum(f"shown/{one.surface}", day, [1, len(one.slots)])
+
             def at(key: str) -> Shard:
                 return key, day, self._small
 

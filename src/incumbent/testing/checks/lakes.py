@@ -213,6 +213,43 @@ def changes_are_exact(shelf: Shelf) -> None:
 
 
 @LAKES.law()
+def fresh_rows_add_up_to_the_whole(shelf: Shelf) -> None:
+    """What came after a version, again and again, is together what a partition holds; where rows went, all is told."""
+    lake, place = shelf.lake, home(click(1, "user-1"), "user-1")
+
+    def fresh(since: int, partition: Partition = place) -> tuple[int, bool, list[str]]:
+        found = lake.fresh("feedback", partition, since)
+        ids = sorted(i for piece in found.read(["event_id"]) for i in piece["event_id"].to_pylist())
+        assert found.rows == len(ids), (found.rows, ids)
+        return found.version, found.whole, ids
+
+    assert fresh(-1)[1:] == (True, [])
+    lake.commit([click(1, "user-1")], "w", 0)
+    one, whole, first = fresh(-1)
+    assert whole and first == [click(1, "user-1").event_id], first
+    assert fresh(one) == (one, False, [])
+    lake.commit([click(1, "user-1"), click(2, "user-1"), click(3, "user-2", NOON + DAY)], "w", 1)
+    two, whole, second = fresh(one)
+    assert (whole, second) == (False, [click(2, "user-1").event_id]), second
+    assert fresh(two + 1)[1] and fresh(two)[1:] == (False, [])  # a version that is not there yet: everything
+    for n in range(4, 8):
+        lake.commit([click(n, "user-1")], "w", n)
+    lake.compact(NOON + 9 * DAY)
+    three, whole, third = fresh(two)
+    assert (whole, third) == (False, [click(n, "user-1").event_id for n in range(4, 8)]), third
+    lake.commit([click(8, "user-1"), click(9, "user-2")], "w", 8)
+    lake.erase(["user-2"])
+    four, whole, _ = fresh(three)
+    assert four > three
+    if not whole:  # the two users may lie in different buckets
+        assert place != home(click(9, "user-2"), "user-2")
+    lake.erase(["user-1"])
+    assert fresh(four)[1:] == (True, [])
+    lake.commit([click(10, "user-1")], "w", 10)
+    assert fresh(four)[1:] == (True, [click(10, "user-1").event_id])
+
+
+@LAKES.law()
 def compaction_changes_no_rows(shelf: Shelf) -> None:
     """Merging files keeps every row of every column, merges only days that began before, and finds no more to do."""
     for sequence in range(6):
