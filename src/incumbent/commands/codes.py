@@ -13,6 +13,8 @@ _CODES: tuple[tuple[type[IncumbentError], int], ...] = (
     (ConfigError, 2), (DataError, 2), (NotFoundError, 2), (ConflictError, 3), (StoreError, 4))
 #: of `incumbent evaluate`: it was carried out, and an expectation does not hold
 EXPECTATION_FAILED = 6
+#: of an off-policy evaluation: the log does not carry an estimate
+REFUSED = 5
 
 
 def exit_code(error: IncumbentError) -> int:
