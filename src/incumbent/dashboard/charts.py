@@ -156,3 +156,15 @@ def svg(spec: dict[str, Any], width: int = 760) -> str:
 
     plain = {**themed(spec, LIGHT), "width": width, "config": config(LIGHT) | {"background": "#ffffff"}}
     return str(vl_convert.vegalite_to_svg(plain))
+
+
+def inline(spec: dict[str, Any], width: int = 760) -> str:
+    """A chart as SVG for a page that carries the style sheet: its colours are the sheet's, so light and dark both hold.
+    """
+    import vl_convert
+
+    plain = {**themed(spec, LIGHT), "width": width, "config": config(LIGHT)}
+    drawn = str(vl_convert.vegalite_to_svg(plain))
+    for name, colour in LIGHT.items():
+        drawn = drawn.replace(f'"{colour}"', f'"var(--{name})"')
+    return drawn

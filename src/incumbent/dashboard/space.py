@@ -37,7 +37,7 @@ def space(picture: Mapping[str, Any] | None) -> dict[str, Any] | None:
                {"field": "reference", "type": "quantitative", "format": ".2%", "title": "baseline"},
                {"field": "current", "type": "quantitative", "format": ".2%", "title": "now"},
                {"field": "part", "type": "quantitative", "format": ".0%", "title": "part of the change"}]
-    colour = {"field": "change", "type": "nominal", "title": "since the baseline", "scale": {
+    colour = {"field": "change", "type": "nominal", "title": None, "legend": {"orient": "top"}, "scale": {
         "domain": ["grew", "shrank", "same"], "range": ["candidate", "bad", "muted"]}}
     return {
         "$schema": SCHEMA, "width": "container", "height": 420, "data": {"values": rows},

@@ -134,13 +134,13 @@ def comparable(current: Items, reference: Items) -> None:
     A reference that holds no unseen and no new id where chance would have brought 20 or more (Good and Turing's share)
     is the very sample that the vocabulary was made of: against it every other window would look full of new items.
     """
-    if current.config_hash != reference.config_hash:
+    if current._config is not reference._config and current.config_hash != reference.config_hash:
         raise StateError("states of different cells do not compare", got=current.config_hash,
                          expected=reference.config_hash, hint="both must come from one baseline's Vocabulary")
     if not current.n or not reference.n:
         raise DataError("a state without ids does not compare", got=(current.n, reference.n),
                         expected="at least one on each side")
-    expected = reference.config["unseen_share"] * reference.n
+    expected = reference._config["unseen_share"] * reference.n
     if expected >= 20 and reference.new + reference.unseen == 0:
         raise DataError("the reference is what the vocabulary was fitted on", got="0 new or unseen ids",
                         expected=f"about {expected:.0f}", hint="fit the vocabulary on an earlier part of the baseline")

@@ -145,7 +145,7 @@ def scores(current: Numeric, reference: Numeric) -> dict[str, float]:
 
 
 def _same(current: Numeric, reference: Numeric) -> None:
-    if current.config_hash != reference.config_hash:
+    if current._config is not reference._config and current.config_hash != reference.config_hash:
         raise StateError("states of different cells do not compare", got=current.config_hash,
                          expected=reference.config_hash, hint="both must come from one baseline's Numeric.fit")
     if not int(current.n) or not int(reference.n):

@@ -1,0 +1,166 @@
+"""Whole comparisons: what drifted is found and told, what did not stays quiet, with and without a time column."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import incumbent
+from incumbent.drift.compare import compared
+from incumbent.drift.comparison.options import Options
+from incumbent.errors import ConfigError
+
+KINDS = ["lunch bag", "garden chair", "wool hat", "candle", "tea pot"]
+MIDDLES = np.random.default_rng(4).normal(size=(20, 8)) * 4
+
+
+def shop(seed, days, *, start="2026-03-01", rows=200, chairs=0.0, price=1.0, new=0.0, turn=None):
+    """Days of a small shop, each a little off: vectors of 20 items, their prices, ids and titles."""
+    rng = np.random.default_rng(seed)
+    at, items, vectors, prices = [], [], [], []
+    for day in range(days):
+        item = rng.integers(0, 20, rows)
+        item = np.where(rng.random(rows) < chairs, 1, item)
+        vectors.append(MIDDLES[item] + rng.normal(size=(rows, 8)) + 0.05 * rng.normal(size=8))
+        prices.append(rng.lognormal(2 + 0.02 * rng.normal(), 0.4, rows) * price)
+        seconds = np.sort(rng.integers(0, 86_400, rows)).astype("m8[s]")
+        at.append(np.datetime64(start, "us") + np.timedelta64(day, "D") + seconds)
+        items += [f"new{i}" if fresh else f"i{i}" for i, fresh in zip(item, rng.random(rows) < new, strict=True)]
+    rows_of = np.concatenate(vectors).astype(np.float32)
+    return {"at": np.concatenate(at), "vector": rows_of if turn is None else (rows_of @ turn.T).astype(np.float32),
+            "price": np.concatenate(prices), "item_id": np.array(items),
+            "title": np.array([f"{KINDS[int(i.lstrip('inew')) % 5]} {i}" for i in items]),
+            "country": rng.choice(["uk", "fr"], days * rows)}
+
+
+BASE = shop(1, 30)
+WINDOWS = Options(time="at", item="item_id", title="title", segments=("country",))
+
+
+def statuses(found):
+    return {stream.name: stream.status for stream in found.streams}
+
+
+@pytest.mark.parametrize("options", [WINDOWS, Options(item="item_id", title="title")])
+def test_quiet_is_quiet_and_a_change_is_found_where_it_is(options):
+    quiet = compared(BASE, shop(2, 5, start="2026-04-01"), options)
+    assert quiet.status == "ok" and set(statuses(quiet).values()) == {"ok"}
+    found = compared(BASE, shop(3, 5, start="2026-04-01", chairs=0.2), options)
+    assert found.status == "drift" and {"vector", "item_id"} <= {
+        one.name for one in found.streams if one.status == "drift"}
+    assert found.stream("price").status == "ok"
+    told = found.stream("vector").explanation
+    named = next(cluster for cluster in told.clusters if cluster.words)
+    assert named.current > named.reference and named.after == ("garden chair i1",) and "chair" in named.words
+    assert told.breakdowns[-1].by == "item" and told.breakdowns[-1].changes[0].name == "garden chair i1"
+    assert found.stream("item_id").changes[0].name == "i1"
+    assert found.null == ("windows" if options.time else "rows")
+    assert any(("rows are the null" in note) == (options.time is None) for note in found.notes)
+
+
+def test_numbers_and_new_ids_are_told_in_figures():
+    found = compared(BASE, shop(4, 5, start="2026-04-01", price=1.15, new=0.1), WINDOWS)
+    assert statuses(found)["price"] == statuses(found)["item_id"] == "drift"
+    figures = {name: (before, now) for name, before, now in found.stream("price").figures}
+    assert figures["mean"][1] / figures["mean"][0] == pytest.approx(1.15, abs=0.03)
+    new = {name: now for name, _, now in found.stream("item_id").figures}["new"]
+    assert new == pytest.approx(0.1, abs=0.02) and found.stream("item_id").changes[0].name.startswith("(new) new")
+
+
+def test_a_mix_that_moved_is_told_from_a_change_within():
+    rng = np.random.default_rng(6)
+
+    def visits(phones, days, start):
+        phone = rng.random(days * 300) < phones
+        return {"at": np.datetime64(start, "us") + np.arange(days * 300) // 300 * np.timedelta64(1, "D"),
+                "spend": np.where(phone, 1.0, 3.0) + 0.3 * rng.normal(size=days * 300),
+                "device": np.where(phone, "phone", "desktop")}
+
+    found = compared(visits(0.5, 30, "2026-03-01"), visits(0.8, 5, "2026-04-01"),
+                     Options(time="at", segments=("device",)))
+    mean = found.stream("spend").segments[0].mean
+    assert found.status == "drift" and mean.mix == pytest.approx(-0.6, abs=0.1) and abs(mean.within) < 0.05
+
+
+def test_a_rotated_version_is_no_drift_and_a_shuffled_one_names_what_moved():
+    turn = np.linalg.qr(np.random.default_rng(8).normal(size=(8, 8)))[0]
+    rng = np.random.default_rng(9)
+    catalogue = {f"i{k}": rng.normal(size=8) for k in range(400)}
+
+    def day(seed, held, days):
+        rng = np.random.default_rng(seed)
+        items = rng.choice(list(held), days * 200)
+        return {"at": np.datetime64("2026-03-01", "us") + np.arange(days * 200) // 200 * np.timedelta64(1, "D"),
+                "item_id": items, "vector": np.array([held[i] for i in items], dtype=np.float32)}
+
+    base, options = day(1, catalogue, 30), Options(time="at", item="item_id", versions=True)
+    rotated = compared(base, day(2, {i: turn @ v for i, v in catalogue.items()}, 5), options).stream("vector")
+    assert rotated.status == "ok" and rotated.version.reason == "rotation" and rotated.windows
+    names = list(catalogue)
+    shuffled = compared(base, day(3, dict(zip(names, [catalogue[i] for i in rng.permutation(names)], strict=True)), 5),
+                        options).stream("vector")
+    assert shuffled.status == "drift" and shuffled.version.reason == "items_moved" and len(shuffled.version.moved) == 10
+    other = compared(base, day(4, {i: v[:4] for i, v in catalogue.items()}, 5), options).stream("vector")
+    assert other.status == "no_data" and "version_warmup" in other.reason
+
+
+def test_a_file_in_batches_is_as_the_same_rows_in_memory(tmp_path):
+    now = shop(5, 4, start="2026-04-01", chairs=0.05)
+    for name, rows in (("base", BASE), ("now", now)):
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows["vector"].ravel()), 8)
+        pq.write_table(pa.table({**{k: v for k, v in rows.items() if k != "vector"}, "vector": vectors}),
+                       tmp_path / f"{name}.parquet", row_group_size=777)
+    ours, theirs = (compared(*pair, WINDOWS) for pair in (
+        (BASE, now), (tmp_path / "base.parquet", tmp_path / "now.parquet")))
+    assert statuses(ours) == statuses(theirs)
+    for one in ours.streams:
+        assert theirs.stream(one.name).p_value == one.p_value
+        assert [w.score for w in theirs.stream(one.name).windows] == pytest.approx([w.score for w in one.windows])
+
+
+def test_missing_values_are_a_status_of_their_own():
+    now = shop(6, 5, start="2026-04-01")
+    now["price"] = np.full(1000, np.nan)
+    found = compared(BASE, now, WINDOWS)
+    assert found.stream("price").status == "invalid" and "defective or missing" in found.stream("price").reason
+    now["price"] = np.where(np.arange(1000) % 10 == 0, np.nan, shop(6, 5)["price"])
+    found = compared(BASE, now, WINDOWS).stream("price")
+    assert found.status == "drift" and found.components[0].name == "absent"
+
+
+def test_rows_without_a_time_are_counted_and_not_judged():
+    now = shop(7, 5, start="2026-04-01")
+    now["at"][:50] = np.datetime64("NaT")
+    found = compared(BASE, now, WINDOWS)
+    assert found.current.undated == 50 and found.current.windows == 5 and found.status == "ok"
+
+
+def test_a_baseline_that_cannot_carry_an_alarm_says_so_and_a_tail_does():
+    few, moved = shop(1, 14), shop(3, 1, start="2026-04-01", chairs=0.5)
+    found = compared(few, moved, Options(time="at"))
+    assert found.status == "no_data" and "it takes 19 windows" in found.stream("vector").reason
+    told = compared(few, moved, Options(time="at", tail="student"))
+    assert told.status == "drift" and "extrapolated" in told.stream("vector").method
+
+
+def test_the_public_name_makes_json_and_options_are_checked():
+    found = incumbent.compare(BASE, shop(3, 5, start="2026-04-01", chairs=0.2), time="at", segments="country",
+                              progress=False)
+    plain = json.loads(found.to_json())
+    assert plain["status"] == "drift" and plain["alpha"] == 0.05 and {s["name"] for s in plain["streams"]} >= {"price"}
+    assert "DRIFT" in str(found) and "Report drift" in repr(found)
+    with pytest.raises(ConfigError, match="unknown option"):
+        incumbent.compare(BASE, BASE, window="day")
+    with pytest.raises(ConfigError, match="no such window"):
+        incumbent.compare(BASE, BASE, every="month")
+    with pytest.raises(ConfigError, match="versions"):
+        incumbent.compare(BASE, BASE, versions=True)
+
+
+def test_progress_is_told():
+    seen = []
+    compared(BASE, shop(2, 2), WINDOWS, progress=lambda what, done, of: seen.append((what.split(" ")[0], done, of)))
+    assert {what for what, _, _ in seen} == {"reading", "fitting", "judging", "explaining"}
+    assert ("reading", 6000, 6000) in seen
