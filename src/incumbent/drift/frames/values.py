@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 
 Whole = NDArray[np.int64]
+_GONE = "\0missing"
 UNDATED = np.iinfo(np.int64).min  # a time that is missing
 
 
@@ -44,9 +45,9 @@ def ids(column: Any) -> tuple[list[str | None], Whole]:
         values = coded.dictionary.to_pylist()
         return [_text(one) for one in values], coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     if column.dtype.kind == "O":
-        column = np.array(["\0" if one is None else _text(one) for one in column.tolist()], dtype=object).astype(str)
+        column = np.array([_GONE if (text := _text(one)) is None else text for one in column.tolist()], dtype=object).astype(str)
     values, index = np.unique(column, return_inverse=True)
-    return [None if one == "\0" else _text(one) for one in values.tolist()], index.astype(np.int64)
+    return [None if one == _GONE else _text(one) for one in values.tolist()], index.astype(np.int64)
 
 
 def times(column: Any, name: str) -> Whole:
