@@ -133,9 +133,14 @@ def trace_user(user_id: Annotated[str, typer.Argument(help="As the shop knows th
 def report(path: ConfigPath = None, directory: Directory = None, url: Url = None, key: Key = None,
            as_json: Json = False) -> None:
     """The latest numbers of every surface and experiment, each with its n and interval."""
+    from incumbent.commands.metrics import show as show_metrics
     from incumbent.commands.report import show
 
-    show(_desk(path, directory, url, key).report(), as_json)
+    asked = _desk(path, directory, url, key)
+    made, metrics = asked.report(), asked.metrics()
+    show({**made, "metrics": metrics} if as_json else made, as_json)
+    if not as_json:
+        show_metrics(metrics)
 
 
 @app.command()

@@ -11,9 +11,8 @@ from incumbent import registry
 from incumbent.config import MetricsConfig
 from incumbent.metrics.metric import Metric
 
-_LISTS: dict[str, dict[str, Any]] = {"precision": {}, "recall": {}, "hit_rate": {}, "mrr": {}, "map": {}, "ndcg": {}, "novelty": {},
-          "popularity": {}, "category_diversity": {}, "category_calibration": {}, "unexpectedness": {},
-          "serendipity": {}, "coverage": {}, "gini": {}, "personalisation": {}}
+_LISTS = ("precision", "recall", "hit_rate", "mrr", "map", "ndcg", "novelty", "popularity", "category_diversity",
+          "category_calibration", "unexpectedness", "serendipity", "coverage", "gini", "personalisation")
 _ANSWERS = ("empty_share", "short_share", "duplicate_share", "bought_again_share", "shown_again_share",
             "invented_share", "delisted_share", "excluded_share", "fallback_share", "cold_user_share",
             "cold_item_share", "throughput")

@@ -114,7 +114,8 @@ class Shard:
         """The configured currency, or the one in which most of what was bought here first."""
         if self._known.config.currency is not None:
             return self._known.config.currency
-        bought = self._outcomes.filter(pc.and_(pc.equal(self._outcomes["action"], "purchase"), self._outcomes["placed"]))
+        rows = self._outcomes
+        bought = rows.filter(pc.and_(pc.equal(rows["action"], "purchase"), rows["placed"]))
         found = Counter(bought.filter(pc.equal(bought["surface"], surface))["currency"].to_pylist())
         found.pop(None, None)
         return max(sorted(found), key=lambda one: found[one]) if found else ""

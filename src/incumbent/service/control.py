@@ -85,6 +85,11 @@ def _reading(router: APIRouter, desk: Desk) -> None:
     def show_report(days: Annotated[int, Query(ge=1, le=400)] = 7) -> dict[str, Any]:
         return desk.report(days)
 
+    @router.get("/metrics", tags=["reading"], summary="The tree of metrics of every surface, with bands and proxies")
+    def show_metrics(surface: Annotated[str | None, Query(max_length=64)] = None,
+                     days: Annotated[int, Query(ge=1, le=90)] = 7) -> list[dict[str, Any]]:
+        return desk.metrics(surface, days)
+
     @router.get("/decisions", tags=["reading"], summary="Decisions, newest first")
     def list_decisions(subject: Subject = None, limit: Limit = 100) -> list[dict[str, Any]]:
         return desk.conclusions("decision", subject, limit)

@@ -6,7 +6,7 @@ The control routes, the page and the command line all go through here, so that t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,6 +22,9 @@ from incumbent.service.auth import signing_secret
 from incumbent.service.pulse import Pulse, credit_tiles
 from incumbent.stores.store import ExperimentRow, Stores
 
+if TYPE_CHECKING:
+    from incumbent.loop.metric_desk import Trees
+
 #: what a path or a command calls a step -> the operator's verb
 STEPS = {"start": "start", "hold": "hold", "resume": "resume", "promote": "promote", "discard": "discard",
          "rollback": "roll_back"}
@@ -32,6 +35,7 @@ class Desk:
 
     def __init__(self, config: Config, stores: Stores, clock: Clock, pulse: Pulse | None = None) -> None:
         self.config, self.stores, self.clock, self._pulse = config, stores, clock, pulse
+        self._metrics: Trees | None = None
         self._operator = Operator(stores.control, config, clock, EventIds(clock))
 
     # ------------------------------------------------------------------------------------------------ experiments
@@ -88,6 +92,20 @@ class Desk:
         made: dict[str, Any] = msgspec.to_builtins(
             report(self.stores.control, self.config, self.clock.now(), days=days))
         return {**made, "health": self.health()}
+
+    def metrics(self, surface: str | None = None, days: int = 7) -> list[dict[str, Any]]:
+        """The tree of metrics of every surface, or of one, over its last whole days."""
+        if surface is not None and surface not in self.config.surfaces:
+            raise NotFoundError("no such surface", got=surface, field="surface", expected="one of " + (
+                ", ".join(sorted(self.config.surfaces)) or "none configured"))
+        names = sorted(self.config.surfaces) if surface is None else [surface]
+        if self._metrics is None:
+            from incumbent.loop.metric_desk import Trees
+
+            self._metrics = Trees(self.stores.lake, self.stores.control, self.config.metrics)
+        made: list[dict[str, Any]] = msgspec.to_builtins([self._metrics.of(name, self.clock.now(), days)
+                                                          for name in names], str_keys=True)
+        return made
 
     def health(self) -> list[dict[str, Any]]:
         """How the service fares, ``{name, ok, text}``: its processes where some run here, and experiments that run

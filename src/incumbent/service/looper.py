@@ -28,6 +28,7 @@ from incumbent.loop.erase import Eraser
 from incumbent.loop.live import LiveTally
 from incumbent.loop.mature import Maturer
 from incumbent.loop.metric_states import MetricStates
+from incumbent.loop.metric_watch import MetricWatch
 from incumbent.loop.plan import unservable
 from incumbent.loop.rollup import Rollup
 from incumbent.loop.schedule import Job, Scheduler
@@ -65,6 +66,8 @@ class Looper:
             config.loop.seal_s + config.loop.attribute_s))
         self.rollup = Rollup(lake, control, clock, known, **common)
         self.metric_states = MetricStates(lake, control, clock, lambda: config.metrics, **common)
+        self.metric_watch = MetricWatch(control, clock, EventIds(clock), lambda: config.metrics,
+                                        lambda: config.surfaces, **common)
         self.door_states = DoorStates(lake, control, clock, late_s=config.door.late_s, **common)
         self.door_watch = DoorWatch(control, clock, EventIds(clock), config.door, **common)
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
@@ -138,6 +141,7 @@ class Looper:
             self.maturer.run_once()
             done = self.rollup.run_once()
             self.metric_states.run_once()
+            self.metric_watch.run_once()
             if self._config.door.enabled:
                 self.door_states.run_once()
                 self.door_watch.run_once()
