@@ -45,7 +45,8 @@ def ids(column: Any) -> tuple[list[str | None], Whole]:
         values = coded.dictionary.to_pylist()
         return [_text(one) for one in values], coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     if column.dtype.kind == "O":
-        column = np.array([_GONE if (text := _text(one)) is None else text for one in column.tolist()], dtype=object).astype(str)
+        texts = [_GONE if (text := _text(one)) is None else text for one in column.tolist()]
+        column = np.array(texts, dtype=object).astype(str)
     values, index = np.unique(column, return_inverse=True)
     return [None if one == _GONE else _text(one) for one in values.tolist()], index.astype(np.int64)
 
