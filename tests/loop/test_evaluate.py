@@ -160,14 +160,14 @@ class TestNumbers:
 
     def test_failures_of_a_model_are_counted_not_hidden(self, tmp_path):
         """Shoppers u5, u15 ...: no list where something was wanted is a recall of 0."""
-        done = run(held_of(tmp_path, ROWS), "moody", {"metric": "error_share", "at_most": 0.2},
-                   {"metric": "answered_share", "at_least": 0.5}, {"metric": "recall@5", "at_least": 0})
+        done = run(held_of(tmp_path, ROWS), "moody", {"metric": "error_rate", "at_most": 0.2},
+                   {"metric": "timeout_rate", "at_most": 0}, {"metric": "recall@5", "at_least": 0})
         assert done.statuses["candidate"] == {"error": 4, "ok": 36}
         assert done.outcomes[0].candidate.value == 0.1 and done.outcomes[2].estimate.n == 40
 
     def test_a_late_model_is_a_timeout(self, tmp_path):
-        done = run(held_of(tmp_path, ROWS[:12]), "slow", {"metric": "timeout_share", "at_most": 0.5},
-                   {"metric": "latency_p50_ms", "at_least": 15, "holds": "point"}, deadline_ms=20, clock=SystemClock())
+        done = run(held_of(tmp_path, ROWS[:12]), "slow", {"metric": "timeout_rate", "at_most": 0.5},
+                   {"metric": "latency_p50", "at_least": 15, "holds": "point"}, deadline_ms=20, clock=SystemClock())
         assert done.statuses["candidate"] == {"timeout": 6} and done.outcomes[0].status == "failed"
         assert done.outcomes[1].status == "passed" and not done.ok
 

@@ -49,13 +49,13 @@ class TestMeasures:
         assert made > 40
 
     @pytest.mark.parametrize(("name", "near"), [
-        ("ndgc_full@10", "ndcg_full@10"), ("latency_p95", "latency_p95_ms"), ("behaviour.coldstart",
+        ("ndgc_full@10", "ndcg_full@10"), ("latency_p95_ms", "latency_p95"), ("behaviour.coldstart",
                                                                             "behaviour.cold_start")])
     def test_nearest_name(self, name, near):
         with pytest.raises(DataError, match=near):
             resolve(name)
 
-    @pytest.mark.parametrize("name", ["ndcg_full@0", "latency_p0_ms", "", "recall@", "coverage@x", "recall@-1"])
+    @pytest.mark.parametrize("name", ["ndcg_full@0", "latency_p0", "", "recall@", "coverage@x", "recall@-1"])
     def test_no_metric(self, name):
         with pytest.raises(DataError, match="no such metric"):
             resolve(name)
@@ -79,10 +79,10 @@ class TestGateFile:
             at_least = -0.01
             slice = {country = "*"}
             [[expect]]
-            metric = "error_share"
+            metric = "error_rate"
             at_most = 0
             [[expect]]
-            metric = "error_share"
+            metric = "error_rate"
             at_most = 0.01
         """)
         assert [one.holds for one in gate.expectations()] == ["point", "interval", "point", "interval"]

@@ -23,7 +23,7 @@ class _Part(BaseModel):
 class ExpectConfig(_Part):
     """One ``[[expect]]``."""
 
-    metric: str  # ndcg_achievable@10, novelty@10, empty_share, latency_p95_ms, behaviour.determinism ...
+    metric: str  # ndcg_achievable@10, novelty@10, empty_share, latency_p95, behaviour.determinism ...
     compare: Compare = "value"  # the candidate's own number, its difference to the champion's, or the relative one
     at_least: float | None = None  # the lower bound
     at_most: float | None = None  # the upper bound

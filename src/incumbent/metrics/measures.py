@@ -37,8 +37,7 @@ PROBES = {
     "behaviour.catalogue": "nothing but items of the catalogue",
     "behaviour.popular": "the part of the list that the most popular items alone would fill",
 }
-_STATUS = {"answered_share": ("ok", "up"), "timeout_share": ("timeout", "down"), "error_share": ("error", "down")}
-_QUANTILE = re.compile(r"latency_p(\d{1,2}(?:\.\d+)?)_ms")
+_QUANTILE = re.compile(r"latency_p(\d{1,2}(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -73,22 +72,19 @@ def resolve(name: str) -> Measure:
     """The measure of a name; `DataError`, with the nearest name, for one that is none or that lists do not have.
 
     Names: those of ranking metrics (``ndcg_achievable@10``), any registered metric of lists or answers, with its k
-    (``novelty@10``, ``coverage@10``, ``empty_share``), ``latency_ms``, ``latency_p95_ms``, ``answered_share``,
-    ``timeout_share``, ``error_share``, and the behavioural checks of `PROBES`.
+    (``novelty@10``, ``coverage@10``, ``empty_share``, ``error_rate``), ``latency_ms`` (the mean), ``latency_p95`` (any
+    quantile), and the behavioural checks of `PROBES`.
 
-    >>> resolve("latency_p95_ms").q, resolve("novelty@5").name, resolve("coverage@10").kind
+    >>> resolve("latency_p95").q, resolve("novelty@5").name, resolve("coverage@10").kind
     (0.95, 'novelty_ceiling@5', 'whole')
-    >>> resolve("latency_p95")
+    >>> resolve("latency_p95_ms")
     Traceback (most recent call last):
     ...
-    incumbent.errors.DataError: no such metric of a release gate. Got 'latency_p95'. Hint: did you mean 'latency_p95_ms'?.
+    incumbent.errors.DataError: no such metric of a release gate. Got 'latency_p95_ms'. Hint: did you mean 'latency_p95'?.
     """  # noqa: E501
     if name in PROBES:
         return Measure(name, "probe", "of the requests tried" if "pop" not in name and "pert" not in name else
                        "of a list", "none" if name.endswith("popular") else "up", bounded=True)
-    if name in _STATUS:
-        status, direction = _STATUS[name]
-        return Measure(name, "mean", "of requests", direction, _status(status), bounded=True)  # type: ignore[arg-type]
     quantile = _QUANTILE.fullmatch(name)
     if quantile and 0 < float(quantile[1]) < 100:
         return Measure(name, "quantile", "ms", "down", _latency, float(quantile[1]) / 100)
@@ -105,7 +101,7 @@ def resolve(name: str) -> Measure:
 def known() -> list[str]:
     """Names to choose from, with k = 10 where there is a k."""
     ranking = [shown.replace("@k", "@10").replace("fB", "f1").replace("rbp_P", "rbp_0.8") for shown in NAMES]
-    return sorted({*ranking, *PROBES, *_STATUS, "latency_ms", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms",
+    return sorted({*ranking, *PROBES, "latency_ms", "latency_p50", "latency_p95", "latency_p99",
                    *registry.names("metrics"), *(f"{name}@10" for name in registry.names("metrics"))})
 
 
@@ -166,15 +162,6 @@ def _requests(batches: Batches) -> NDArray[np.int64]:
     """The request of each list."""
     found: NDArray[np.int64] = batches.lists.once(lists_of).users.to_numpy(zero_copy_only=False).astype(np.int64)
     return found
-
-
-def _status(wanted: str) -> Callable[[Batches, Side], Parts]:
-    def parts(batches: Batches, side: Side) -> Parts:
-        found = columns(batches.answers.rows, "answers", ("status",))["status"].to_pylist()
-        bad = ("error", "invalid", "busy", "open") if wanted == "error" else (wanted,)
-        return ones([float(status in bad) for status in found])
-
-    return parts
 
 
 def _latency(batches: Batches, side: Side) -> Parts:
