@@ -115,7 +115,7 @@ def test_an_experiment_by_the_command_line_on_a_directory(shop, capsys):
     assert code == 0 and "experiment favourites: shadow" in out
     assert {s["subject"] for s in json.loads(run(capsys, "report", "--json")[1])["sections"]} == {
         "surface:home", "experiment:favourites"}
-    traced = json.loads(run(capsys, "trace", "user", "u1")[1])
+    traced = json.loads(run(capsys, "trace", "user", "u1", "--json")[1])
     assert traced["counts"] == {"requests": 0, "events": 0, "outcomes": 0}
 
 

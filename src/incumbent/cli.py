@@ -117,16 +117,20 @@ _step("rollback", "Take the candidate away from shoppers at once.")
 
 @trace.command("request")
 def trace_request(request_id: Annotated[str, typer.Argument(help="As the answer gave it.")], path: ConfigPath = None,
-                  directory: Directory = None, url: Url = None, key: Key = None) -> None:
-    """Both lists, the coins, the page that was shown, and what came of it. JSON."""
-    _print(_desk(path, directory, url, key).trace_request(request_id))
+                  directory: Directory = None, url: Url = None, key: Key = None, as_json: Json = False) -> None:
+    """Both lists, the coins, whose every slot is and why, what came of it, and how every rule credits that."""
+    from incumbent.commands.trace import show_request
+
+    show_request(_desk(path, directory, url, key).trace_request(request_id), as_json)
 
 
 @trace.command("user")
 def trace_user(user_id: Annotated[str, typer.Argument(help="As the shop knows them.")], path: ConfigPath = None,
-               directory: Directory = None, url: Url = None, key: Key = None) -> None:
-    """A shopper's requests, events and credited outcomes. JSON."""
-    _print(_desk(path, directory, url, key).trace_user(user_id))
+               directory: Directory = None, url: Url = None, key: Key = None, as_json: Json = False) -> None:
+    """A shopper's requests, events and credited outcomes, experiments and exclusions."""
+    from incumbent.commands.trace import show_user
+
+    show_user(_desk(path, directory, url, key).trace_user(user_id), as_json)
 
 
 @app.command()
@@ -208,12 +212,6 @@ def _desk(path: Path | None, directory: Path | None, url: str | None, key: str |
     from incumbent.commands.desk import desk
 
     return desk(path, directory, url, key)
-
-
-def _print(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2, default=str))
 
 
 def main(arguments: list[str] | None = None) -> None:

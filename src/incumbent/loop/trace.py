@@ -12,6 +12,7 @@ from incumbent.clock import Clock
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.ids import id_time
 from incumbent.events.window import Window
+from incumbent.loop import trace_credit, trace_why
 from incumbent.stores.columns import from_arrow
 from incumbent.stores.store import Control, Lake
 
@@ -21,7 +22,8 @@ ROWS = 200  # of each kind, newest first
 
 
 def trace_request(lake: Lake, control: Control, request_id: str) -> dict[str, Any]:
-    """One request: its impression with both lists, coins and slots, the plan that made it, and what followed.
+    """One request: its impression with both lists, coins and slots, the plan that made it, why every slot is whose it
+    is, recomputed, what followed, what every rule of credit makes of that, and the findings that touch it.
 
     `NotFoundError` where the lake does not hold it: it may wait in an inbox for the next sealing.
     """
@@ -48,11 +50,17 @@ def trace_request(lake: Lake, control: Control, request_id: str) -> dict[str, An
         "events": [msgspec.to_builtins(event) for event in from_arrow(
             "feedback", feedback.filter(pc.equal(feedback["request_id"], impression.request_id)))],
         "outcomes": _rows(outcomes.filter(pc.equal(outcomes["request_id"], impression.request_id))),
+        "why": trace_why.why(control, impression),
+        "credit": trace_credit.by_rule(lake, control, impression),
+        "experiment": trace_why.experiment_now(control, impression.experiment),
+        "findings": trace_why.touching(control, trace_why.subjects_of(impression), impression.time, impression.time),
     }
 
 
-def trace_user(lake: Lake, user_id: str, clock: Clock, *, days: int = 90) -> dict[str, Any]:
-    """A shopper (id as logged): their newest requests, events and credited outcomes, at most `ROWS` of each.
+def trace_user(lake: Lake, user_id: str, clock: Clock, *, days: int = 90,
+               control: Control | None = None) -> dict[str, Any]:
+    """A shopper (id as logged): their newest requests, events and credited outcomes, at most `ROWS` of each; and from
+    `control` what they excluded, which experiments they were in, as they matured, and the findings on those.
 
     A user of whom nothing is known gets empty lists: that is an answer, and the right one after an erasure.
     """
@@ -67,7 +75,24 @@ def trace_user(lake: Lake, user_id: str, clock: Clock, *, days: int = 90) -> dic
         "requests": [msgspec.to_builtins(event) for event in from_arrow("impression", _newest(impressions))],
         "events": [msgspec.to_builtins(event) for event in from_arrow("feedback", _newest(feedback))],
         "outcomes": _rows(_newest(outcomes)),
+        **({} if control is None else _known(control, user_id, impressions, period)),
     }
+
+
+def _known(control: Control, user_id: str, impressions: Any, period: Window) -> dict[str, Any]:
+    """What Control knows of a shopper: exclusions, experiments with lanes and matured rows, findings."""
+    names = sorted(pc.unique(impressions["experiment"]).drop_null().to_pylist())
+    experiments = []
+    for name in names:
+        own = impressions.filter(pc.fill_null(pc.equal(impressions["experiment"], name), False))
+        experiments.append({
+            **(trace_why.experiment_now(control, name) or {"name": name, "stage": None, "verdict": None}),
+            "requests": own.num_rows, "lanes": sorted(pc.unique(own["lane"]).to_pylist()),
+            "matured": [msgspec.to_builtins(row) for row in control.matured(name, units=[user_id])]})
+    subjects = [f"experiment:{name}" for name in names] + [
+        f"surface:{name}" for name in sorted(pc.unique(impressions["surface"]).to_pylist())]
+    return {"experiments": experiments, "findings": trace_why.touching(control, subjects, period.start, period.end),
+            "exclusions": sorted(control.exclusions()[1].get(user_id, ()))}
 
 
 def _newest(rows: Any) -> Any:

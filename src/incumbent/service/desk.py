@@ -140,7 +140,7 @@ class Desk:
         """One shopper, by the id that the shop knows."""
         from incumbent.loop.trace import trace_user
 
-        return trace_user(self.stores.lake, self._logged(user_id), self.clock)
+        return trace_user(self.stores.lake, self._logged(user_id), self.clock, control=self.stores.control)
 
     def exclusions(self, user_id: str) -> list[str]:
         """The items that a shopper wants to see no more."""
