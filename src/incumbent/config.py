@@ -101,6 +101,7 @@ class Config(BaseSettings):
         wanted: list[tuple[str, str, set[str]]] = [
             (f"surfaces.{n}.champion", s.champion, models) for n, s in self.surfaces.items()
         ]
+        wanted += [(f"metrics.gates.{name}", name, surfaces) for name in self.metrics.gates]
         for name, experiment in self.experiments.items():
             wanted.append((f"experiments.{name}.surface", experiment.surface, surfaces))
             wanted.append((f"experiments.{name}.candidate", experiment.candidate, models))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -32,4 +33,6 @@ class MetricsConfig(Part):
     least_rows: Annotated[int, Field(ge=1)] = 30  # a number of fewer rows is not shown
     baseline_days: Annotated[int, Field(ge=7, le=180)] = 28  # past days that make a metric's band
     rebuild_days: Annotated[int, Field(ge=1)] = 60  # days measured anew when these settings change
+    # surface -> a release gate (docs/measure/evaluate.md) whose expectations are asked of every whole day
+    gates: dict[Name, Path] = {}
     parents: dict[str, str] = {}  # metric -> the one that it should predict; not named: the default tree

@@ -109,6 +109,23 @@ def judge(expectation: Expectation, estimate: Estimate) -> tuple[Status, str]:
     return "failed", f"{said}: {_side(estimate.value, low)} bound"
 
 
+def breached(expectation: Expectation, estimate: Estimate) -> bool | None:
+    """Whether a window of traffic breaks an expectation: True, False, or None where it cannot be told.
+
+    A release must show that it holds; what runs is held to be sound until the opposite is shown. Under `holds` interval
+    that is an interval that lies wholly outside the bounds; one that straddles a bound tells nothing.
+
+    >>> [breached(Expectation("mrr@10", at_least=0.3), Estimate(0.2, 0.1, high, n=9)) for high in (0.25, 0.35)]
+    [True, None]
+    """
+    status, _ = judge(expectation, estimate)
+    if status != "failed" or expectation.holds == "point":
+        return None if status == "missing" else status == "failed"
+    over = expectation.at_most is not None and estimate.low is not None and estimate.low > expectation.at_most
+    under = expectation.at_least is not None and estimate.high is not None and estimate.high < expectation.at_least
+    return True if over or under else None
+
+
 def say(estimate: Estimate) -> str:
     """A number with its interval, unit and n, or why it is missing.
 

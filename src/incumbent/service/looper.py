@@ -25,6 +25,7 @@ from incumbent.loop.definitions import definitions
 from incumbent.loop.door_states import DoorStates
 from incumbent.loop.door_watch import DoorWatch
 from incumbent.loop.erase import Eraser
+from incumbent.loop.expectations import Expectations
 from incumbent.loop.live import LiveTally
 from incumbent.loop.mature import Maturer
 from incumbent.loop.metric_states import MetricStates
@@ -68,6 +69,7 @@ class Looper:
         self.metric_states = MetricStates(lake, control, clock, lambda: config.metrics, **common)
         self.metric_watch = MetricWatch(control, clock, EventIds(clock), lambda: config.metrics,
                                         lambda: config.surfaces, **common)
+        self.expectations = Expectations(control, clock, EventIds(clock), lambda: config.metrics, **common)
         self.door_states = DoorStates(lake, control, clock, late_s=config.door.late_s, **common)
         self.door_watch = DoorWatch(control, clock, EventIds(clock), config.door, **common)
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
@@ -86,6 +88,8 @@ class Looper:
             Job("measure", self._timed("measure", self.measure), loop.attribute_s, first_s=min(loop.seal_s, 5.0)),
             Job("decide", self._timed("decide", self.decider.run_once), loop.decide_s,
                 first_s=min(loop.attribute_s, 10.0)),
+            Job("expectations", self._timed("expectations", self.expectations.run_once), loop.attribute_s,
+                first_s=min(loop.attribute_s, 20.0)),
             Job("live", self._timed("live", self._publish_live), loop.live_s),
             Job("act", self._timed("act", self.actor.run_once), loop.act_s),
             Job("erase", self._timed("erase", self.erasures.run_or_raise), loop.act_s),
