@@ -51,6 +51,7 @@ def history(seed: int, users: int = 4, days: float = 6, requests: int = 40, told
         surface = DEFINITIONS[name].surface if name else rng.choice(["s1", "s2"])
         where = f"{name}/{rng.choice(['shadow', 'canary', 'ramp_50'])}/interleave" if name else "-"
         events.append(impression(f"r{n}", time, user, surface, where, slots(rng)))
+    events = continued(events, random.Random(f"pages {seed}"))
     shown = list(events)
     bought: list[Feedback] = []
     for n in range(told):
@@ -82,6 +83,17 @@ def history(seed: int, users: int = 4, days: float = 6, requests: int = 40, told
             request_id=rng.choice([None, None, of.request_id, rng.choice(shown).request_id]),
             marks=rng.choice([[], [], [], ["foreign_user"], ["forged"]])))
     return events
+
+
+def continued(events: Sequence[Impression], rng: random.Random) -> list[Any]:
+    """Some answers are a further page of an earlier ranking of theirs, whatever they show."""
+    made: list[Any] = []
+    for event in events:
+        earlier = [e for e in made if e.user_id == event.user_id and e.surface == event.surface]
+        if earlier and rng.random() < 0.3:
+            event = msgspec.structs.replace(event, ranking_id=rng.choice(earlier).ranking_id, page=2)
+        made.append(event)
+    return made
 
 
 def slots(rng: random.Random) -> list[str]:
@@ -137,6 +149,33 @@ def test_any_arrival_equals_the_naive_recomputation(seed: int, buckets: int, ord
         attributor = attributor or run.attributor()
         attributor.run_once()
     assert comparable(run.rows()) == oracle(events)
+
+
+@pytest.mark.parametrize(("named", "bought", "credit"), [
+    ("p2", "a", ("p1", "impression", 1.0)),  # page 1 showed it
+    ("p1", "c", ("p2", "impression", 1.0)),  # and the other way round
+    ("p2", "c", ("p2", "impression", 1.0)),
+    ("p2", "x", (None, None, 0.0)),  # no page of this ranking did, but another answer: not its own
+    ("r9", "a", (None, None, 0.0)),
+])
+def test_a_click_that_names_another_page_of_its_ranking_belongs_to_the_page_that_showed_the_item(
+        named: str, bought: str, credit: tuple[str | None, str | None, float]) -> None:
+    where, at = "last/ramp_50/interleave", START + timedelta(hours=1)
+    pages = [impression("p1", at, "u1", "s1", where, ["a:pair0:T", "b:pair0:C"]),
+             impression("p2", at + timedelta(minutes=1), "u1", "s1", where, ["c:pair1:T", "d:pair1:C"], page=2,
+                        ranking="p1"),
+             impression("r9", at, "u1", "s1", where, ["x:pair0:T", "y:pair0:C"])]
+    click = Feedback(event_id=event_id("f", at), time=at + timedelta(minutes=2), user_id="u1", item_id=bought,
+                     action="click", request_id=named)
+    for pieces in ([[*pages, click]], [[click], [pages[1]], [pages[0], pages[2]]]):
+        run = Run(2)
+        for piece in pieces:
+            run.commit(piece)
+            run.attributor().run_once()
+        row, = run.rows()
+        assert (row["request_id"], row["rule"] if row["reason"] is None else None, row["credit_candidate"]) == credit
+        assert row["reason"] == (None if credit[0] else "other_request")
+        assert comparable(run.rows()) == oracle([*pages, click])
 
 
 def test_the_reach_is_the_longest_window_and_a_day() -> None:

@@ -10,7 +10,7 @@ is not credited has one row that says why, so that nothing is lost without a cou
 | ``outside_window`` | it was shown, but longer ago than the attribution window |
 | ``neutral`` | the exposure that took the touch belongs to no team (shared, solo, pinned, holdout, ...) |
 | ``not_named`` | attribution is ``impression`` and the feedback names none |
-| ``other_request`` | the feedback names a request, and this exposure is of another: it belongs to its own alone |
+| ``other_request`` | the feedback names a request, and this exposure is of another ranking: not its own |
 | ``foreign_user`` | the request that it names was served to somebody else: never credited; its money is its user's |
 | ``unserved``, ``forged`` | the collector marked it: never credited, never counted as money |
 | ``no_purchase`` | a refund whose purchase is not there |
@@ -33,7 +33,7 @@ from incumbent.loop.credited import CREDIT_SCHEMA, EXPOSURE, TermsOf, without_ex
 from incumbent.loop.nearby import Wanted, nearby
 from incumbent.loop.relations import DAY_US, Engine
 
-IMPRESSION_COLUMNS = ["request_id", "time", "user_id", "surface", "experiment", "stage", "lane", "slots"]
+IMPRESSION_COLUMNS = ["request_id", "ranking_id", "time", "user_id", "surface", "experiment", "stage", "lane", "slots"]
 FEEDBACK_COLUMNS = ["event_id", "time", "user_id", "item_id", "action", "request_id", "order_id", "line_id", "quantity",
                     "value_minor", "currency", "refers_to", "marks"]
 _WHERE = ("request_id", "exposed_us", "stage", "lane", "kind", "owner", "pair_id", "position")
@@ -66,7 +66,7 @@ def outcome_rows(
     own = Own(events)
     found = [engine.collect(relations.touches(engine.frame(asked), engine.frame(relations.plain(piece)), reach_days))
              for piece in (gathered(own.seen(impressions), asked) if asked.num_rows else ())]
-    touched = relations.concat(found, _TOUCHED)
+    touched = own.continued(relations.concat(found, _TOUCHED), reach_days)
     theirs = pa.array(foreign(left) if foreign is not None and (left := own.left(marks)).num_rows else [], pa.int64())
     if len(theirs):
         marks = pc.if_else(pc.is_in(events["row"], theirs), "foreign_user", marks)
@@ -84,19 +84,48 @@ def outcome_rows(
 
 
 class Own:
-    """Which of the requests that feedback names were served to its own user, learnt from impressions as they pass."""
+    """Which of the requests that feedback names were served to its own user, and what they continue, learnt from
+    impressions as they pass."""
 
     def __init__(self, events: pa.Table) -> None:
         self._named = events.select(["row", "time", "user_id", "request_id"]).filter(pc.is_valid(events["request_id"]))
         self._names = pc.unique(self._named["request_id"])
-        self._known: set[tuple[str, str]] = set()
+        self._known: dict[tuple[str, str], tuple[str, int]] = {}  # request and user -> ranking and time
+        self._user = events["user_id"]
 
     def seen(self, pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """The pieces, each noted as it passes."""
         for piece in pieces:
-            rows = piece.select(["request_id", "user_id"]).filter(pc.is_in(piece["request_id"], self._names))
-            self._known.update(zip(rows["request_id"].to_pylist(), rows["user_id"].to_pylist(), strict=True))
+            rows = relations.plain(piece.select(["request_id", "user_id", "ranking_id", "time"]).filter(
+                pc.is_in(piece["request_id"], self._names)))
+            names = zip(*(rows[name].to_pylist() for name in ("request_id", "user_id")), strict=True)
+            self._known.update(zip(names, zip(
+                *(rows[name].to_pylist() for name in ("ranking_id", "time")), strict=True), strict=True))
             yield piece
+
+    def continued(self, touched: pa.Table, reach_days: int) -> pa.Table:
+        """The touches, with the page that showed the item in the place of another page of its ranking that was named.
+
+        A ranking is one answer, however many pages it has: where the named request did not show the item, the latest
+        request of the same ranking that had shown it by then counts as named.
+        """
+        named, exact = touched["named_request"], pc.equal(touched["named_request"], touched["request_id"])
+        shown = pc.unique(touched["row"].filter(pc.fill_null(exact, False)))
+        open_ = pc.and_(pc.is_valid(named), pc.invert(pc.is_in(touched["row"], shown)))
+        open_ = pc.and_(open_, pc.less_equal(touched["exposed_us"], touched["time"]))
+        rows = touched.select(["row", "time", "named_request", "ranking_id", "exposed_us", "request_id"]).filter(open_)
+        pages: dict[int, tuple[int, str]] = {}
+        for row, time, name, ranking, exposed, request in zip(*(c.to_pylist() for c in rows.columns), strict=True):
+            own, at = self._known.get((name, self._user[row].as_py()), (None, 0))
+            near = -reach_days * DAY_US <= at - time // DAY_US * DAY_US < DAY_US
+            if own == ranking and near:
+                pages[row] = max(pages.get(row, (exposed, request)), (exposed, request))
+        if not pages:
+            return touched
+        whose = [pages[row][1] if row in pages else name for row, name in zip(
+            touched["row"].to_pylist(), named.to_pylist(), strict=True)]
+        at = touched.schema.get_field_index("named_request")
+        return touched.set_column(at, "named_request", pa.array(whose, pa.string()))
 
     def left(self, marks: pa.ChunkedArray) -> pa.Table:
         """The feedback that names none of its own, but for what is barred already."""
@@ -122,6 +151,7 @@ def gathered(pieces: Iterable[pa.Table], asked: pa.Table, rows: int = 500_000) -
 
 _TOUCHED = pa.schema([
     ("row", pa.int64()), ("time", pa.int64()), ("named_request", pa.string()), ("request_id", pa.string()),
+    ("ranking_id", pa.string()),
     ("exposed_us", pa.int64()), ("surface", pa.string()), ("experiment", pa.string()), ("stage", pa.string()),
     ("lane", pa.string()), ("item_id", pa.string()), ("position", pa.int64()), ("kind", pa.string()),
     ("owner", pa.string()), ("pair_id", pa.int64()),
@@ -145,7 +175,8 @@ def _listed(marks: pa.ChunkedArray, given: pa.ChunkedArray) -> pa.Array:
 def credit_rows(touched: pa.Table, terms: TermsOf) -> pa.Table:
     """The credited exposures of each feedback and group, or one row with the reason where none is.
 
-    Feedback that names a request belongs to that request; only feedback that names none is matched by touch.
+    Feedback that names a request belongs to that request (`Own.continued`: to its ranking); only feedback that names
+    none is matched by touch.
     """
     order = [(name, "ascending") for name in ("row", "surface", "experiment", "exposed_us", "request_id", "position")]
     touched = touched.sort_by(order)

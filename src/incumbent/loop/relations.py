@@ -23,7 +23,7 @@ SEPARATOR = "\x1f"
 
 SLOT_FIELDS = {"item_id": pa.string(), "position": pa.int64(), "kind": pa.string(), "owner": pa.string(),
                "pair_id": pa.int64()}
-SHOWN = ("request_id", "user_id", "surface", "experiment", "stage", "lane")
+SHOWN = ("request_id", "ranking_id", "user_id", "surface", "experiment", "stage", "lane")
 _SLOTS = pa.list_(pa.struct(list(SLOT_FIELDS.items())))
 
 

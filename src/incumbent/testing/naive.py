@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from incumbent.events.schema import Feedback, Impression, Slot
 
 MADE_UP = ("unserved", "forged")  # neither credit nor money
@@ -45,7 +47,7 @@ def outcomes(impressions: Iterable[Impression], feedback: Iterable[Feedback], te
         elif mark is not None:
             made = [_row(event, None, 0.0, mark, None)]
         else:
-            made = _attribute(event, shown.get((event.user_id, event.item_id), []), terms, reach)
+            made = _attribute(event, shown.get((event.user_id, event.item_id), []), terms, reach, everyone)
         credited[event.event_id] = made
         rows += made
     return rows
@@ -59,12 +61,19 @@ def _foreign(event: Feedback, impressions: Iterable[Impression], reach: int) -> 
         and midnight - timedelta(days=reach) <= i.time < midnight + timedelta(days=1) for i in impressions)
 
 
-def _attribute(event: Feedback, shown: list[Shown], terms: Terms, reach: int) -> list[dict[str, Any]]:
+def _attribute(event: Feedback, shown: list[Shown], terms: Terms, reach: int,
+               everyone: Iterable[Impression]) -> list[dict[str, Any]]:
     midnight = datetime.combine(event.time.astimezone(UTC).date(), datetime.min.time(), UTC)
     near = [(i, s) for i, s in shown
             if midnight - timedelta(days=reach) <= i.time < midnight + timedelta(days=1)]
+    near.sort(key=lambda pair: (pair[0].time, pair[0].request_id, pair[1].position))
+    if event.request_id and all(i.request_id != event.request_id for i, _ in near):  # maybe another page showed it
+        ranking = [i.ranking_id for i in everyone if i.request_id == event.request_id and i.user_id == event.user_id
+                   and midnight - timedelta(days=reach) <= i.time < midnight + timedelta(days=1)]
+        pages = [i.request_id for i, _ in near if i.ranking_id in ranking and i.time <= event.time]
+        event = msgspec.structs.replace(event, request_id=pages[-1]) if pages else event
     groups: dict[tuple[str, str | None], list[Shown]] = {}
-    for i, s in sorted(near, key=lambda pair: (pair[0].time, pair[0].request_id, pair[1].position)):
+    for i, s in near:
         groups.setdefault((i.surface, i.experiment), []).append((i, s))
     rows = [row for group, touched in groups.items() for row in _group(event, group, touched, terms)]
     return rows or [_row(event, None, 0.0, "no_exposure", None)]
