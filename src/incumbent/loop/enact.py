@@ -43,7 +43,7 @@ def enact(
     control.conclude(
         decision, experiment=_row(row, stage, judgement.verdict, now, moved, held),
         change=StageChange(row.name, stage, share_of(config, stage), now, None) if moved else None,
-        outbox=[*_news(ids, findings), *_outbox(ids, decision, moved, [audit] if audit else [])],
+        outbox=[*news(ids, findings), *_outbox(ids, decision, moved, [audit] if audit else [])],
         also=findings, memory=memory)
     return decision
 
@@ -73,7 +73,7 @@ def _row(row: ExperimentRow, stage: Stage, verdict: Verdict, now: datetime, move
         ended_at=now if stage == "ended" and row.ended_at is None else row.ended_at)
 
 
-def _news(ids: EventIds, findings: Sequence[Finding]) -> list[OutboxRow]:
+def news(ids: EventIds, findings: Sequence[Finding]) -> list[OutboxRow]:
     """Each finding's way to the lake, and the alert of those that somebody must hear of."""
     rows = []
     for finding in findings:

@@ -1,0 +1,224 @@
+"""detect: judge every closed window of every stream against the baseline in force, and make facts of what changed.
+
+All windows of one period are one tick: references from matched windows, a step of every detector, the tick's alarms
+judged together, and then one transaction of Control: findings, their way to log and alerts, and the ledger with every
+detector's memory. A crash leaves a tick whole or not begun; a window is judged once, whatever arrives later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from incumbent import logs, registry
+from incumbent.clock import EPOCH, Clock
+from incumbent.config_sections import DriftConfig
+from incumbent.drift.budget import Budget, within_tick
+from incumbent.drift.detector import Result
+from incumbent.events.ids import EventIds
+from incumbent.events.schema import Finding
+from incumbent.events.window import Window
+from incumbent.loop import drift_names as names
+from incumbent.loop import watermark
+from incumbent.loop.baselines import Baseline, active
+from incumbent.loop.drift_explain import Explainer
+from incumbent.loop.drift_judges import GROUPS
+from incumbent.loop.drift_ledger import Ledger, News, Standing, after, read, written
+from incumbent.loop.drift_shards import grid_of
+from incumbent.loop.drift_watch import Watch, watches
+from incumbent.loop.enact import news as outbox_of
+from incumbent.loop.leases import Held
+from incumbent.stores.store import Control, Lake
+
+LEASE = "drift/detect"
+_log = logs.get(__name__)
+
+
+class Detected(Struct, frozen=True):
+    """What a run did: windows judged (of all groups), results, and the findings that were stored."""
+
+    ticks: int = 0
+    judged: int = 0
+    findings: tuple[Finding, ...] = ()
+    stopped: str | None = None
+
+
+class Detector:
+    """Judges what is closed; one process at a time, under the lease `drift/detect`."""
+
+    def __init__(self, lake: Lake, control: Control, clock: Clock, config: DriftConfig, *, holder: str = "loop",
+                 lease_s: float = 30.0) -> None:
+        self._lake, self._control, self._clock, self._config = lake, control, clock, config
+        self._holder, self._lease_s = holder, lease_s
+        self._grid = grid_of(config)
+        self._known: tuple[tuple[str, str], list[Watch], Budget | None] | None = None
+
+    def run_once(self, until: datetime | None = None) -> Detected:
+        """Judge every window that is closed: all that was acknowledged before `until` is in the states; the low
+        watermark where it is not given."""
+        with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
+            if not lease.renew():
+                return Detected(stopped="another process holds the lease")
+            baseline = active(self._control)
+            until = watermark.low(self._control).until if until is None else until
+            if baseline is None or until is None:
+                return Detected()
+            found, ticks, judged = self._begin(baseline), 0, 0
+            for group in GROUPS:
+                while (window := self._next(baseline, group, until)) is not None:
+                    if not lease.renew():
+                        return Detected(ticks, judged, tuple(found), "the lease went to another process")
+                    results, findings = self._tick(baseline, group, window)
+                    found, ticks, judged = [*found, *findings], ticks + 1, judged + results
+        return Detected(ticks, judged, tuple(found))
+
+    def watches(self, baseline: Baseline) -> tuple[list[Watch], Budget | None]:
+        """What is watched, made once for a baseline and its streams."""
+        key = (baseline.id, baseline.streams_hash)
+        if self._known is None or self._known[0] != key:
+            self._known = (key, *watches(baseline, self._config))
+        return self._known[1], self._known[2]
+
+    # ------------------------------------------------------------------------------------------------------- the start
+    def _begin(self, baseline: Baseline) -> list[Finding]:
+        """A baseline that is new: standings begin afresh, and who cannot keep to the budget is said."""
+        ledger = read(self._control)
+        watched, budget = self.watches(baseline)
+        new = {watch.name for watch in watched} - set(ledger.standings)
+        if ledger.baseline == baseline.id and not new:
+            return []
+        fresh = ledger.baseline != baseline.id
+        standings = {} if fresh else dict(ledger.standings)
+        for watch in watched:
+            if fresh or watch.name in new:
+                standings[watch.name] = _first(watch)
+        after_ = Ledger(baseline.id, ledger.until, standings)
+        refused = budget.refused if budget is not None else ()
+        said = (f"{len(refused)} of {len(watched)} monitors cannot honour their part of "
+                f"{self._config.false_alarms_per_month:g} false alarms a month" if refused else
+                f"all {len(watched)} monitors can honour their part of "
+                f"{self._config.false_alarms_per_month:g} false alarms a month")
+        finding = Finding(
+            event_id=event_id(self._clock.now(), baseline.id, baseline.streams_hash), time=self._clock.now(),
+            subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data" if refused else "ok",
+            severity="ticket" if refused else "info", reason=said,
+            evidence={"baseline": _named(baseline), "refused": {part.monitor.name: part.reason for part in refused}})
+        self._conclude([finding], after_)
+        return [finding]
+
+    def _next(self, baseline: Baseline, group: str, until: datetime) -> Window | None:
+        """The next window that a group has to judge, None where it is not closed yet."""
+        watched, _ = self.watches(baseline)
+        lag = next((watch.judge.lag(self._config) for watch in watched if watch.judge.group == group), None)
+        if lag is None:
+            return None
+        begun = max(read(self._control).until.get(group, EPOCH), baseline.row.until,
+                    self._clock.now() - timedelta(days=self._config.keep_days))
+        window = self._grid.window(begun)
+        if window.start < begun:
+            window = self._grid.window(window.end)
+        return window if window.end + lag <= until else None
+
+    # -------------------------------------------------------------------------------------------------------- one tick
+    def _tick(self, baseline: Baseline, group: str, window: Window) -> tuple[int, list[Finding]]:
+        """Judge all streams of a group over one window, and store what follows, in one transaction."""
+        ledger, watched = read(self._control), self.watches(baseline)[0]
+        here = [watch for watch in watched if watch.judge.group == group
+                and ledger.standings[watch.name].status != "refused"]
+        steps = {watch.name: self._step(baseline, watch, window, ledger.standings[watch.name]) for watch in here}
+        alphas = {watch.name: watch.part.alpha for watch in here if not watch.over_time}
+        results = within_tick({name: result for name, (result, _, _) in steps.items()}, alphas, "bh")
+        standings, findings = dict(ledger.standings), []
+        for watch in here:
+            before, (_, memory, state) = ledger.standings[watch.name], steps[watch.name]
+            result = results[watch.name]
+            standing, news = after(
+                before, result, memory, window.start, alarm=watch.judge.status, risk=watch.judge.risk is not None,
+                quiet=watch.excluded(window) or (result.status == "no_data" and watch.thin(window)),
+                recovery=self._config.recovery_windows)
+            if news is not None:
+                finding = self._finding(baseline, watch, window, result, news, state, standings)
+                findings.append(finding)
+                if news.opens:
+                    standing = msgspec.structs.replace(standing, open=finding.event_id)
+            standings[watch.name] = standing
+        self._conclude(findings, Ledger(baseline.id, {**ledger.until, group: window.end}, standings))
+        return len(results), findings
+
+    def _step(self, baseline: Baseline, watch: Watch, window: Window,
+              standing: Standing) -> tuple[Result, dict[str, Any] | None, Any]:
+        """One detector's step; while an incident is open every window is held against the baseline alone."""
+        state, foreign = self._state(baseline, watch, window)
+        memory = None if standing.open is not None else standing.memory
+        result, kept = watch.step(state, foreign, window, memory)
+        return result, None if standing.open is not None or kept is None else dict(kept), state
+
+    def _state(self, baseline: Baseline, watch: Watch, window: Window) -> tuple[Any, int]:
+        """The sum of a window's shards, None without any; and how many of its vectors are of another dimension."""
+        hash_ = baseline.frames[watch.judge.stream].zero.config_hash
+        merged, foreign = None, 0
+        days = Window(window.start, window.end)
+        for row in self._control.range(names.key(watch.judge.stream, window.start), days):
+            if row.config_hash == hash_:
+                state = registry.load("states", row.state).from_bytes(row.data)
+                merged = state if merged is None else merged.merge(state)
+        if watch.about.kind == "vectors":
+            for row in self._control.range(names.key(watch.judge.stream + names.FOREIGN, window.start), days):
+                foreign += registry.load("states", row.state).from_bytes(row.data).total
+        return merged, foreign
+
+    def _finding(self, baseline: Baseline, watch: Watch, window: Window, result: Result, news: News, state: Any,
+                 standings: dict[str, Standing]) -> Finding:
+        reference = watch.reference(window)
+        evidence: dict[str, Any] = {
+            "window": {"start": window.start.isoformat(), "end": window.end.isoformat()},
+            "baseline": _named(baseline), "result": result.evidence(),
+            "reference": {"key": reference.key, "windows": len(reference.held), "missing": reference.missing,
+                          "reason": reference.reason},
+            "budget": {"alpha": watch.part.alpha, "false_alarms_per_month": watch.part.false_alarms_per_month,
+                       "method": watch.part.monitor.kind}}
+        if news.opens and state is not None:
+            evidence["explanation"] = self._explained(baseline, watch, window, state)
+            evidence["also_open"] = sorted(name for name, one in standings.items() if one.open is not None)
+        return Finding(
+            event_id=event_id(window.end, baseline.id, watch.name), time=self._clock.now(),
+            subject=f"stream:{watch.name}", check=f"drift:{watch.judge.monitor}", status=news.status,
+            severity=news.severity, reason=news.reason, evidence=evidence)
+
+    def _explained(self, baseline: Baseline, watch: Watch, window: Window, state: Any) -> dict[str, Any]:
+        """What moved; a finding without an explanation is better than none."""
+        try:
+            return Explainer(self._lake, baseline, self._config).explain(watch, window, state)
+        except Exception as error:  # whatever an explanation stumbles over, the alarm stands
+            _log.warning("a drift could not be explained", stream=watch.name, exc_info=error)
+            return {"text": f"no explanation: {error}"}
+
+    def _conclude(self, findings: list[Finding], ledger: Ledger) -> None:
+        if not findings:
+            self._control.set_cursor(*written(ledger))
+            return
+        first, *rest = findings
+        self._control.conclude(first, also=rest, outbox=outbox_of(EventIds(self._clock), findings),
+                               cursor=written(ledger))
+
+
+def event_id(moment: datetime, *parts: str) -> str:
+    """The UUIDv7 of what is concluded of a window: always the same, so that two processes cannot conclude it twice."""
+    digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=10).digest()
+    value = ((moment - EPOCH) // timedelta(milliseconds=1)) << 80 | int.from_bytes(digest, "big")
+    text = f"{value & ~(0xF << 76) & ~(0b11 << 62) | 0x7 << 76 | 0b10 << 62:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _named(baseline: Baseline) -> dict[str, Any]:
+    return {"name": baseline.row.name, "version": baseline.row.version, "hash": baseline.row.hash}
+
+
+def _first(watch: Watch) -> Standing:
+    if watch.part.honoured:
+        return Standing()
+    return Standing(status="refused", reason=watch.part.reason)
