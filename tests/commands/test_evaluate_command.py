@@ -204,3 +204,17 @@ class TestPlugin:
                 assert not done.ok and done.outcomes[0].candidate.value < 0.1
         """)
         pytester.runpytest_inprocess("-q", "test_the_fixture_evaluates_from_python.py").assert_outcomes(passed=1)
+
+
+def test_the_page_shows_what_is_printed(shop, capsys):
+    """Each line of the ```text block of docs/measure/evaluate.md, and its snippets of the gate file, as they are."""
+    page = (EXAMPLE.parents[1] / "docs" / "measure" / "evaluate.md").read_text()
+    out = run(capsys, "--gate", "release.gate.toml")[1] + run(capsys, "--gate", "release.gate.toml", "--candidate",
+                                                              "shop:daring")[1]
+    shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert len(shown) == 4 and not [line for line in shown if line not in out.splitlines()]
+    snippet = page.partition("```toml\n")[2].partition("```")[0]
+    gate = (EXAMPLE / "release.gate.toml").read_text()
+    assert all(part.strip() in gate for part in snippet.split("\n\n"))
+    for command in ("python shop.py", "--gate release.gate.toml --candidate shop:daring"):
+        assert command in (EXAMPLE / "shop.py").read_text() and command in page
