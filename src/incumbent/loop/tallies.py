@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.loop import keys
+from incumbent.loop.relations import MONEY
 from incumbent.stats.buckets import Buckets, bucket_of
 from incumbent.stats.counts import Counts
 from incumbent.stats.log_histogram import LogHistogram
@@ -23,8 +24,8 @@ OUTCOME_COLUMNS = [
     "stage", "lane"]
 #: experiment -> milliseconds above which an answer is slow, one per variable of `keys.SLOW`
 SlowLimits = Mapping[str, tuple[float, ...]]
-#: what is done to a slot, as `keys.ENGAGEMENT` calls it
-_DONE = {"view": "views", "click": "clicks", "add_to_cart": "carts", "purchase": "purchases"}
+#: what is done to a slot: the action behind a name of `keys.ENGAGEMENT`
+_ACTION = {"views": "view", "clicks": "click", "carts": "add_to_cart", "purchases": "purchase"}
 
 
 def of_shown(impressions: pa.Table, limits: SlowLimits) -> Keyed:
@@ -92,23 +93,19 @@ def answers_of(impressions: pa.Table) -> pa.Table:
 
 def of_engagement(shown: Mapping[str, Buckets], outcomes: pa.Table) -> Keyed:
     """`engagement`, `value` and `outcomes` of each surface; `shown` are its states of that name, by surface."""
-    users: dict[str, list[str]] = {surface: [] for surface in shown}
-    rows: dict[str, list[list[float]]] = {surface: [] for surface in shown}
-    money: dict[tuple[str, str], tuple[list[str], list[float]]] = {}
-    for event in _of_surfaces(outcomes):
-        surface = event["surface"]
-        if event["action"] in _DONE:
-            users.setdefault(surface, []).append(event["user_id"])
-            rows.setdefault(surface, []).append([float(name == _DONE[event["action"]]) for name in keys.ENGAGEMENT])
-        if event["action"] in ("purchase", "refund") and event["value_minor"] is not None:
-            who, amounts = money.setdefault((surface, event["currency"]), ([], []))
-            who.append(event["user_id"])
-            amounts.append(float(event["value_minor"]))
-    for surface in sorted(rows):
-        done = clustered(keys.ENGAGEMENT, users[surface], rows[surface])
+    events = _of_surfaces(outcomes)
+    acted = {group["surface"]: rows for group, rows in parts(
+        events.filter(pc.is_in(events["action"], pa.array(list(_ACTION.values())))), ["surface"])}
+    for surface in sorted({*shown, *acted}):
+        rows = acted.get(surface, events.slice(0, 0))
+        done = clustered(keys.ENGAGEMENT, rows["user_id"].to_pylist(), np.stack(
+            [_numbers(pc.equal(rows["action"], _ACTION[name])) if name in _ACTION else np.zeros(rows.num_rows)
+             for name in keys.ENGAGEMENT], axis=1))
         yield keys.of_surface("engagement", surface), done.merge(_widened(shown[surface])) if surface in shown else done
-    for (surface, currency), (who, amounts) in sorted(money.items()):
-        yield f"{keys.of_surface('value', surface)}/currency={currency}", clustered(keys.VALUE, who, amounts)
+    paid = events.filter(pc.and_(pc.is_in(events["action"], pa.array(MONEY)), pc.is_valid(events["value_minor"])))
+    for group, rows in parts(paid, ["surface", "currency"]):
+        yield f"{keys.of_surface('value', group['surface'])}/currency={group['currency']}", clustered(
+            keys.VALUE, rows["user_id"].to_pylist(), _numbers(rows["value_minor"]))
     named = outcomes.append_column("place", pc.fill_null(outcomes["surface"], "none"))
     for group, part in parts(named, ["place"]):
         reason = pc.fill_null(part["reason"], "credited")
@@ -122,15 +119,14 @@ def _widened(shown: Buckets) -> Buckets:
     return shown.beside(rest)
 
 
-def _of_surfaces(outcomes: pa.Table) -> Iterator[dict[str, Any]]:
+def _of_surfaces(outcomes: pa.Table) -> pa.Table:
     """Each event once per surface that showed its item inside the window: it may be credited to several exposures."""
     seen = pc.or_(pc.is_null(outcomes["reason"]), pc.is_valid(outcomes["exposed_at"]))
     own = outcomes.filter(pc.and_(pc.is_valid(outcomes["surface"]), seen))
-    done = set()
-    for event in own.select(["event_id", "surface", "user_id", "action", "value_minor", "currency"]).to_pylist():
-        if (event["surface"], event["event_id"]) not in done:
-            done.add((event["surface"], event["event_id"]))
-            yield event
+    columns, nulls = ["user_id", "action", "value_minor", "currency"], pc.ScalarAggregateOptions(skip_nulls=False)
+    once = own.group_by(["surface", "event_id"], use_threads=False).aggregate(
+        [(name, "first", nulls) for name in columns])
+    return once.select(["surface", *(f"{name}_first" for name in columns)]).rename_columns(["surface", *columns])
 
 
 def counted(column: pa.ChunkedArray) -> Counts:
