@@ -54,6 +54,11 @@ async def slow(request, k):
     await asyncio.sleep(5)
 
 
+def numbered(request, k):
+    """Ids that are numbers."""
+    return [(n, 1.0) for n in range(k)]
+
+
 def recent(request, k):
     """Builds on the history in the context alone."""
     return [(f"{item}-next", 1.0) for item in str(request.context.get("recent", "")).split(",") if item][:k]
@@ -62,7 +67,7 @@ def recent(request, k):
 @pytest.fixture(autouse=True)
 def module(monkeypatch):
     made = ModuleType("gate_models")
-    for function in (same, careful, moody, slow, recent):
+    for function in (same, careful, moody, slow, recent, numbered):
         setattr(made, function.__name__, function)
     monkeypatch.setitem(sys.modules, "gate_models", made)
 
@@ -164,6 +169,20 @@ class TestNumbers:
                    {"metric": "timeout_rate", "at_most": 0}, {"metric": "recall@5", "at_least": 0})
         assert done.statuses["candidate"] == {"error": 4, "ok": 36}
         assert done.outcomes[0].candidate.value == 0.1 and done.outcomes[2].estimate.n == 40
+
+    def test_one_reason_of_each_failure_is_told(self, tmp_path):
+        done = run(held_of(tmp_path, ROWS), "moody", {"metric": "recall@5", "at_least": 0})
+        assert "candidate error, such as: RuntimeError: down" in done.notes
+        done = run(held_of(tmp_path, ROWS), "numbered", {"metric": "error_rate", "at_most": 0.5})
+        assert done.statuses["candidate"] == {"invalid": 40} and not done.ok
+        assert any("item of rank 1 is '0', expected text" in note for note in done.notes)
+
+    def test_under_a_loop_of_somebody_else(self, tmp_path):
+        """In a notebook, where a loop runs already."""
+        async def cell():
+            return run(held_of(tmp_path, ROWS), "careful", {"metric": "recall@5", "at_least": 0})
+
+        assert asyncio.run(cell()).outcomes[0].estimate.n == 40
 
     def test_a_late_model_is_a_timeout(self, tmp_path):
         done = run(held_of(tmp_path, ROWS[:12]), "slow", {"metric": "timeout_rate", "at_most": 0.5},
@@ -313,7 +332,9 @@ class TestLake:
         lake.act("u2", "ancient", T0 - timedelta(days=300))
         for item, listed in (("wanted", True), ("gone", True), ("gone", False)):
             lake.list(item, T0 if listed else T0 + hour, listed)
+        lake.show("u9", T0)
         held = lake.held()
+        assert held.counts["requests_without_wishes"] == 1
         assert held.side.relevant["item_id"].to_pylist() == ["wanted"]
         assert held.side.history["item_id"].to_pylist() == ["early"]
         assert held.side.popularity["item_id"].to_pylist() == ["popular"]  # "early" is of the period itself

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from incumbent import cli
@@ -16,7 +18,8 @@ from incumbent.events.ids import EventIds
 from incumbent.events.schema import Feedback, Impression, ModelAnswer
 from incumbent.experiments.pair_draft import PairDraft
 from incumbent.loop.held_out import period_of
-from incumbent.loop.off_policy import contested
+from incumbent.loop.off_policy import FOLDS, contested
+from incumbent.stats.buckets import bucket_of
 from incumbent.stores.memory_lake import MemoryLake
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -59,7 +62,7 @@ class TestEstimates:
     def test_each_model_alone(self, found, share, truth):
         """The intervals hold the click rates that the shoppers were made with, and are narrow enough to mean it."""
         made = found.at(share).estimates()
-        for name in ("ips", "snips"):
+        for name in ("ips", "snips", "doubly_robust"):
             assert made[name].low <= truth <= made[name].high and made[name].high - made[name].low < 0.05
         assert made["mean_weight"].low <= 1 <= made["mean_weight"].high
 
@@ -67,6 +70,32 @@ class TestEstimates:
         made = found.at(0.3)
         assert made.estimates()["ips"].value == pytest.approx(made.estimates()["on_policy"].value)
         assert made.state.effective_rows == pytest.approx(found.counts["slots"])
+
+    def test_no_slot_is_predicted_by_its_own_user(self, found):
+        """The prediction of a user's slots does not move with what that user did."""
+        user = found.user_id[0]
+        other = [1.0 - reward if who == user else reward
+                 for who, reward in zip(found.user_id, found.reward, strict=True)]
+        changed = replace(found, reward=other)
+        mine = np.array([who == user for who in found.user_id])
+        for before, after in zip(found.predictions, changed.predictions, strict=True):
+            assert (before[mine] == after[mine]).all() and (before[~mine] != after[~mine]).any()
+
+    def test_predictions_by_plain_python(self, found):
+        """The other folds' mean at the position, drawn by 20 slots towards their mean over all positions."""
+        folds = bucket_of(found.user_id, FOLDS).tolist()
+        rows = list(zip(folds, found.candidate, found.position, found.reward, strict=True))
+        for n in (0, 17, 4000):
+            fold, _, position, _ = rows[n]
+            for side, prediction in enumerate(found.predictions):
+                others = [(at, reward) for f, own, at, reward in rows if f != fold and own == bool(side)]
+                overall = sum(reward for _, reward in others) / len(others)
+                here = [reward for at, reward in others if at == position]
+                assert prediction[n] == pytest.approx((sum(here) + 20 * overall) / (len(here) + 20))
+
+    def test_a_model_of_positions_takes_variance_off(self, found):
+        made = found.at(1.0).estimates()
+        assert made["doubly_robust"].se < made["ips"].se
 
     def test_counts(self, found):
         assert found.counts["requests"] == 1200 and found.counts["users"] == 300

@@ -66,4 +66,5 @@ def _lines(title: str, made: OffPolicy) -> list[str]:
     if made.refused is not None:
         return [head, f"  refused: {made.refused}"]
     shown = made.estimates(unit=UNIT)
-    return [head, *(f"  {name:10} {say(shown[name])}" for name in ("snips", "ips", "gain", "on_policy", "mean_weight"))]
+    return [head, *(f"  {name:13} {say(shown[name])}" for name in (
+        "doubly_robust", "snips", "ips", "gain", "on_policy", "mean_weight"))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -39,7 +40,15 @@ def ask_models(held: HeldOut, plans: Sequence[ModelPlan], gate: GateConfig, cloc
     answer with its status. The first request is asked once before, uncounted, so that what a model loads late is not
     in its latency. Circuit breakers stay closed.
     """
-    return asyncio.run(_ask(held, plans, gate, clock))
+    def run() -> list[Asked]:
+        return asyncio.run(_ask(held, plans, gate, clock))
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run()
+    with ThreadPoolExecutor(1) as apart:  # a notebook has a loop of its own under way
+        return apart.submit(run).result()
 
 
 async def _ask(held: HeldOut, plans: Sequence[ModelPlan], gate: GateConfig, clock: Clock) -> list[Asked]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from incumbent.clock import Clock
 from incumbent.events.plan import ModelPlan
-from incumbent.loop.ask_models import ask_models
+from incumbent.loop.ask_models import Asked, ask_models
 from incumbent.loop.held_out import HeldOut
 from incumbent.loop.measured import Measured
 from incumbent.metrics.expectation import Outcome
@@ -48,13 +49,23 @@ def evaluate(
 ) -> Evaluation:
     """Ask both models, measure their answers, judge the gate. The same answers give the same end."""
     asked = ask_models(held, (champion, candidate), gate, clock)
-    notes = list(held.notes)
+    notes = [*held.notes, *_failures(asked)]
     measured = Measured(held, asked, gate)
     outcomes = [outcome for n, one in enumerate(gate.expectations()) for outcome in measured.judge(one, notes, n)]
     statuses = {role: dict(sorted(Counter(str(answer.status) for answer in one.answers).items()))
                 for role, one in zip(("champion", "candidate"), asked, strict=True)}
     return Evaluation(gate.name, held.source, _label(champion), _label(candidate), clock.now(), outcomes, held.counts,
                       statuses, notes)
+
+
+def _failures(asked: Sequence[Asked]) -> list[str]:
+    """Of each way in which a model failed one reason that it gave."""
+    found: dict[tuple[str, str], str] = {}
+    for role, one in zip(("champion", "candidate"), asked, strict=True):
+        for answer in one.answers:
+            if answer.status != "ok":
+                found.setdefault((role, answer.status), answer.reason or "no reason was given")
+    return [f"{role} {status}, such as: {reason}" for (role, status), reason in sorted(found.items())]
 
 
 def _label(plan: ModelPlan) -> str:

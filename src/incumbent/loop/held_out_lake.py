@@ -17,13 +17,14 @@ from incumbent.errors import DataError
 from incumbent.events.window import Window
 from incumbent.experiments.credit import BARRED
 from incumbent.loop.held_out import HeldOut, pairs_table, popularity_table, whole_users
+from incumbent.loop.left_out import without
 from incumbent.metrics.expectation_file import GateConfig
 from incumbent.metrics.metric import Side
 from incumbent.models.recommender import Ask
 from incumbent.stores.store import Lake
 
 _REQUEST = ["request_id", "time", "user_id", "session_id", "surface", "context", "page"]
-_FEEDBACK = ["time", "user_id", "item_id", "action", "marks"]
+_FEEDBACK = ["event_id", "time", "user_id", "item_id", "action", "marks"]
 _SECOND = 1_000_000
 _BARRED = frozenset(BARRED)
 
@@ -36,7 +37,8 @@ class _Done:
     items: list[str]
 
 
-def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str) -> HeldOut:
+def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str,
+              left_out: frozenset[str] = frozenset()) -> HeldOut:
     """The first pages that `surface` answered in the period, at most ``gate.requests``, whole users by their hashes.
 
     Wanted is what the user did (``gate.relevant``) within ``gate.horizon_days`` after the request; the history is what
@@ -59,7 +61,7 @@ def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str) -> 
     feedback = lake.scan("feedback", reach, columns=_FEEDBACK)
     feedback = feedback.filter(pa.array([not _BARRED.intersection(marks or ()) for marks in
                                          feedback["marks"].to_pylist()], pa.bool_()))
-    wanted = feedback.filter(pc.is_in(feedback["action"], pa.array(gate.relevant)))
+    wanted = without(feedback.filter(pc.is_in(feedback["action"], pa.array(gate.relevant))), left_out)
     start_us = round(period.start.timestamp() * _SECOND)
     before = wanted.filter(pc.less(_micros(wanted), start_us))
     hidden = feedback.filter(pc.equal(feedback["action"], "exclude"))
@@ -69,7 +71,8 @@ def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str) -> 
                 popularity=popularity_table(Counter(before["item_id"].to_pylist())), catalogue=_catalogue(lake),
                 vectors=_vectors(lake, gate))
     counts = {"requests": len(asks), "users": people, "requests_left_out": total - len(asks),
-              "users_left_out": users_all - people}
+              "users_left_out": users_all - people,
+              "requests_without_wishes": len(asks) - len(pc.unique(side.relevant["user_id"]))}
     notes = ["shoppers could only want what they were shown: a model whose items the log never showed is judged low"]
     if side.popularity is None:
         notes.append(f"no interactions in the {gate.history_days} days before the period: no popularity")

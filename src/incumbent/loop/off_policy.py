@@ -10,19 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.window import Window
 from incumbent.experiments.credit import BARRED
 from incumbent.metrics.offline import OffPolicy, off_policy
+from incumbent.stats.buckets import bucket_of
 from incumbent.stores.store import Lake
 
 ACTIONS = ("click", "add_to_cart", "purchase")
 HORIZON_DAYS = 7.0
+FOLDS, PRIOR = 5, 20.0  # of users, who predict one another; slots of the mean over all positions
 _COLUMNS = ["request_id", "time", "user_id", "surface", "experiment", "slots"]
 _FEEDBACK = ["time", "user_id", "item_id", "action", "request_id", "marks"]
 
@@ -38,17 +43,44 @@ class Contested:
     period: Window
     user_id: list[str]
     candidate: list[bool]
+    position: list[int]
     propensity: list[float]
     reward: list[float]
     counts: dict[str, int]
 
     def at(self, share: float, *, clip: float | None = None) -> OffPolicy:
-        """What a contested slot would have earned at this share of the candidate's; `DataError` outside [0, 1]."""
+        """What a contested slot would have earned at this share of the candidate's; `DataError` outside [0, 1].
+
+        Doubly robust by the mean reward of model and position among other users.
+        """
         if not 0 <= share <= 1:
             raise DataError("share must be in [0, 1]", got=share, hint="5 % is 0.05", field="--share")
         target = [share if own else 1 - share for own in self.candidate]
-        return off_policy({"user_id": self.user_id, "reward": self.reward, "propensity": self.propensity,
-                           "target": target}, clip=clip)
+        ours, theirs = self.predictions
+        return off_policy({
+            "user_id": self.user_id, "reward": self.reward, "propensity": self.propensity, "target": target,
+            "predicted": np.where(self.candidate, theirs, ours), "expected": share * theirs + (1 - share) * ours,
+        }, clip=clip)
+
+    @cached_property
+    def predictions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The reward that a slot of the champion's, and one of the candidate's, has at its position: by other users.
+
+        The mean at that position over the users of the other `FOLDS` (by their hash), drawn towards the model's mean
+        over all positions by `PRIOR` slots; so no slot is predicted by its own user.
+        """
+        fold, reward = bucket_of(self.user_id, FOLDS), np.array(self.reward)
+        place, own = np.unique(self.position, return_inverse=True)[1], np.array(self.candidate)
+        size = int(place.max()) + 1
+        sides = []
+        for mine in (~own, own):
+            cell = fold * size + place
+            counts, sums = (np.bincount(cell[mine], weights=weights, minlength=FOLDS * size).reshape(FOLDS, size)
+                            for weights in (None, reward[mine]))
+            n, total = counts.sum(axis=0) - counts, sums.sum(axis=0) - sums  # of the other folds
+            mean = total.sum(axis=1) / np.maximum(n.sum(axis=1), 1)
+            sides.append(((total + PRIOR * mean[:, None]) / (n + PRIOR))[fold, place])
+        return sides[0], sides[1]
 
 
 def contested(
@@ -67,6 +99,7 @@ def contested(
     acted = _acted(lake, period, actions)
     users: list[str] = []
     owner: list[bool] = []
+    position: list[int] = []
     chance: list[float] = []
     reward: list[float] = []
     requests = 0
@@ -76,6 +109,7 @@ def contested(
         for slot in fair:
             users.append(row["user_id"])
             owner.append(slot["owner"] == "candidate")
+            position.append(slot["position"])
             chance.append(slot["propensity"])
             reward.append(float((row["user_id"], row["request_id"], slot["item_id"]) in acted))
     if not users:
@@ -84,7 +118,7 @@ def contested(
     known = set(shown["request_id"].to_pylist())
     counts = {"requests": requests, "users": len(set(users)), "slots": len(users), "acted_on": int(sum(reward)),
               "events_of_other_requests": sum(request not in known for _, request, _ in acted)}
-    return Contested(name, period, users, owner, chance, reward, counts)
+    return Contested(name, period, users, owner, position, chance, reward, counts)
 
 
 def _one(shown: pa.Table, experiment: str | None, period: Window) -> str:
