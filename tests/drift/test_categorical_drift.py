@@ -127,6 +127,22 @@ def test_concentration_is_between_its_bounds(top):
     assert gini(Items.over(v)).reason == hhi(Items.over(v)).reason == "no known ids"
 
 
+def test_rare_ids_are_pearsons_statistic_and_show_a_bot():
+    rng = np.random.default_rng(14)
+    v = Vocabulary.fit(Counter(draw(rng, 20_000)), CATALOGUE)
+    zero, base, now = Items.over(v, top=3000), draw(rng, 30_000), draw(rng, 1000)
+    bot = now[:950] + [NAMES[k] for k in range(800, 810)] * 5
+    found = [drift.items_rare(zero.update(*v.encode(rows)), zero.update(*v.encode(base))) for rows in (now, bot)]
+    for rows, got in zip((now, bot), found, strict=True):
+        a, b, x, k = Counter(rows), Counter(base), 0.0, 0
+        for name in v.ids[:3000]:
+            if b[name] / 30 < 5 and a[name] + b[name]:
+                x += (a[name] / 1000 - b[name] / 30_000) ** 2 / ((a[name] + b[name]) / 31_000) / (1 / 1000 + 1 / 30_000)
+                k += 1
+        assert got == pytest.approx(np.sqrt(2 * x) - np.sqrt(2 * k - 1))
+    assert found[0] < 3 and found[1] > found[0] + 4
+
+
 def test_coverage_is_a_share_of_the_catalogue():
     rows = draw(np.random.default_rng(4), 30_000)
     found = coverage(Distinct.zero().update(rows), SIZE)

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 
 from incumbent.drift.centroid import largest_shift
 from incumbent.drift.clusters import cluster_changes, clusters_js, clusters_kl, clusters_psi
-from incumbent.drift.defects import defect_scores, defects, repeats
+from incumbent.drift.defects import defect_scores, defects, repeats, zeroed
 from incumbent.drift.embedding import STATISTICS, scores
 from incumbent.drift.mmd import mmd2, mmd2_by_bandwidth
 from incumbent.drift.norms import norms_js
@@ -167,6 +167,17 @@ def test_the_largest_shift_is_the_largest_t_of_a_coordinate():
         assert largest_shift(ZERO.update(a), ZERO.update(b)) == pytest.approx(t.max(), rel=1e-6)
     a[:, 5], b[:, 5] = 0.0, 0.0  # what never varies is no infinity
     assert largest_shift(ZERO.update(a[:1]), ZERO.update(b)) < 10
+
+
+def test_a_lost_feature_is_seen_in_one_row_of_a_hundred():
+    rows = np.random.default_rng(9).normal(size=(1000, 8)).astype(np.float32)
+    assert zeroed(ZERO.update(rows), REFERENCE) == 0
+    rows[:10, 5] = 0
+    both = 10 / (8 * (1000 + int(REFERENCE.n)))
+    z = 10 / 8000 / np.sqrt(both * (1 - both) * (1 / 8000 + 1 / (8 * int(REFERENCE.n))))
+    assert zeroed(ZERO.update(rows), REFERENCE) == pytest.approx(z) and z > 4
+    with pytest.raises(DataError):
+        zeroed(ZERO, REFERENCE)
 
 
 # ------------------------------------------------------------------------------------------------------- together

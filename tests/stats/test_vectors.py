@@ -15,7 +15,7 @@ from incumbent.errors import DataError, StateError
 from incumbent.stats.vectors import Vectors
 from incumbent.stats.vectors_pass import DEFECTS, UNIT
 
-COUNTS = ("n", "defects", "waves", "cells", "bins", "norms", "repeats")
+COUNTS = ("n", "defects", "waves", "cells", "bins", "norms", "repeats", "zeros")
 RNG = np.random.default_rng(7)
 MIX = RNG.normal(size=(20, 20)).astype(np.float32)
 
@@ -198,6 +198,20 @@ def test_defects_are_counted_and_enter_nothing():
     assert tuple(state.defect_counts()) == DEFECTS
     for key in ("n", "sums", "outer", "waves", "cells", "bins", "norms", "repeats"):
         assert np.array_equal(getattr(state, key), getattr(WHOLE, key)), key
+
+
+def test_zeros_are_counted_in_sound_rows_alone_and_an_old_state_has_none():
+    rows = np.array(ROWS[:6])
+    rows[0, :7], rows[1, 3], rows[2], rows[3, 1], rows[3, 2] = 0, -0.0, 0, np.nan, 0
+    state = ZERO.update(rows)
+    assert int(state.zeros) == 8 and int(WHOLE.merge(state).subtract(WHOLE).zeros) == 8
+    data = state.to_bytes()
+    length = struct.unpack("<I", data[3:7])[0]
+    header = json.loads(data[7:7 + length])
+    header["version"], header["arrays"] = 1, header["arrays"][:-1]
+    text = json.dumps(header).encode()
+    old = Vectors.from_bytes(data[:3] + struct.pack("<I", len(text)) + text + data[7 + length:-8])
+    assert int(old.zeros) == 0 and np.array_equal(old.outer, state.outer)
 
 
 @pytest.mark.parametrize(("row", "kind"), [

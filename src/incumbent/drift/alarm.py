@@ -1,4 +1,4 @@
-"""The alarm of embeddings: nine statistics, each blind to something that another sees, one calibrated score.
+"""The alarm of embeddings: ten statistics, each blind to something that another sees, one calibrated score.
 
 Distances and not their squares (a square of day noise has a heavy tail that would set the threshold for all), and
 uncorrected for size, since `null.judge` corrects. Chosen on synthetic worlds; the seeds that evaluate the choice stand
@@ -14,7 +14,7 @@ import numpy as np
 
 from incumbent.drift.centroid import hotelling, largest_shift
 from incumbent.drift.clusters import clusters_js
-from incumbent.drift.defects import defects
+from incumbent.drift.defects import defects, zeroed
 from incumbent.drift.gaussian_kl import gaussian_kl
 from incumbent.drift.largest_root import largest_root
 from incumbent.drift.norms import norms_js
@@ -27,8 +27,9 @@ from incumbent.stats.vectors import Vectors
 #: statistic -> (a, b): without drift it grows as noise^a where rows are the noise, as noise^b where days are
 GROWTH = {"hotelling": (0.0, -0.5), "largest_shift": (0.0, -0.5), "gaussian_kl": (0.5, 0.0),
           "largest_root": (0.5, 0.0), "reconstruction": (0.5, 0.0),
-          "sliced_wasserstein": (0.5, 0.0), "clusters": (0.5, 0.0), "norms": (0.5, 0.0), "defects": (0.0, -0.5)}
-FLOORS = {"defects": 1.0}  # it is in standard errors already, and 0 in every window of a clean baseline
+          "sliced_wasserstein": (0.5, 0.0), "clusters": (0.5, 0.0), "norms": (0.5, 0.0), "defects": (0.0, -0.5),
+          "zeroed": (0.0, -0.5)}
+FLOORS = {"defects": 1.0, "zeroed": 1.0}  # in standard errors already, and 0 in every window of a clean baseline
 
 
 def distances(current: Vectors, reference: Vectors) -> dict[str, float]:
@@ -49,7 +50,7 @@ def distances(current: Vectors, reference: Vectors) -> dict[str, float]:
         "sliced_wasserstein": sliced_wasserstein(current, reference),
         "clusters": math.sqrt(max(clusters_js(current, reference, corrected=False), 0.0)),
         "norms": math.sqrt(max(norms_js(current, reference, corrected=False), 0.0)),
-        "defects": defects(current, reference)}
+        "defects": defects(current, reference), "zeroed": zeroed(current, reference)}
 
 
 def embedding(*, alpha: float = 0.05, tail: Tail | None = None, **settings: Any) -> WindowDetector:

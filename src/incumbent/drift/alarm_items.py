@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 
 from incumbent.drift import divergence
-from incumbent.drift.categorical import Table, share_scores, tables
+from incumbent.drift.categorical import Table, items_rare, share_scores, tables
 from incumbent.drift.null import Tail
 from incumbent.drift.windowed import WindowDetector
 from incumbent.stats.items import Items
 from incumbent.stats.items_vocabulary import Vocabulary
 
-GROWTH = dict.fromkeys(("popularity", "top", "category", "new", "delisted", "missing"), (0.0, -0.5))
+GROWTH = dict.fromkeys(("popularity", "top", "rare", "category", "new", "delisted", "missing"), (0.0, -0.5))
 FLOORS = {"new": 1.0, "delisted": 1.0, "missing": 1.0}  # in standard errors already, and often 0 in every window
 
 
 def distances(current: Items, reference: Items) -> dict[str, float]:
     """For every table of cells Fisher's ``sqrt(2 X) - sqrt(2 K - 3)`` with ``X = 8 js / (1/n + 1/N)``, about chi-squared
-    with K - 1 degrees of freedom without drift; and the standard errors by which new, delisted and missing ids rose.
+    with K - 1 degrees of freedom without drift; how unevenly rare ids are hit; and the standard errors by which new,
+    delisted and missing ids rose.
 
     All are of the size of rows' noise whatever n, N and K are, so that windows of unequal size compare.
 
@@ -37,7 +38,7 @@ def distances(current: Items, reference: Items) -> dict[str, float]:
     names: tuple[Table, ...] = ("popularity", "top", "category") if len(reference.category) > 1 else (
         "popularity", "top")
     return {**{name: _fisher(current, reference, name) for name in names},
-            **{name: shares[name] for name in ("new", "delisted", "missing")}}
+            "rare": items_rare(current, reference), **{name: shares[name] for name in ("new", "delisted", "missing")}}
 
 
 def _fisher(current: Items, reference: Items, table: Table) -> float:

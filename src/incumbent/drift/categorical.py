@@ -64,6 +64,31 @@ def items_chi2(current: Items, reference: Items, *, table: Table = "popularity",
     return value - ((len(a) - 1) * (1 / n + 1 / m) if corrected else 0.0)
 
 
+def items_rare(current: Items, reference: Items) -> float:
+    """How unevenly the rare ids are hit, ``sqrt(2 X) - sqrt(2 K - 1)``, about standard normal without drift.
+
+    X is Pearson's ``sum (p - q)^2 / r / (1/n + 1/N)`` over the K ids of the ``top`` table that `items_js` puts
+    together, those with fewer than five rows expected. A bot that goes round a few of them leaves their sum as it was,
+    and is seen here. 0 with fewer than two of them.
+
+    >>> from incumbent.stats.items_vocabulary import Vocabulary
+    >>> v = Vocabulary.fit({f"i{k}": 1000 // k for k in range(1, 201)})
+    >>> rng, zero, p = np.random.default_rng(0), Items.over(v), 1 / np.arange(1, 201) / (1 / np.arange(1, 201)).sum()
+    >>> base, day = (zero.update(rng.choice(200, n, p=p), np.full(n, -1)) for n in (20_000, 300))
+    >>> bot = day.merge(zero.update(np.full(9, 150), np.full(9, -1)))
+    >>> abs(items_rare(day, base)) < 3 < 5 < items_rare(bot, base)
+    True
+    """
+    comparable(current, reference)
+    n, m = current.n, reference.n
+    rare = (reference.top[:-1] * (n / m) < LEAST) & (current.top[:-1] + reference.top[:-1] > 0)
+    a, b = current.top[:-1][rare], reference.top[:-1][rare]
+    if len(a) < 2:
+        return 0.0
+    x = float(((a / n - b / m) ** 2 / ((a + b) / (n + m))).sum()) / (1 / n + 1 / m)
+    return math.sqrt(2 * x) - math.sqrt(2 * len(a) - 1)
+
+
 def share_scores(current: Items, reference: Items) -> dict[str, float]:
     """By how many standard errors the shares of new, delisted, unseen and missing ids rose.
 

@@ -30,10 +30,10 @@ class Vectors(ArrayState):
     Arrays: `n` sound rows; `defects` (nan, infinite, zero, constant); `sums` (d,) of x; `outer` (d (d + 1) / 2,), the
     upper triangle of ``sum x x'``, row by row; `waves` (octaves, 2, F), sums of cos and sin of ``2^o w . y`` in whole
     numbers of 2^-14; `cells` (K,) rows nearest to each centroid; `bins` (P, cells) on the projections; `norms` over
-    |x|; `repeats` rows per hash of the whole y. A defective row is counted under its first defect and enters
-    nothing else; a norm above 1e18 counts as infinite. All but `sums` and `outer` (float64) are whole numbers, equal to
-    the bit however the rows were dealt (on machines of one kind: a row on the edge of two cells falls as the matrix
-    product rounds).
+    |x|; `repeats` rows per hash of the whole y; `zeros` the coordinates that are 0. A defective row is counted under
+    its first defect and enters nothing else; a norm above 1e18 counts as infinite. All but `sums` and `outer` (float64)
+    are whole numbers, equal to the bit however the rows were dealt (on machines of one kind: a row on the edge of two
+    cells falls as the matrix product rounds).
 
     Duplicates add because they are counted by hash and not by neighbour: see `repeat_share`. Configurations come from
     `Vectors.fit`; states of different ones refuse to add.
@@ -47,11 +47,11 @@ class Vectors(ArrayState):
     """
 
     name = "vectors"
-    version = 1
+    version = 2  # 1 did not count `zeros`
     tags = frozenset({"subtract"})
     arrays: ClassVar[dict[str, str]] = {
         "n": "<i8", "defects": "<i8", "sums": "<f8", "outer": "<f8", "waves": "<i8", "cells": "<i8", "bins": "<i8",
-        "norms": "<i8", "repeats": "<i8"}
+        "norms": "<i8", "repeats": "<i8", "zeros": "<i8"}
     n: NDArray[np.int64]
     defects: NDArray[np.int64]
     sums: NDArray[np.float64]
@@ -61,6 +61,7 @@ class Vectors(ArrayState):
     bins: NDArray[np.int64]
     norms: NDArray[np.int64]
     repeats: NDArray[np.int64]
+    zeros: NDArray[np.int64]
 
     @classmethod
     def fit(cls, sample: Any, *, seed: int, **settings: Any) -> Self:
@@ -132,7 +133,7 @@ class Vectors(ArrayState):
 
     def _add(self, other: dict[str, Any], sign: int) -> Self:
         sums = {key: getattr(self, key) + sign * other[key] for key in self.arrays}
-        counts = ("n", "defects", "cells", "bins", "norms", "repeats")
+        counts = ("n", "defects", "cells", "bins", "norms", "repeats", "zeros")
         if sign < 0 and min(np.min(sums[key]) for key in counts) < 0:
             raise StateError("what is subtracted is no part of this", got=f"{int(other['n'])} of {int(self.n)} vectors",
                              expected="a state merged before")
@@ -234,7 +235,8 @@ def _shapes(frame: VectorsConfig) -> dict[str, tuple[int, ...]]:
     d, (projections, edges) = frame.dimension, frame.edges.shape
     return {"n": (), "defects": (len(DEFECTS),), "sums": (d,), "outer": (d * (d + 1) // 2,),
             "waves": (frame.octaves, 2, len(frame.frequencies)), "cells": (len(frame.centroids),),
-            "bins": (projections, edges - 1), "norms": (len(frame.norm_edges) + 1,), "repeats": (frame.repeat_cells,)}
+            "bins": (projections, edges - 1), "norms": (len(frame.norm_edges) + 1,), "repeats": (frame.repeat_cells,),
+            "zeros": ()}
 
 
 @lru_cache(maxsize=8)

@@ -77,6 +77,7 @@ class Pass:
         self.fine = np.zeros(p * GRID, dtype=np.int64)
         self.norms = np.zeros(len(config.norm_edges) + 1, dtype=np.int64)
         self.repeats = np.zeros(config.repeat_cells, dtype=np.int64)
+        self.zeros = 0
 
     def run(self, blocks: Iterable[NDArray[np.float32]]) -> Pass:
         """Add all blocks (each at most `config.block` rows)."""
@@ -95,7 +96,7 @@ class Pass:
         return {"n": self.n, "defects": self.defects, "sums": self.outer[:d, d],
                 "outer": self.outer[np.triu_indices(d)],
                 "waves": np.rint(self.waves * UNIT).astype(np.int64), "cells": self.cells, "bins": bins,
-                "norms": self.norms, "repeats": self.repeats}
+                "norms": self.norms, "repeats": self.repeats, "zeros": self.zeros}
 
     def _add(self, block: NDArray[np.float32]) -> None:
         d = block.shape[1]
@@ -111,6 +112,7 @@ class Pass:
         np.subtract(block, self.config.center, out=rows[:m, :d])
         rows[:m, d], rows[m:] = 1.0, 0.0
         self.n += m
+        self.zeros += np.count_nonzero(block == 0)
         self.outer = blas.dsyrk(1.0, wide.T, beta=1.0, c=self.outer, overwrite_c=1)
         self._count(m, squares)
         for start in range(0, m, _WAVE):
