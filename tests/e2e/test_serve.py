@@ -130,7 +130,11 @@ def test_exclusions_hold_at_once_and_everywhere(tmp_path):
         for _ in range(20):  # over both workers
             items = service.ask("POST", "/v1/recommendations", request())[1]["items"]
             assert first not in {item["item_id"] for item in items}
-        assert service.ask("GET", "/v1/exclusions/u1")[1] == [first]
+        assert service.ask("GET", "/v1/exclusions/u1")[1]["items"] == [first]
+        status, told = service.ask("POST", "/v1/exclusions", {"user_id": "u1", "item_id": first, "excluded": False})
+        assert (status, told["items"]) == (200, [])
+        time.sleep(1.2)
+        assert service.ask("GET", "/v1/exclusions/u1")[1] == {"items": [], "categories": [], "events": []}
 
 
 @pytest.mark.slow

@@ -187,15 +187,18 @@ def test_who_acts_is_known_by_their_key_whatever_name_they_state():
 
 def test_exclusions_are_set_and_taken_back():
     site = Site()
-    assert site.ask("POST", "/v1/exclusions/u%201", {"item_id": "a"})[1] == ["a"]
-    assert site.ask("POST", "/v1/exclusions/u%201", {"item_id": "a", "excluded": False})[1] == []
+    assert site.ask("POST", "/v1/exclusions/u%201", {"item_id": "a"})[1]["items"] == ["a"]
+    assert site.ask("POST", "/v1/exclusions/u%201", {"category": "c"})[1] == {
+        "items": ["a"], "categories": ["c"], "events": []}
+    assert site.ask("POST", "/v1/exclusions/u%201", {"item_id": "a", "excluded": False})[1]["items"] == []
+    assert site.ask("POST", "/v1/exclusions/u%201", {})[0] == 422
 
 
 def test_hashed_users_are_found_by_the_id_that_the_shop_knows(tmp_path):
     site = Site(stores={"user_ids": "hashed", "directory": str(tmp_path)})
-    assert site.ask("POST", "/v1/exclusions/u1", {"item_id": "a"})[1] == ["a"]
+    assert site.ask("POST", "/v1/exclusions/u1", {"item_id": "a"})[1]["items"] == ["a"]
     _, everyone = site.stores.control.exclusions()
-    assert "u1" not in everyone and site.ask("GET", "/v1/exclusions/u1")[1] == ["a"]
+    assert "u1" not in everyone and site.ask("GET", "/v1/exclusions/u1")[1]["items"] == ["a"]
 
 
 def test_the_clock_of_a_replay(tmp_path):

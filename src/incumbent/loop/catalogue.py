@@ -1,7 +1,8 @@
 """catalogue: what a shop says of its items (`Item` events) reaches the plan: what is delisted, what is a variant.
 
 The newest event of an item counts, by its time and then its id, whenever it arrives. What is known stands in Control
-under the cursor ``catalogue``, so that a gateway can build its plan without the lake.
+under the cursor ``catalogue``, so that a gateway can build its plan without the lake; and beside it, for shoppers who
+exclude a category, the items of each (`shoppers`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from incumbent.config import Config
 from incumbent.events.plan import ServingPlan
 from incumbent.loop.leases import Held
 from incumbent.loop.plan import build_plan
+from incumbent.loop.shoppers import CATEGORIES, VERSION
 from incumbent.stores.store import Control, Lake
 
 CURSOR = "catalogue"
@@ -63,27 +65,36 @@ class Cataloguer:
         """Bring the plan up to the catalogue."""
         before = known(self._control)
         version, changed = self._lake.changes("item", before.version)
-        if not changed and version == before.version:
+        if not changed and version == before.version and self._control.cursor(VERSION) is not None:
             return Catalogued()
         with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Catalogued(stopped="another process holds the lease")
-            after = self._read(version)
+            after, categories = self._read(version)
+            self._control.set_cursor(CATEGORIES, msgspec.json.encode(categories).decode())
+            self._control.set_cursor(VERSION, str(version))  # behind what it is of: who sees it finds that
             self._control.set_cursor(CURSOR, msgspec.json.encode(after).decode())
             old, new = self._control.plan_version(), self._control.publish(
                 msgspec.structs.replace(self._plan_of(), time=self._clock.now()))
         return Catalogued(True, len(after.delisted), new.hash if new.version != old else None)
 
-    def _read(self, version: int) -> Known:
+    def _read(self, version: int) -> tuple[Known, dict[str, list[str]]]:
+        """What serving needs, and the items of each category."""
         from pyarrow import compute as pc  # a gateway reads `known`, and loads no Arrow
 
-        rows = self._lake.scan("item", columns=["item_id", "time", "event_id", "listed", "group_id"])
+        rows = self._lake.scan("item", columns=["item_id", "time", "event_id", "listed", "group_id",
+                                                "category"])
         if not rows.num_rows:
-            return Known(version)
+            return Known(version), {}
         keep_nulls = pc.ScalarAggregateOptions(skip_nulls=False)
         newest: Any = rows.sort_by([("time", "ascending"), ("event_id", "ascending")]).group_by(
-            "item_id", use_threads=False).aggregate([("listed", "last", keep_nulls), ("group_id", "last", keep_nulls)])
-        table = newest.select(["item_id", "listed_last", "group_id_last"]).to_pydict()
-        found = sorted(zip(table["item_id"], table["listed_last"], table["group_id_last"], strict=True))
-        return Known(version, [item for item, listed, _ in found if listed is False],
-                     {item: group for item, _, group in found if group is not None})
+            "item_id", use_threads=False).aggregate([(name, "last", keep_nulls) for name in (
+                "listed", "group_id", "category")])
+        table = newest.select(["item_id", "listed_last", "group_id_last", "category_last"]).to_pydict()
+        found = sorted(zip(*table.values(), strict=True), key=lambda row: row[0])
+        categories: dict[str, list[str]] = {}
+        for item, _, _, category in found:
+            if category is not None:
+                categories.setdefault(category, []).append(item)
+        return Known(version, [item for item, listed, _, _ in found if listed is False],
+                     {item: group for item, _, group, _ in found if group is not None}), categories

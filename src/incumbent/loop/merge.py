@@ -182,7 +182,9 @@ def _fill(surface: Surface, page: Page, organic: list[Slot], need: int) -> list[
 def _allowed(items: Ranked, hidden: Mapping[str, AbstractSet[str]]) -> Ranked:
     """The static list without what this shopper must not see; delisted and pinned items are out of it already."""
     excluded = hidden.get("excluded")
-    return without(items, excluded) if excluded else items
+    if not excluded:
+        return items
+    return without(items, excluded if type(excluded) is frozenset else {item for item in items if item in excluded})
 
 
 def _pins(surface: Surface, page: Page, first: int) -> dict[int, PinnedSlot]:

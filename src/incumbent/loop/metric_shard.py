@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from incumbent.config import MetricsConfig
 from incumbent.errors import DataError
 from incumbent.loop import metric_days, metric_rows, metric_sides, metric_slices
+from incumbent.loop.left_out import without
 from incumbent.loop.metric_keys import Cell, States
 from incumbent.loop.metric_set import BOUGHT, ITEM_SLICED, MONEY, RETURNS, SLICED, Measured, measured, stem
 from incumbent.loop.metric_slices import Budget, Cut
@@ -37,6 +38,7 @@ class Known:
     budget: Budget
     popular: Any  # date -> table or None
     excluded: Mapping[str, frozenset[str]]
+    left_out: frozenset[str] = frozenset()  # past interactions that their shoppers excluded
     currencies: dict[str, str] = field(default_factory=dict)
     caps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # surface -> value, dwell, seconds
     vectors: pa.Table | None = None
@@ -70,8 +72,8 @@ class Shard:
         self._excluded = metric_sides.excluded(on_days(span.told, day - timedelta(days=config.history_days), day),
                                                known.excluded)
         self._seen = on_days(span.seen, day - timedelta(days=config.history_days), day)
-        self._history = metric_sides.history(span.outcomes, day, config.history_days)
-        self._wanted = span.outcomes
+        self._wanted = without(span.outcomes, known.left_out)
+        self._history = metric_sides.history(self._wanted, day, config.history_days)
         self.out: dict[Cell, States] = {}
 
     def states(self) -> dict[Cell, States]:

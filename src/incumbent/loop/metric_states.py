@@ -20,6 +20,7 @@ from incumbent.config import MetricsConfig
 from incumbent.events.window import Window, day_of
 from incumbent.loop import metric_sides
 from incumbent.loop.leases import Held
+from incumbent.loop.left_out import excluded_events
 from incumbent.loop.metric_caps import caps_of
 from incumbent.loop.metric_keys import DAY_FAMILY, FAMILY, Cell, States, add, packed, unpacked
 from incumbent.loop.metric_shard import Known, Shard
@@ -126,6 +127,7 @@ class MetricStates:
             budget=Budget(msgspec.convert(msgspec.to_builtins(cursor.kept), dict[str, dict[str, list[str]]]),
                           config.slice_keys),
             popular=lambda day: popular(day - timedelta(days=day.weekday())), excluded=self._control.exclusions()[1],
+            left_out=excluded_events(self._control),
             currencies=dict(cursor.currencies), caps=cursor.caps,
             vectors=metric_sides.vectors(self._lake, config.space) if config.space else None)
 

@@ -24,6 +24,7 @@ from incumbent.experiments import paging
 from incumbent.experiments.assignment import assign
 from incumbent.loop.merge import Given, Merged, Page, clean_answers, merge
 from incumbent.loop.requests import Debug, RecommendationAnswer, RecommendationRequest, ShownItem
+from incumbent.loop.shoppers import Shoppers
 from incumbent.loop.surface import Surface, make_ready
 from incumbent.models.both import ask_all
 from incumbent.models.guard import Guarded
@@ -39,7 +40,8 @@ class Gateway:
 
     `durable` waits for the impression's sync before it answers; otherwise the impression is on disk at most
     `max_delay_s` and one sync after the answer, and that is what a power cut may take. `exclusions` (user id as logged
-    -> items) is read at each request: whoever owns it may change it at any time.
+    -> items) and `shoppers` (what else they excluded) are read at each request: whoever owns them may change them at
+    any time.
 
     Where the log refuses (disk full, read-only) shoppers are still answered, with ``logged=false``; no candidate is
     shown while that lasts, because exposures that nobody records could credit the wrong model later. `problem` says so
@@ -50,6 +52,7 @@ class Gateway:
         self, log: Log, *, clock: Clock, ids: EventIds, signer: Signer, user_secret: bytes | None = None,
         durable: bool = False, max_delay_s: float = 0.02, limits: LimitsConfig | None = None,
         exclusions: Mapping[str, AbstractSet[str]] | None = None, observe: Callable[[Impression], None] | None = None,
+        shoppers: Shoppers | None = None,
     ) -> None:
         self._log, self._ids, self._signer, self._user_secret = log, ids, signer, user_secret
         self._now, self._monotonic = clock.now, clock.monotonic
@@ -57,6 +60,7 @@ class Gateway:
         self._limits = limits or LimitsConfig()
         self._exclusions: Mapping[str, AbstractSet[str]] = {} if exclusions is None else exclusions
         self._observe = observe
+        self._shoppers = shoppers or Shoppers()
         self._plans: dict[str, ServingPlan] = {}
         self._ready: dict[str, dict[str, Surface]] = {}
         self._surfaces: dict[str, Surface] = {}
@@ -107,7 +111,8 @@ class Gateway:
         surface, page = self._page(surface, request, unit, event_id)
         excluded = page.hidden.get("excluded", _NONE)
         ask = Ask(request.user_id, surface.name, surface.plan.depth, request.context, request.session_id,
-                  tuple(sorted(excluded)) if excluded else (), page.ranking_id)
+                  tuple(sorted(excluded)) if excluded else (), page.ranking_id,
+                  self._shoppers.categories(unit), self._shoppers.events(unit))
         deadline_s = (request.deadline_ms or surface.plan.deadline_ms) / 1000
         reserve_s = min(0.2 * deadline_s, 0.03 if self._durable else 0.01)  # for the draft, the log and the answer
         answers = await ask_all(surface.guards, ask, surface.plan.depth, deadline_s - reserve_s)
@@ -152,6 +157,7 @@ class Gateway:
         if request.exclude:
             excluded = excluded.union(request.exclude) if isinstance(excluded, frozenset) else {
                 *excluded, *request.exclude}
+        excluded = self._shoppers.barred(unit, excluded)
         hidden = {"excluded": excluded, **surface.hidden} if excluded else surface.hidden
         lane = assign(surface.experiment, unit, request.context)
         if cursor is not None:

@@ -13,6 +13,7 @@ from incumbent.errors import DataError, NotFoundError
 from incumbent.events.ids import id_time
 from incumbent.events.window import Window
 from incumbent.loop import trace_credit, trace_why
+from incumbent.loop.shoppers import excluded_by
 from incumbent.stores.columns import from_arrow
 from incumbent.stores.store import Control, Lake
 
@@ -92,7 +93,7 @@ def _known(control: Control, user_id: str, impressions: Any, period: Window) -> 
     subjects = [f"experiment:{name}" for name in names] + [
         f"surface:{name}" for name in sorted(pc.unique(impressions["surface"]).to_pylist())]
     return {"experiments": experiments, "findings": trace_why.touching(control, subjects, period.start, period.end),
-            "exclusions": sorted(control.exclusions()[1].get(user_id, ()))}
+            "exclusions": excluded_by(control, user_id)}
 
 
 def _newest(rows: Any) -> Any:

@@ -68,7 +68,8 @@ class JsonEndpoint:
 
 
 class HttpModel:
-    """POSTs ``{user_id, surface, k, context, session_id, exclude, request_id}``; reads ``{"items": [...]}``.
+    """POSTs the request (``user_id, surface, k, context, session_id, exclude, request_id, exclude_categories,
+    ignore_events``); reads ``{"items": [...]}``.
 
     Items are ids, or objects whose keys the options name: ``items = "result.items"`` (a dotted path), ``item_key``
     (default ``item_id``), ``score_key`` (default ``score``), ``scores`` (path of a parallel array), ``bearer``.

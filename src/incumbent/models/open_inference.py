@@ -17,7 +17,8 @@ from incumbent.models.recommender import Ask, ModelFailure, Scored, pairs
 class OpenInferenceModel:
     """POSTs to ``TARGET/v2/models/MODEL/infer`` one request of the tensors user_id, k, surface, context and exclude.
 
-    Options: ``model`` (the served name; default: the model's own name), ``model_version``, ``items`` and ``scores``
+    With the option ``user_control = true`` also exclude_categories and ignore_events: servers refuse inputs that they do
+    not know. Options: ``model`` (the served name; default: the model's own name), ``model_version``, ``items`` and ``scores``
     (names of the output tensors, default ``item_ids`` and ``scores``; scores may be absent). Item ids are BYTES (or
     INT64, which become texts) of shape [n] or [1, n]; `context` goes as one BYTES tensor of JSON.
     """
@@ -27,12 +28,14 @@ class OpenInferenceModel:
         version = plan.options.get("model_version")
         path = f"/v2/models/{served}" + (f"/versions/{version}" if version else "") + "/infer"
         self._endpoint = JsonEndpoint(plan, plan.target.rstrip("/") + path)
+        self._control = plan.options.get("user_control") is True
         self._items = str(plan.options.get("items", "item_ids"))
         self._scores = str(plan.options.get("scores", "scores"))
 
     async def recommend(self, request: Ask, k: int) -> Scored:
         """The served model's list."""
-        body = await self._endpoint.post({"id": request.request_id, "inputs": inputs(request, k)})
+        body = await self._endpoint.post({"id": request.request_id, "inputs": inputs(
+            request, k, user_control=self._control)})
         tensors = {t.get("name"): t for t in _outputs(body)}
         if self._items not in tensors:
             raise ModelFailure(f"no output {self._items!r} among {sorted(map(str, tensors))}")
@@ -44,7 +47,7 @@ class OpenInferenceModel:
         await self._endpoint.close()
 
 
-def inputs(request: Ask, k: int) -> list[dict[str, Any]]:
+def inputs(request: Ask, k: int, *, user_control: bool = False) -> list[dict[str, Any]]:
     """The request as V2 input tensors.
 
     >>> [(t["name"], t["datatype"], t["shape"]) for t in inputs(Ask("u", "home", 5), 5)][:2]
@@ -56,6 +59,8 @@ def inputs(request: Ask, k: int) -> list[dict[str, Any]]:
         _tensor("surface", "BYTES", [request.surface]),
         _tensor("context", "BYTES", [msgspec.json.encode(request.context).decode()]),
         _tensor("exclude", "BYTES", list(request.exclude)),
+        *([_tensor("exclude_categories", "BYTES", list(request.exclude_categories)),
+           _tensor("ignore_events", "BYTES", list(request.ignore_events))] if user_control else []),
     ]
 
 

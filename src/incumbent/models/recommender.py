@@ -20,6 +20,8 @@ class Ask(Struct, frozen=True):
     session_id: str | None = None
     exclude: tuple[str, ...] = ()
     request_id: str = ""
+    exclude_categories: tuple[str, ...] = ()  # categories that the shopper wants to see no more
+    ignore_events: tuple[str, ...] = ()  # past interactions (event ids) that must not shape the list
 
 
 Scored = list[tuple[str, float | None]]

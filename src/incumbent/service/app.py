@@ -26,7 +26,7 @@ def build(routers: Iterable[APIRouter], hot: Mapping[str, App] | None = None, *,
     """An application of these routers, with the hot routes declared: `hot` holds those that this process serves."""
     app = FastAPI(title="incumbent", version=__version__, openapi_url="/openapi.json" if docs else None,
                   docs_url=None, redoc_url=None)
-    for path in ("/v1/recommendations", "/v1/events"):
+    for path in ("/v1/recommendations", "/v1/events", "/v1/exclusions"):
         app.router.routes.append(StarletteRoute(path, _Hot(path, (hot or {}).get(path)), methods=["POST"]))
     for router in routers:
         app.include_router(router)

@@ -37,10 +37,12 @@ class StepBody(BaseModel):
 
 
 class ExclusionBody(BaseModel):
-    """An item that a shopper wants to see no more, or again."""
+    """What a shopper wants to see no more, or again: an item, a category, or (what shaped it) a past interaction."""
 
     model_config = ConfigDict(extra="forbid")
-    item_id: Annotated[str, Field(min_length=1, max_length=256)]
+    item_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    category: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    event_id: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     excluded: bool = True
 
 
@@ -125,13 +127,14 @@ def _shoppers(router: APIRouter, desk: Desk) -> None:
         return desk.trace_user(user_id)
 
     @router.get("/exclusions/{user_id:path}", tags=["shoppers"], summary="What a shopper wants to see no more")
-    def list_exclusions(user_id: User) -> list[str]:
+    def list_exclusions(user_id: User) -> dict[str, list[str]]:
         return desk.exclusions(user_id)
 
     @router.post("/exclusions/{user_id:path}", tags=["shoppers"],
-                 summary="Exclude an item for a shopper, or take it back")
-    def set_exclusion(user_id: User, body: ExclusionBody) -> list[str]:
-        return desk.exclude(user_id, body.item_id, excluded=body.excluded)
+                 summary="Exclude an item, a category or a past interaction for a shopper, or take it back")
+    def set_exclusion(user_id: User, body: ExclusionBody) -> dict[str, list[str]]:
+        return desk.exclude(user_id, item_id=body.item_id, category=body.category, event_id=body.event_id,
+                            excluded=body.excluded)
 
 
 def _erasure(router: APIRouter, desk: Desk, keys: Keys) -> None:

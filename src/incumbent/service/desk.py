@@ -18,7 +18,9 @@ from incumbent.experiments.experiment import steps
 from incumbent.loop.decide import latest
 from incumbent.loop.operate import Operator
 from incumbent.loop.plan import share_of, unservable
+from incumbent.loop.shoppers import excluded_by
 from incumbent.service.auth import signing_secret
+from incumbent.service.exclusions import ExclusionRequest, kind_of
 from incumbent.service.pulse import Pulse, credit_tiles
 from incumbent.stores.store import ExperimentRow, Stores
 
@@ -142,14 +144,18 @@ class Desk:
 
         return trace_user(self.stores.lake, self._logged(user_id), self.clock, control=self.stores.control)
 
-    def exclusions(self, user_id: str) -> list[str]:
-        """The items that a shopper wants to see no more."""
-        _, everyone = self.stores.control.exclusions()
-        return sorted(everyone.get(self._logged(user_id), ()))
+    def exclusions(self, user_id: str) -> dict[str, list[str]]:
+        """What a shopper excludes: ``{items, categories, events}``."""
+        return excluded_by(self.stores.control, self._logged(user_id))
 
-    def exclude(self, user_id: str, item_id: str, *, excluded: bool) -> list[str]:
-        """Exclude an item for a shopper, or take that back; what is excluded then."""
-        self.stores.control.exclude(self._logged(user_id), item_id, self.clock.now(), excluded=excluded)
+    def exclude(self, user_id: str, *, item_id: str | None = None, category: str | None = None,
+                event_id: str | None = None, excluded: bool = True) -> dict[str, list[str]]:
+        """Exclude one of the three for a shopper, or take that back; what is excluded then."""
+        chosen = kind_of(ExclusionRequest(user_id=user_id, item_id=item_id, category=category, event_id=event_id))
+        if chosen is None:
+            raise DataError("nothing is named", expected="one of item_id, category, event_id", field="item_id")
+        kind, value = chosen
+        self.stores.control.exclude(self._logged(user_id), value, self.clock.now(), excluded=excluded, kind=kind)
         return self.exclusions(user_id)
 
     def erase(self, user_id: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from incumbent.loop.catalogue import current_plan
 from incumbent.loop.ingest import Exclusion
 from incumbent.loop.plan import unservable
 from incumbent.loop.serve import PLANS_KEPT, Gateway
+from incumbent.loop.shoppers import Change, Kind, Shoppers
 from incumbent.models.guard import Guarded, build
 from incumbent.service.health import Told
 from incumbent.service.loading import Make, Models
@@ -39,7 +41,8 @@ class Follower:
     """
 
     def __init__(self, control: Control, clock: Clock, meter: Meter, gateway: Gateway | None,
-                 exclusions: dict[str, frozenset[str]], make: Make = build) -> None:
+                 exclusions: dict[str, frozenset[str]], make: Make = build, shoppers: Shoppers | None = None) -> None:
+        self._shoppers = shoppers or Shoppers()
         self._control, self._meter, self._gateway, self._exclusions = control, meter, gateway, exclusions
         self._monotonic = clock.monotonic
         self._models = Models(clock, make)
@@ -93,12 +96,13 @@ class Follower:
         """Take over what changed of the exclusions; the plans since the last look."""
         try:
             plans = await self._run(self._newer)
-            forgotten, (self._seen, changed) = await self._run(self._excluded)
+            forgotten, (self._seen, changed), also = await self._run(self._excluded)
         except Exception as error:  # whatever a store does, serving goes on
             self._away(error)
             return []
         if forgotten:
             self._exclusions.clear()
+        self._shoppers.take(also)
         self._back(changed)
         return plans
 
@@ -146,12 +150,13 @@ class Follower:
             _ = plan.hash  # made here, where it is not carried: it takes a while over a large catalogue
         return plans
 
-    def _excluded(self) -> tuple[bool, tuple[int, Any]]:
+    def _excluded(self) -> tuple[bool, tuple[int, Any], Change]:
         """What changed of the exclusions; all of them, and True, where a shopper was forgotten since. In a thread."""
         found = self._control.exclusions(self._seen)
-        if found[0] != self._seen and self._control.forgotten() > self._seen:
-            return True, self._control.exclusions()
-        return False, found
+        changed = found[0] != self._seen
+        whole = changed and self._control.forgotten() > self._seen
+        also = self._shoppers.look(self._control, 0 if whole else self._seen, changed=changed, whole=whole)
+        return whole, self._control.exclusions() if whole else found, also
 
     def _back(self, changed: Any) -> None:
         """Control answers: note what changed."""
@@ -219,6 +224,22 @@ class Follower:
         await self._run(partial(_exclude, self._control, exclusions))
         for user, item, _ in exclusions:
             self._exclusions[user] = self._exclusions.get(user, frozenset()) | {item}
+
+    async def set_exclusion(self, user: str, kind: Kind, value: str, at: datetime, *, excluded: bool) -> None:
+        """Put one exclusion of any kind into Control, or take it back; it holds before this gateway's next request."""
+        await self._run(partial(self._control.exclude, user, value, at, excluded=excluded, kind=kind))
+        if kind != "item":
+            self._shoppers.take(await self._run(partial(self._shoppers.look, self._control, self._seen, changed=True)))
+            return
+        items = self._exclusions.get(user, frozenset())
+        self._exclusions[user] = items | {value} if excluded else items - {value}
+        if not self._exclusions[user]:
+            del self._exclusions[user]
+
+    def excluded(self, user: str) -> dict[str, list[str]]:
+        """Everything that a user (id as logged) excludes, as it holds here."""
+        return {"items": sorted(self._exclusions.get(user, ())), "categories": list(self._shoppers.categories(user)),
+                "events": list(self._shoppers.events(user))}
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)

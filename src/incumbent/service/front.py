@@ -13,9 +13,12 @@ from incumbent.errors import ConfigError
 from incumbent.events.ids import EventIds, Signer
 from incumbent.loop.ingest import Ingest
 from incumbent.loop.serve import Gateway
+from incumbent.loop.shoppers import Shoppers
 from incumbent.service import app, health
 from incumbent.service.auth import Keys, signing_secret
 from incumbent.service.events import EventsHandler
+from incumbent.service.exclusions import ROUTE as EXCLUSIONS
+from incumbent.service.exclusions import Exclusions
 from incumbent.service.follow import Follower
 from incumbent.service.metrics import Meter
 from incumbent.service.origin import sites_of
@@ -44,14 +47,17 @@ class Front:
         signer, ids = Signer(secret), EventIds(clock)
         self.meter = Meter(Path(config.stores.directory) / "run" / "metrics", "front", clock)
         exclusions: dict[str, frozenset[str]] = {}
+        shoppers = Shoppers()
         self.gateway = Gateway(
             log, clock=clock, ids=ids, signer=signer, user_secret=user_secret, limits=config.limits,
             durable=config.stores.durability == "before_answer", max_delay_s=config.stores.max_delay_ms / 1000,
-            exclusions=exclusions, observe=self.meter.impression) if "gateway" in parts else None
-        self.follower = Follower(control, clock, self.meter, self.gateway, exclusions)
+            exclusions=exclusions, shoppers=shoppers,
+            observe=self.meter.impression) if "gateway" in parts else None
+        self.follower = Follower(control, clock, self.meter, self.gateway, exclusions, shoppers=shoppers)
         ingest = Ingest(log, clock=clock, ids=ids, signer=signer, limits=config.limits, user_secret=user_secret,
                         exclude=self.follower.exclude)
-        hot: dict[str, Route] = {}
+        hot: dict[str, Route] = {EXCLUSIONS: Route(
+            Exclusions(self.follower, clock, user_secret=user_secret), "events", "exclusions")}
         if self.gateway is not None:
             hot["/v1/recommendations"] = Route(Recommendations(self.gateway), "serve", "recommendations")
         if "collector" in parts:

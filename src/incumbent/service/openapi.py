@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from incumbent import __version__
 from incumbent.events.schema import Incoming
 from incumbent.loop.ingest import Receipt
-from incumbent.service import recommendations
+from incumbent.service import exclusions, recommendations
 
 EVENTS = "/v1/events"
 TYPES = ("application/json", "application/msgpack")
@@ -33,7 +33,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             summary="Serve champion and candidate interleaved, log, measure, judge.",
             description="Errors have one shape: `{\"error\": {code, what, got, expected, hint, field}}`.")
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        for part in (recommendations.openapi(), events()):
+        for part in (recommendations.openapi(), events(), exclusions.openapi()):
             made.setdefault("paths", {}).update(part["paths"])
             schemas.update(part["components"]["schemas"])
             for path in part["paths"].values():

@@ -63,16 +63,18 @@ class ControlPlans:
         with self._db.read() as connection:
             return connection.scalar(_VERSION) or 0
 
-    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None:
-        """Exclude an item for a shopper, or take that back."""
+    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True,
+                kind: str = "item") -> None:
+        """Exclude an item, a category or a past interaction for a shopper, or take that back."""
         with self._db.write() as connection:
             version = next_version(connection)
-            upsert(connection, exclusions, {"user_id": user_id, "item_id": item_id},
+            upsert(connection, exclusions, {"user_id": user_id, "kind": kind, "item_id": item_id},
                    {"excluded": excluded, "at": at, "version": version})
 
-    def exclusions(self, since: int = 0) -> tuple[int, Mapping[str, frozenset[str]]]:
-        """The version, and per user that changed after `since` all items excluded now (maybe none)."""
-        changed = sa.select(exclusions.c.user_id).where(exclusions.c.version > since)
+    def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:
+        """The version, and per user that changed after `since` all of a kind that is excluded now (maybe nothing)."""
+        changed = sa.select(exclusions.c.user_id).where(
+            exclusions.c.version > since, exclusions.c.kind == kind)
         with self._db.read() as connection:
             version = connection.scalar(sa.select(counters.c.value).where(counters.c.name == _EXCLUSIONS)) or 0
             if version <= since:
@@ -80,7 +82,7 @@ class ControlPlans:
             found: dict[str, set[str]] = {}
             for user, item, excluded in connection.execute(sa.select(
                     exclusions.c.user_id, exclusions.c.item_id, exclusions.c.excluded
-            ).where(exclusions.c.user_id.in_(changed))):
+            ).where(exclusions.c.user_id.in_(changed), exclusions.c.kind == kind)):
                 items = found.setdefault(user, set())
                 if excluded:
                     items.add(item)

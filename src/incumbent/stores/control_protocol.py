@@ -137,9 +137,15 @@ class Control(Protocol):
         ...
 
     # -- exclusions, users
-    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None: ...
-    def exclusions(self, since: int = 0) -> tuple[int, Mapping[str, frozenset[str]]]:
-        """A version and the items excluded per user; only users that changed after version `since`."""
+    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True,
+                kind: str = "item") -> None:
+        """Exclude an item for a shopper, a category, or (``event``) a past interaction by its event id; or take that
+        back."""
+        ...
+
+    def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:
+        """A version and what of a kind is excluded per user; only users that changed after version `since`. All kinds
+        share one version: a user in whom another kind changed may be told too, with what stands."""
         ...
 
     def forgotten(self) -> int:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, VARCHAR
 
-HEAD = "0002"  # the newest migration
+HEAD = "0003"  # the newest migration
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -88,7 +88,8 @@ plans = Table(
 )
 exclusions = Table(
     "exclusions", metadata,
-    Column("user_id", Key, primary_key=True), Column("item_id", Key, primary_key=True),
+    Column("user_id", Key, primary_key=True), Column("kind", String(16), primary_key=True),
+    Column("item_id", Key, primary_key=True),  # or the category, or the event id
     Column("excluded", Boolean, nullable=False), Column("at", UtcTime, nullable=False),
     Column("version", Count, nullable=False),
     Index(None, "version"),

@@ -91,18 +91,20 @@ class MemoryPlans(MemoryTables):
         """The current plan's version, 0 where there is none."""
         return len(self._plans)
 
-    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None:
-        """Exclude an item for a shopper, or take that back."""
+    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True,
+                kind: str = "item") -> None:
+        """Exclude an item, a category or a past interaction for a shopper, or take that back."""
         with self._lock:
             self._exclusions_version += 1
-            self._exclusions.setdefault(user_id, {})[item_id] = (excluded, self._exclusions_version)
+            self._exclusions.setdefault(user_id, {})[kind, item_id] = (excluded, self._exclusions_version)
 
-    def exclusions(self, since: int = 0) -> tuple[int, Mapping[str, frozenset[str]]]:
-        """The version, and per user that changed after `since` all items excluded now (maybe none)."""
+    def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:
+        """The version, and per user that changed after `since` all of a kind that is excluded now (maybe nothing)."""
         with self._lock:
             return self._exclusions_version, {
-                user: frozenset(item for item, (excluded, _) in items.items() if excluded)
-                for user, items in self._exclusions.items() if any(version > since for _, version in items.values())}
+                user: frozenset(item for (of, item), (excluded, _) in items.items() if excluded and of == kind)
+                for user, items in self._exclusions.items()
+                if any(version > since and of == kind for (of, _), (_, version) in items.items())}
 
     def forgotten(self) -> int:
         """The version of the exclusions at the last erasure; see `Control.forgotten`."""

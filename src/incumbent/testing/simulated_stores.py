@@ -228,8 +228,9 @@ class WatchedControl(MemoryControl):
         self._tell()
         return published
 
-    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True) -> None:
-        super().exclude(user_id, item_id, at, excluded=excluded)
+    def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True,
+                kind: str = "item") -> None:
+        super().exclude(user_id, item_id, at, excluded=excluded, kind=kind)
         self._tell()
 
     def _tell(self) -> None:

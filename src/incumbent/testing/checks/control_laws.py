@@ -157,6 +157,24 @@ def exclusions_are_told_by_version(b: Bench) -> None:
     assert newer > version and changed == {"u1": frozenset({"i1", "i2"}), "u2": frozenset()}
 
 
+def kinds_of_exclusions_stand_apart(b: Bench) -> None:
+    """Items, categories and past interactions of one name are three things, under one version, erased together."""
+    control = b.control
+    for kind in ("item", "category", "event"):
+        control.exclude("u1", "x", at(0), kind=kind)
+    control.exclude("u1", "y", at(1), kind="category")
+    version, categories = control.exclusions(kind="category")
+    assert categories == {"u1": frozenset({"x", "y"})} and control.exclusions()[1] == {"u1": frozenset({"x"})}
+    control.exclude("u1", "x", at(2), excluded=False, kind="category")
+    newer, changed = control.exclusions(version, kind="category")
+    assert newer > version and changed == {"u1": frozenset({"y"})}
+    assert control.exclusions(version, kind="event")[1] in ({}, {"u1": frozenset({"x"})})
+    assert control.exclusions(kind="event")[1] == {"u1": frozenset({"x"})}
+    audit = Audit(event_id=b.ids.new(), time=at(3), actor="a", action="user.erase", subject="user:x", reason="asked")
+    assert control.erase(["u1"], audit)["exclusions"] == 4
+    assert all(control.exclusions(kind=kind)[1] == {} for kind in ("item", "category", "event"))
+
+
 def the_forgotten_are_told_without_their_names(b: Bench) -> None:
     """An erasure that takes exclusions moves their version, and `forgotten` says that a reader must start over."""
     control = b.control
@@ -175,7 +193,7 @@ def the_forgotten_are_told_without_their_names(b: Bench) -> None:
 
 LAWS = (shards_are_replaced_whole, ranges_are_prefixes, cursors_move_with_states, cursors_are_found_by_prefix,
         a_failed_put_changes_nothing, plans_are_numbered, one_holds_a_lease, a_race_has_one_winner,
-        exclusions_are_told_by_version, the_forgotten_are_told_without_their_names)
+        exclusions_are_told_by_version, kinds_of_exclusions_stand_apart, the_forgotten_are_told_without_their_names)
 
 
 def add_to(suite: Suite) -> None:
