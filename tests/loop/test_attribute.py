@@ -20,6 +20,7 @@ from incumbent.events.schema import Feedback, Impression
 from incumbent.events.window import Window, day_of
 from incumbent.loop.attribute import Attributor, read_cursor, within
 from incumbent.loop.definitions import reach_days
+from incumbent.loop.relations import ArrowEngine, DuckEngine, Engine
 from incumbent.stores.control import SqlControl
 from incumbent.stores.lake import DeltaLake
 from incumbent.stores.memory_control import MemoryControl
@@ -115,8 +116,8 @@ def comparable(rows: Sequence[dict[str, Any]]) -> list[str]:
 class Run:
     """A lake, a control and an attributor over them."""
 
-    def __init__(self, buckets: int) -> None:
-        self.lake, self.control = MemoryLake(buckets), MemoryControl()
+    def __init__(self, buckets: int, engine: Engine | None = None) -> None:
+        self.lake, self.control, self.engine = MemoryLake(buckets), MemoryControl(), engine or ArrowEngine()
         self.clock = ManualClock(START + timedelta(days=30))
         self.sequence = 0
 
@@ -125,7 +126,7 @@ class Run:
         self.lake.commit(list(events), "g1", self.sequence)
 
     def attributor(self) -> Attributor:
-        return Attributor(self.lake, self.control, self.clock, lambda: DEFINITIONS)
+        return Attributor(self.lake, self.control, self.clock, lambda: DEFINITIONS, engine=self.engine)
 
     def rows(self) -> list[dict[str, Any]]:
         return self.lake.scan("outcome").to_pylist()
@@ -137,13 +138,15 @@ def oracle(events: Sequence[Any]) -> list[str]:
 
 
 @given(seed=st.integers(0, 10**6), buckets=st.sampled_from([1, 3, 16]), order=st.randoms(use_true_random=False),
-       cuts=st.integers(1, 3))
+       cuts=st.integers(1, 3), engine=st.sampled_from([ArrowEngine(), DuckEngine(threads=1)]))
 @settings(deadline=None, max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-def test_any_arrival_equals_the_naive_recomputation(seed: int, buckets: int, order: random.Random, cuts: int) -> None:
+def test_any_arrival_equals_the_naive_recomputation(
+    seed: int, buckets: int, order: random.Random, cuts: int, engine: Engine,
+) -> None:
     events = history(seed)
     arriving = [*events, *order.sample(events, 10)]  # ten of them twice
     order.shuffle(arriving)
-    run, attributor = Run(buckets), None
+    run, attributor = Run(buckets, engine), None
     for at in range(cuts):
         run.commit(arriving[at * len(arriving) // cuts:(at + 1) * len(arriving) // cuts])
         attributor = attributor or run.attributor()
@@ -266,7 +269,7 @@ def test_a_crash_anywhere_is_made_good_by_the_next_run(verb: str, nth: int, afte
     control = Failing(run.control, verb, nth, after) if verb == "set_cursor" else run.control
     lake = Failing(run.lake, verb, nth, after) if verb == "replace" else run.lake
     with pytest.raises(Crash):
-        Attributor(lake, control, run.clock, lambda: DEFINITIONS).run_once()
+        Attributor(lake, control, run.clock, lambda: DEFINITIONS, engine=ArrowEngine()).run_once()
     run.commit(events[3::4])  # more arrives before the restart: the plan that is carried out again is older than it
     run.attributor().run_once()
     run.attributor().run_once()
@@ -308,7 +311,7 @@ def test_an_older_control_is_no_reason_for_older_outcomes(tmp_path: Path, stale:
     file, copy = tmp_path / "data" / "control.sqlite", tmp_path / "copy.sqlite"
 
     def run(lake: Any = lake) -> None:
-        Attributor(lake, control, clock, lambda: DEFINITIONS).run_once()
+        Attributor(lake, control, clock, lambda: DEFINITIONS, engine=ArrowEngine()).run_once()
 
     lake.commit(events[:60], "g1", 0)
     run()

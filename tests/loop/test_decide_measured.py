@@ -13,6 +13,7 @@ from incumbent.loop.attribute import Attributor
 from incumbent.loop.decide import latest
 from incumbent.loop.definitions import definitions
 from incumbent.loop.mature import Maturer
+from incumbent.loop.relations import ArrowEngine, DuckEngine
 from incumbent.loop.rollup import Rollup
 from incumbent.testing.judge import Shop
 
@@ -36,13 +37,13 @@ def buy(shop, impressions, rng, likes):
     shop.lake.commit(events, "tests", shop.sequence)
 
 
-def run(days, likes, seed):
+def run(days, likes, seed, engine):
     """A shop with a hundred new shoppers a day, measured and judged at each midnight."""
     shop, rng = Shop(guardrails=GUARDRAILS, attribution_window_days=2.0, maturity_window_days=2.0, min_days=3.0,
                      holdout=0.3, currency="EUR", tuning_units=300), np.random.default_rng(seed)
     known = lambda: definitions(shop.control, shop.config)  # noqa: E731
-    jobs = [Attributor(shop.lake, shop.control, shop.clock, known),
-            Maturer(shop.lake, shop.control, shop.clock, grace_s=0.0),
+    jobs = [Attributor(shop.lake, shop.control, shop.clock, known, engine=engine),
+            Maturer(shop.lake, shop.control, shop.clock, grace_s=0.0, engine=engine),
             Rollup(shop.lake, shop.control, shop.clock, known), shop.decider, shop.actor]
     shop.run()
     for _ in range(days):
@@ -59,7 +60,7 @@ def run(days, likes, seed):
 
 
 def test_a_preferred_candidate_goes_from_events_to_its_promotion():
-    shop = run(20, likes=0.85, seed=4)
+    shop = run(20, likes=0.85, seed=4, engine=ArrowEngine())
     seen = latest(shop.control, "e1")
     assert [d.verdict for d in shop.decisions()][-1] == "promote", seen.reason
     evidence = shop.decisions()[-1].evidence
@@ -76,6 +77,6 @@ def test_a_preferred_candidate_goes_from_events_to_its_promotion():
 
 @pytest.mark.slow
 def test_a_disliked_candidate_ends():
-    shop = run(20, likes=0.1, seed=5)
+    shop = run(20, likes=0.1, seed=5, engine=DuckEngine())
     assert (shop.row().stage, shop.row().verdict) == ("ended", "discard")
     assert shop.control.plan().surfaces["home"].experiment is None

@@ -20,6 +20,7 @@ from incumbent.loop import watermark
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.definitions import currency_of, definitions
 from incumbent.loop.mature import Maturer
+from incumbent.loop.relations import ArrowEngine, DuckEngine, Engine
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.stores.store import ExperimentRow, Matured, seal_hash
@@ -39,8 +40,8 @@ def definition(**changes: Any) -> ExperimentConfig:
 class Run:
     """One experiment over stores in memory."""
 
-    def __init__(self, config: ExperimentConfig, buckets: int = 2) -> None:
-        self.config = config
+    def __init__(self, config: ExperimentConfig, buckets: int = 2, engine: Engine | None = None) -> None:
+        self.config, self.engine = config, engine or ArrowEngine()
         self.lake, self.control = MemoryLake(buckets), MemoryControl()
         self.clock = ManualClock(START)
         self.sequence = 0
@@ -65,10 +66,11 @@ class Run:
         watermark.record(self.control, source, moment(until) if until else now, now)
 
     def attribute(self) -> None:
-        Attributor(self.lake, self.control, self.clock, lambda: definitions(self.control)).run_once()
+        Attributor(self.lake, self.control, self.clock, lambda: definitions(self.control),
+                   engine=self.engine).run_once()
 
     def mature(self) -> Any:
-        return Maturer(self.lake, self.control, self.clock, grace_s=GRACE).run_once()
+        return Maturer(self.lake, self.control, self.clock, grace_s=GRACE, engine=self.engine).run_once()
 
     def expected(self, events: list[Any]) -> dict[str, dict[str, Any]]:
         """All units by the naive recomputation, matured or not."""
@@ -150,13 +152,14 @@ def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 @given(seed=st.integers(0, 10**6), outcome=st.sampled_from(["count", "value"]),
-       attribution=st.sampled_from(["last_touch", "share"]), late=st.integers(0, 40))
-@settings(deadline=None, max_examples=4, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+       attribution=st.sampled_from(["last_touch", "share"]), late=st.integers(0, 40),
+       engine=st.sampled_from([ArrowEngine(), DuckEngine(threads=1)]))
+@settings(deadline=None, max_examples=6, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_sealed_and_restated_equal_the_naive_recomputation(
-    seed: int, outcome: str, attribution: str, late: int,
+    seed: int, outcome: str, attribution: str, late: int, engine: Engine,
 ) -> None:
     events = history(seed)
-    run = Run(definition(outcome=outcome, attribution=attribution, currency="EUR"))
+    run = Run(definition(outcome=outcome, attribution=attribution, currency="EUR"), engine=engine)
     known = events[late:]
     run.commit(known)
     run.at("2026-03-09T00:00")

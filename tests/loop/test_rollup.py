@@ -21,6 +21,7 @@ from incumbent.events.schema import Feedback, Impression, ModelAnswer
 from incumbent.events.window import Window, day_of
 from incumbent.loop import keys
 from incumbent.loop.attribute import Attributor
+from incumbent.loop.relations import ArrowEngine
 from incumbent.loop.rollup import Rollup, pieces, total
 from incumbent.stats.buckets import Buckets
 from incumbent.stats.counts import Counts
@@ -50,7 +51,7 @@ class Run:
         return Rollup(self.lake, self.control, self.clock, lambda: CONFIG)
 
     def run(self) -> Any:
-        Attributor(self.lake, self.control, self.clock, lambda: CONFIG).run_once()
+        Attributor(self.lake, self.control, self.clock, lambda: CONFIG, engine=ArrowEngine()).run_once()
         return self.rollup().run_once()
 
     def counts(self, key: str) -> dict[str, int]:
@@ -297,7 +298,7 @@ def test_shards_change_only_where_something_changed() -> None:
 def test_a_crash_before_the_cursor_only_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run()
     run.commit(DAY)
-    Attributor(run.lake, run.control, run.clock, lambda: CONFIG).run_once()
+    Attributor(run.lake, run.control, run.clock, lambda: CONFIG, engine=ArrowEngine()).run_once()
     real, calls = run.control.put, []
 
     def put(*args: Any) -> None:

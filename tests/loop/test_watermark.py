@@ -18,6 +18,7 @@ from incumbent.loop import watermark
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.definitions import definitions
 from incumbent.loop.mature import Maturer
+from incumbent.loop.relations import ArrowEngine
 from incumbent.loop.seal import Sealer
 from incumbent.loop.watermark import Low, Mark
 from incumbent.stores.control import SqlControl
@@ -61,8 +62,9 @@ class Host:
         self.sealer.stop()
 
     def judge(self, **options: Any) -> Any:
-        Attributor(self.lake, self.control, self.clock, lambda: definitions(self.control)).run_once()
-        return Maturer(self.lake, self.control, self.clock, grace_s=0.0, **options).run_once()
+        Attributor(self.lake, self.control, self.clock, lambda: definitions(self.control),
+                   engine=ArrowEngine()).run_once()
+        return Maturer(self.lake, self.control, self.clock, grace_s=0.0, engine=ArrowEngine(), **options).run_once()
 
     @property
     def units(self) -> list[str]:

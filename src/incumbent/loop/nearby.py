@@ -36,17 +36,18 @@ class Wanted:
 
 
 def nearby(impressions: pa.Table, wanted: Wanted) -> pa.Table:
-    """The impressions that show something wanted, with those slots alone, and of the slots `SLOT_FIELDS` alone.
+    """One row per slot that shows something wanted: its impression's columns, and `SLOT_FIELDS` in place of `slots`.
 
     >>> shown = pa.table({"user_id": ["u", "v"], "slots": pa.array(
     ...     [[{name: None for name in SLOT_FIELDS} | {"item_id": item} for item in "ab"]] * 2)})
     >>> asked = pa.table({"user_id": ["u"], "item_id": ["b"]})
-    >>> [[slot["item_id"] for slot in row["slots"]]
-    ...  for row in nearby(shown, Wanted(asked["user_id"], asked["item_id"])).to_pylist()]
-    [['b']]
+    >>> nearby(shown, Wanted(asked["user_id"], asked["item_id"])).select(["user_id", "item_id"]).to_pylist()
+    [{'user_id': 'u', 'item_id': 'b'}]
     """
     found = [_batch(batch, wanted) for batch in impressions.to_batches()]
-    return pa.Table.from_batches(found) if found else impressions.slice(0, 0)
+    return pa.Table.from_batches(found) if found else pa.schema(
+        [field for field in impressions.schema if field.name != "slots"] + [
+            pa.field(name, kind) for name, kind in SLOT_FIELDS.items()]).empty_table()
 
 
 def _batch(batch: pa.RecordBatch, wanted: Wanted) -> pa.RecordBatch:
@@ -66,12 +67,10 @@ def _batch(batch: pa.RecordBatch, wanted: Wanted) -> pa.RecordBatch:
     hit &= wanted.holds(np.where(hit, of_user * len(wanted.items) + item, 0))
     chosen = known[hit]
     parent = np.repeat(np.arange(len(batch)), lengths)[chosen]
-    rows, counts = np.unique(parent, return_counts=True)
-    kept = batch.drop_columns(["slots"]).take(pa.array(rows))
-    fields = [pc.struct_field(flat, name).take(pa.array(chosen)).cast(kind) for name, kind in SLOT_FIELDS.items()]
-    lists = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()),
-                                     pa.StructArray.from_arrays(fields, names=list(SLOT_FIELDS)))
-    return kept.append_column("slots", lists)
+    found = batch.drop_columns(["slots"]).take(pa.array(parent))
+    for name, kind in SLOT_FIELDS.items():
+        found = found.append_column(name, pc.struct_field(flat, name).take(pa.array(chosen)).cast(kind))
+    return found
 
 
 def _codes(column: pa.Array | pa.ChunkedArray, known: pa.Array) -> NDArray[np.int64]:

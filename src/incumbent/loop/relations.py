@@ -24,7 +24,6 @@ SEPARATOR = "\x1f"
 SLOT_FIELDS = {"item_id": pa.string(), "position": pa.int64(), "kind": pa.string(), "owner": pa.string(),
                "pair_id": pa.int64()}
 SHOWN = ("request_id", "ranking_id", "user_id", "surface", "experiment", "stage", "lane")
-_SLOTS = pa.list_(pa.struct(list(SLOT_FIELDS.items())))
 
 
 class Engine(Protocol):
@@ -63,24 +62,28 @@ class DuckEngine:
         return nw.to_native(frame).to_arrow_table()
 
 
+class ArrowEngine:
+    """The same expressions on Arrow's own kernels, step by step: a query costs no planning, and all of it is in memory.
+
+    For tables of some thousand rows; DuckDB is several times faster on large ones, and bounds its memory.
+
+    >>> engine = ArrowEngine()
+    >>> engine.collect(engine.frame(pa.table({"a": [1, 2]})).filter(nw.col("a") > 1)).to_pylist()
+    [{'a': 2}]
+    """
+
+    def frame(self, table: pa.Table) -> nw.LazyFrame[Any]:
+        frame: nw.LazyFrame[Any] = nw.from_native(table).lazy()
+        return frame
+
+    def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
+        return frame.collect().to_arrow()
+
+
 def plain(rows: pa.Table) -> pa.Table:
-    """Rows as the expressions take them: times as integers, of the slots what credit needs; nothing is copied."""
-    columns = {}
-    for name in rows.column_names:
-        column = rows.column(name)
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.int64())
-        elif name == "slots":
-            column = pa.chunked_array([_slim(chunk) for chunk in column.chunks], _SLOTS)
-        columns[name] = column
-    return pa.table(columns)
-
-
-def _slim(slots: pa.ListArray) -> pa.ListArray:
-    values = slots.values  # whole children with whole offsets: a slice of a table keeps its meaning
-    fields = [values.field(values.type.get_field_index(name)).cast(kind) for name, kind in SLOT_FIELDS.items()]
-    struct = pa.StructArray.from_arrays(fields, fields=list(_SLOTS.value_type))
-    return pa.ListArray.from_arrays(slots.offsets, struct, type=_SLOTS)
+    """Rows as the expressions take them: times as integers."""
+    return pa.table({name: rows.column(name).cast(pa.int64()) if pa.types.is_timestamp(rows.column(name).type)
+                     else rows.column(name) for name in rows.column_names})
 
 
 def with_pairs(rows: pa.Table) -> pa.Table:
@@ -103,21 +106,23 @@ def with_pairs(rows: pa.Table) -> pa.Table:
                      "pair_ids": pa.chunked_array(ids, pa.list_(pa.int64()))})
 
 
-def exposures(impressions: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    """One row per slot of an impression; the impression's own time becomes `exposed_us`."""
-    slot = nw.col("slots").struct
-    return impressions.explode("slots").select(
-        *SHOWN, nw.col("time").alias("exposed_us"), *[slot.field(name).alias(name) for name in SLOT_FIELDS])
+def pair_rows(rows: pa.Table) -> pa.Table:
+    """Impressions of `with_pairs`, one row per competitive pair, with `pair_id` in place of `pair_ids`."""
+    flat = rows.combine_chunks().to_batches()
+    found = [batch.drop_columns(["pair_ids"]).take(pc.list_parent_indices(batch.column("pair_ids"))).append_column(
+        "pair_id", batch.column("pair_ids").flatten()) for batch in flat]
+    return pa.Table.from_batches(found)
 
 
-def touches(feedback: nw.LazyFrame[Any], impressions: nw.LazyFrame[Any], reach_days: int) -> nw.LazyFrame[Any]:
+def touches(feedback: nw.LazyFrame[Any], exposures: nw.LazyFrame[Any], reach_days: int) -> nw.LazyFrame[Any]:
     """Every pair of a feedback row (`row`, `time`, `user_id`, `item_id`, `named_request`) and an exposure of both.
 
-    The exposure lies in the `reach_days` UTC days before that of the feedback, or on that day: what a rebuild of the
-    feedback's day reads, whatever else was read with it.
+    Exposures are shown slots as `nearby` gives them; their `time` becomes `exposed_us`. They lie in the `reach_days`
+    UTC days before that of the feedback, or on that day: what a rebuild of the feedback's day reads, whatever else was
+    read with it.
     """
     day = (nw.col("time") // DAY_US) * DAY_US
-    shown = exposures(impressions.join(feedback.select("user_id"), on="user_id", how="semi"))
+    shown = exposures.select(*SHOWN, nw.col("time").alias("exposed_us"), *SLOT_FIELDS)
     return feedback.join(shown, on=["user_id", "item_id"], how="inner").filter(
         (nw.col("exposed_us") >= day - reach_days * DAY_US) & (nw.col("exposed_us") < day + DAY_US))
 
@@ -144,15 +149,18 @@ def shown_to(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experimen
     return seen.group_by("user_id").agg(nw.len().alias("requests"), nw.col("pairs").sum())
 
 
-def repeated_pairs(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
-    """Per unit `repeated`, what `shown_to` counts too much: a pair of a ranking with pages that is on two of them."""
-    seen = _within(_compared(impressions, experiment), units)
-    paged = seen.filter(nw.col("page") > 1).select("ranking_id").unique()
-    several = seen.join(paged, on="ranking_id", how="semi")
-    told = (several.select("user_id", "ranking_id", "pair_ids").explode("pair_ids")
-            .filter(~nw.col("pair_ids").is_null()).unique().select("user_id", nw.lit(-1.0).alias("pairs")))
-    counted = several.select("user_id", "pairs")
-    return nw.concat([counted, told]).group_by("user_id").agg(nw.col("pairs").sum().alias("repeated"))
+def repeated_pairs(
+    paged: nw.LazyFrame[Any], pairs: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str,
+) -> nw.LazyFrame[Any]:
+    """Per unit `repeated`, what `shown_to` counts too much: a pair of a ranking with pages that is on two of them.
+
+    `paged` are the impressions of rankings of which more than the first page was seen, `pairs` their `pair_rows`.
+    """
+    counted = _within(_compared(paged, experiment).select("user_id", "time", "pairs"), units)
+    told = _within(_compared(pairs, experiment).select("user_id", "time", "ranking_id", "pair_id"), units)
+    once = told.select("user_id", "ranking_id", "pair_id").unique().select("user_id", pairs=nw.lit(-1.0))
+    return nw.concat([counted.select("user_id", "pairs"), once]).group_by("user_id").agg(
+        nw.col("pairs").sum().alias("repeated"))
 
 
 def _compared(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:

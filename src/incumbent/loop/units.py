@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 
-import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
@@ -81,14 +80,17 @@ def matured_units(
     units = units.append_column("t1", pc.add(units["t0"], scope.period_us))
     window = Window.of_days(_day(pc.min(units["t0"]).as_py()), _day(pc.max(units["t1"]).as_py()))
     periods = engine.frame(units)
-    rows = _shown(lake, engine, scope, buckets, units, meter)
-    shown, paged = engine.frame(rows), rows.num_rows > 0 and pc.max(rows["page"]).as_py() > 1
+    rows = _shown(lake, scope, buckets, units, meter)
+    paged = _paged(rows)
+    several = [relations.repeated_pairs(
+        engine.frame(paged.drop_columns(["pair_ids"])), engine.frame(relations.pair_rows(paged)), periods, scope.name,
+    )] if paged.num_rows else []
     credited = engine.frame(relations.plain(lake.scan("outcome", window, buckets, CREDITED)))
     terms = scope.definition
     whole = periods
     for part in (
-        relations.shown_to(shown, periods, scope.name),
-        *([relations.repeated_pairs(shown, periods, scope.name)] if paged else []),
+        relations.shown_to(engine.frame(rows.drop_columns(["pair_ids"])), periods, scope.name),
+        *several,
         relations.credits(credited, periods, scope.name, terms.actions, scope.currency, terms.outcome == "value"),
         relations.values(credited, periods, scope.currency),
     ):
@@ -96,20 +98,21 @@ def matured_units(
     return _rows(scope, engine.collect(whole.sort("t1", "user_id")))
 
 
-def _shown(
-    lake: Lake, engine: Engine, scope: Scope, buckets: Sequence[int], units: pa.Table, meter: Meter,
-) -> pa.Table:
+def _shown(lake: Lake, scope: Scope, buckets: Sequence[int], units: pa.Table, meter: Meter) -> pa.Table:
     """The impressions of these units, of their slots only what tells pairs; what is not theirs falls away at once."""
-    wanted = engine.frame(units.select(["user_id"]))
-    found, schema = [], pa.schema([])
+    users = pc.unique(units["user_id"])
+    found = []
     for piece in by_days(lake, "impression", _day(pc.min(units["t0"]).as_py()), _day(pc.max(units["t1"]).as_py()),
-                         buckets, SHOWN, meter, users=units["user_id"].to_pylist()):
-        rows = relations.with_pairs(piece)
-        schema = rows.schema
-        if rows.num_rows:
-            ours = engine.frame(rows).filter(nw.col("experiment") == scope.name)
-            found.append(engine.collect(ours.join(wanted, on="user_id", how="semi")).select(rows.column_names))
-    return relations.concat(found, schema)
+                         buckets, SHOWN, meter, users=users.to_pylist()):
+        ours = pc.and_(pc.equal(piece["experiment"], scope.name), pc.is_in(piece["user_id"], value_set=users))
+        found.append(relations.with_pairs(piece.filter(ours)))
+    return relations.concat(found, found[0].schema)
+
+
+def _paged(rows: pa.Table) -> pa.Table:
+    """The impressions of the rankings of which a page after the first was asked for."""
+    return rows.filter(pc.is_in(rows["ranking_id"], value_set=pc.unique(rows["ranking_id"].filter(
+        pc.greater(rows["page"], 1)))))
 
 
 def _rows(scope: Scope, units: pa.Table) -> list[Matured]:
