@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -55,13 +55,14 @@ def check(world: Simulation) -> None:
     _promises(world)
     states, fairness = NaiveStates(world.lake.buckets, "EUR"), Fairness()
     units: dict[str, dict[str, Any]] = {}
+    served = _served(world)
     for user, impressions, feedback, stored in _users(world):
         for one in impressions:
             problem = broken_draft(one, world.config.experiments[EXPERIMENT].coin)
             if problem:
                 world.ledger.violation(f"{one.request_id}: {problem}")
             fairness.add(one)
-        rows = _outcomes(world, user, impressions, feedback, stored)
+        rows = _outcomes(world, user, impressions, feedback, stored, served)
         states.add(user, impressions, rows)
         terms = world.config.experiments[EXPERIMENT]
         units |= naive.units(impressions, rows, EXPERIMENT, maturity_days=terms.maturity_window_days,
@@ -126,12 +127,21 @@ def _users(world: Simulation) -> Iterator[tuple[str, list[Impression], list[Feed
 
 
 # -------------------------------------------------------------------------------------------------- what was credited
-def _outcomes(world: Simulation, user: str, impressions: Sequence[Impression], feedback: Sequence[Feedback],
-              stored: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _served(world: Simulation) -> dict[str, tuple[str, datetime]]:
+    """Request -> whom it was served to, and when."""
+    rows = world.lake.scan("impression", columns=["request_id", "user_id", "time"])
+    requests, users, times = (rows[name].to_pylist() for name in ("request_id", "user_id", "time"))
+    return dict(zip(requests, zip(users, times, strict=True), strict=True))
+
+
+def _outcomes(
+    world: Simulation, user: str, impressions: Sequence[Impression], feedback: Sequence[Feedback],
+    stored: list[dict[str, Any]], served: Mapping[str, tuple[str, datetime]],
+) -> list[dict[str, Any]]:
     """The naive outcome rows of a user, which the lake's must equal; credits must sum to what their rule says."""
     terms = world.config.experiments[EXPERIMENT]
     rows = naive.outcomes(impressions, feedback, {
-        EXPERIMENT: (terms.attribution, terms.attribution_window_days, terms.skip_neutral)}, REACH_DAYS)
+        EXPERIMENT: (terms.attribution, terms.attribution_window_days, terms.skip_neutral)}, REACH_DAYS, served)
     if rows:
         names = list(rows[0])
         wanted, got = (sorted(_canonical(row, names) for row in some) for some in (rows, stored))

@@ -24,10 +24,18 @@ Terms = Mapping[str, tuple[str, float, bool]]
 Shown = tuple[Impression, Slot]
 
 
-def outcomes(impressions: Iterable[Impression], feedback: Iterable[Feedback], terms: Terms, reach: int) -> list[dict[str, Any]]:  # noqa: E501
-    """The outcome rows of all feedback, in no particular order; `terms` by experiment, ``last_touch`` 7 days else."""
+def outcomes(
+    impressions: Iterable[Impression], feedback: Iterable[Feedback], terms: Terms, reach: int,
+    served: Mapping[str, tuple[str, datetime]] | None = None,
+) -> list[dict[str, Any]]:
+    """The outcome rows of all feedback, in no particular order; `terms` by experiment, ``last_touch`` 7 days else.
+
+    `served` says of each request to whom and when, also of users whose impressions are not here.
+    """
     shown: dict[tuple[str, str], list[Shown]] = {}
     everyone = {i.event_id: i for i in impressions}.values()
+    if served is None:
+        served = {i.request_id: (i.user_id, i.time) for i in everyone}
     for impression in everyone:
         for slot in impression.slots:
             shown.setdefault((impression.user_id, slot.item_id), []).append((impression, slot))
@@ -37,7 +45,7 @@ def outcomes(impressions: Iterable[Impression], feedback: Iterable[Feedback], te
     rows: list[dict[str, Any]] = []
     for event in sorted(events, key=lambda f: f.action == "refund"):  # a purchase of the same moment comes first
         mark = next((mark for mark in MADE_UP if mark in event.marks), None)
-        if mark is None and (STRANGE in event.marks or _foreign(event, everyone, reach)):
+        if mark is None and (STRANGE in event.marks or _foreign(event, served, reach)):
             mark = STRANGE
         if event.action == "refund" and mark not in MADE_UP:
             made = _refund(event, events, credited, taken, terms, reach)
@@ -53,23 +61,28 @@ def outcomes(impressions: Iterable[Impression], feedback: Iterable[Feedback], te
     return rows
 
 
-def _foreign(event: Feedback, impressions: Iterable[Impression], reach: int) -> bool:
+def _foreign(event: Feedback, served: Mapping[str, tuple[str, datetime]], reach: int) -> bool:
     """Whether the request that feedback names was served to somebody else, on a day that is looked at."""
+    if not event.request_id or event.request_id not in served:
+        return False
+    user, time = served[event.request_id]
+    since, until = _looked_at(event, reach)
+    return user != event.user_id and since <= time < until
+
+
+def _looked_at(event: Feedback, reach: int) -> tuple[datetime, datetime]:
     midnight = datetime.combine(event.time.astimezone(UTC).date(), datetime.min.time(), UTC)
-    return bool(event.request_id) and any(
-        i.request_id == event.request_id and i.user_id != event.user_id
-        and midnight - timedelta(days=reach) <= i.time < midnight + timedelta(days=1) for i in impressions)
+    return midnight - timedelta(days=reach), midnight + timedelta(days=1)
 
 
 def _attribute(event: Feedback, shown: list[Shown], terms: Terms, reach: int,
                everyone: Iterable[Impression]) -> list[dict[str, Any]]:
-    midnight = datetime.combine(event.time.astimezone(UTC).date(), datetime.min.time(), UTC)
-    near = [(i, s) for i, s in shown
-            if midnight - timedelta(days=reach) <= i.time < midnight + timedelta(days=1)]
+    since, until = _looked_at(event, reach)
+    near = [(i, s) for i, s in shown if since <= i.time < until]
     near.sort(key=lambda pair: (pair[0].time, pair[0].request_id, pair[1].position))
     if event.request_id and all(i.request_id != event.request_id for i, _ in near):  # maybe another page showed it
         ranking = [i.ranking_id for i in everyone if i.request_id == event.request_id and i.user_id == event.user_id
-                   and midnight - timedelta(days=reach) <= i.time < midnight + timedelta(days=1)]
+                   and since <= i.time < until]
         pages = [i.request_id for i, _ in near if i.ranking_id in ranking and i.time <= event.time]
         event = msgspec.structs.replace(event, request_id=pages[-1]) if pages else event
     groups: dict[tuple[str, str | None], list[Shown]] = {}

@@ -17,13 +17,16 @@ STORIES = (((1.0, 0.8), (1.0, 0.8)), ((-0.5, 1.0), (1.0, 0.1)), ((1.0, 0.1), (-0
 def config_tree(rng: Random, buckets: int) -> dict[str, Any]:
     """One surface with an experiment, one without, and a ramp that is climbed in a week; terms are drawn from `rng`.
 
+    Half of the ramps widen the interleave lane from rung to rung, the others have everybody in it from the start.
+
     An outcome looks back 18 hours and a unit matures in a day, so that those who came at one stage are sealed soon; two
     loops take turns at measuring, each every 36 hours.
     """
-    ramp = (("canary", 0.1), ("ramp_25", 0.25), ("ramp_50", 0.5)) if rng.random() < 0.5 else (
-        ("canary", 0.1), ("ramp_50", 0.5))
-    stages = [{"stage": "shadow", "share": 0.0, "min_units": 0, "min_days": 0.5}] + [
-        {"stage": stage, "share": share, "min_units": 4, "min_days": 0.5} for stage, share in ramp]
+    ramp = (("canary", 0.1, 0.4), ("ramp_25", 0.25, 0.7), ("ramp_50", 0.5, 1.0)) if rng.random() < 0.5 else (
+        ("canary", 0.1, None), ("ramp_50", 0.5, None))
+    stages = [{"stage": "shadow", "share": 0.0, "lane_share": ramp[0][2], "min_units": 0, "min_days": 0.5}] + [
+        {"stage": stage, "share": share, "lane_share": lane, "min_units": 4, "min_days": 0.5}
+        for stage, share, lane in ramp]
     model = {"deadline_ms": 100, "breaker_cool_down_s": 30.0}
     surface = {"champion": "old", "k_max": 3 * K, "depth": LIST, "deadline_ms": 150, "fallback": CATALOGUE[:6]}
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from random import Random
 from typing import Any
 
@@ -34,7 +35,7 @@ class SimulatedModel:
                  faults: Counter[str]) -> None:
         self.name = name
         self._lists, self._bursts, self._rng, self._faults = lists, bursts, rng, faults
-        self._names, self._weights = [*TROUBLES, ""], [*TROUBLES.values(), 1 - sum(TROUBLES.values())]
+        self._names, self._limits = [*TROUBLES, ""], [*accumulate(TROUBLES.values()), 1.0]
 
     async def recommend(self, request: Ask, k: int) -> Any:
         """The shopper's list; what is excluded stays in it, as in a model that does not care."""
@@ -42,7 +43,7 @@ class SimulatedModel:
         now = asyncio.get_running_loop().time()
         trouble = next((burst.trouble for burst in self._bursts if burst.start <= now < burst.end), None)
         if trouble is None:
-            trouble = rng.choices(self._names, self._weights)[0]
+            trouble = rng.choices(self._names, cum_weights=self._limits)[0]
         if trouble:
             self._faults[f"model {trouble}"] += 1
         elif rng.random() < 0.2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from random import Random
@@ -52,6 +53,8 @@ class Shoppers:
         self.known = 30  # users who have come by now
         self.on_their_way = 0  # batches that are not acknowledged yet
         self._tasks: set[asyncio.Task[None]] = set()
+        self._shown: deque[tuple[str, str]] = deque(maxlen=40)  # user and request of the latest answers
+        self._before: dict[str, str] = {}  # user -> the request before the present one
 
     def start(self, work: Any) -> None:
         """Run a coroutine beside everything else."""
@@ -124,15 +127,25 @@ class Shoppers:
         if batch:
             rng.shuffle(batch)
             self._send(batch)
+        self._shown.append((user, answer.request_id))
+        self._before[user] = answer.request_id
 
     def _event(self, user: str, item: str, action: str, request_id: str | None, after_s: float = 0.0,
                **more: Any) -> dict[str, Any]:
-        rng = self._rng
-        drawn = rng.random()
-        named = None if drawn < 0.08 else f"{self._ids.new()}.AAAAAAAAAAAA" if drawn < 0.09 else request_id
-        when = self._clock.now() + timedelta(seconds=after_s or rng.uniform(1, 90))
+        when = self._clock.now() + timedelta(seconds=after_s or self._rng.uniform(1, 90))
         return {"type": "feedback", "event_id": self._ids.new(), "time": when, "user_id": user, "item_id": item,
-                "action": action, "request_id": named, "session_id": "sound", **more}
+                "action": action, "request_id": self._named(user, request_id), "session_id": "sound", **more}
+
+    def _named(self, user: str, request_id: str | None) -> str | None:
+        """What an event says of its request: mostly the truth, else nothing, a forgery, a stranger's, an older one."""
+        drawn = self._rng.random()
+        if drawn < 0.08:
+            return None
+        if drawn < 0.09:
+            return f"{self._ids.new()}.AAAAAAAAAAAA"
+        if drawn < 0.10:
+            return next((request for whose, request in self._shown if whose != user), request_id)
+        return self._before.get(user, request_id) if drawn < 0.12 else request_id
 
     def _buy(self, user: str, item: str, request_id: str) -> list[dict[str, Any]]:
         rng = self._rng

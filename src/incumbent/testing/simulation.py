@@ -8,8 +8,10 @@ seed draws the shoppers, the models, the experiment and every fault; equal seeds
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -25,7 +27,7 @@ from incumbent.events.plan import ModelPlan
 from incumbent.events.schema import Audit
 from incumbent.loop.operate import Operator
 from incumbent.loop.plan import build_plan
-from incumbent.loop.relations import DuckEngine
+from incumbent.loop.relations import ArrowEngine, DuckEngine, Engine
 from incumbent.models.guard import Guarded
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.testing.ledger import Ledger
@@ -52,6 +54,7 @@ class Settings(Struct, frozen=True):
     appetite: float = 0.4  # how readily shoppers click and buy
     buckets: int = 2  # of users, in the lake
     faults: bool = True
+    engine: str = "arrow"  # of the loops' queries: ``arrow``, or ``duckdb`` as in service
 
     @property
     def requests(self) -> int:
@@ -92,7 +95,7 @@ class Simulation:
         self.checkpoints: list[Callable[[], None]] = []
         story = self.rng("story").choice(STORIES)
         self.tastes = Tastes(settings.users, story, settings.appetite, self.rng("tastes"))
-        self._engine = DuckEngine(threads=1)
+        self._engine: Engine = ArrowEngine() if settings.engine == "arrow" else DuckEngine(threads=1)
         self._born = 0
 
     def rng(self, name: str) -> Random:
@@ -258,9 +261,23 @@ def simulate(settings: Settings) -> Simulation:
 
     world = Simulation(settings)
     world.checkpoints.append(invariants.SealWatch(world))
-    run(world.live)
-    for look in world.checkpoints:
-        look()
-    invariants.check(world)
+    with _little_collecting():
+        run(world.live)
+        for look in world.checkpoints:
+            look()
+        invariants.check(world)
     return world
+
+
+@contextmanager
+def _little_collecting() -> Iterator[None]:
+    """Some million objects that all live on: the collector of cycles would walk over them again and again."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
