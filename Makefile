@@ -17,7 +17,7 @@ demo: $(DEMO)/ready ## Serve, interleave and judge on a year of real baskets (AR
 	$(DEMO)/bin/incumbent demo $(ARGS)
 
 test: $(DEV)/ready ## Run every test that needs nothing but PyPI (ARGS="tests/stats -x")
-	$(DEV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
+	$(DEV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(DEV)/ready ## Run the long simulations and crash campaigns
 	$(DEV)/bin/python -m pytest -m slow $(ARGS)
