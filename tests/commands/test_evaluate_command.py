@@ -218,3 +218,14 @@ def test_the_page_shows_what_is_printed(shop, capsys):
     assert all(part.strip() in gate for part in snippet.split("\n\n"))
     for command in ("python shop.py", "--gate release.gate.toml --candidate shop:daring"):
         assert command in (EXAMPLE / "shop.py").read_text() and command in page
+
+
+def test_the_plugin_loads_nothing_at_import():
+    """It is imported by every pytest of an environment that has incumbent."""
+    import subprocess
+
+    heavy = "{'numpy', 'scipy', 'pyarrow', 'msgspec', 'pydantic', 'typer', 'narwhals', 'duckdb'}"
+    done = subprocess.run([sys.executable, "-c", f"import sys, incumbent.testing.pytest_gate\n"
+                           f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
