@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from incumbent import config
 from incumbent.clock import ManualClock
+from incumbent.config_sections import DriftMonitor
 from incumbent.events.window import Window
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.baseline_build import BaselineBuilder
 from incumbent.loop.baselines import CURSOR, Baseline
 from incumbent.loop.detect import Detector
+from incumbent.loop.latest_vectors import LatestVectors
 from incumbent.loop.window_states import Windowed, WindowStates
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
@@ -26,8 +29,15 @@ DRIFT: dict[str, Any] = {
 SHOP: dict[str, Any] = {"requests": 40, "vectors": 40, "dimension": 4}
 
 
-def configured(**drift: Any) -> config.Config:
-    """A configuration of one surface, whose section of drift is `DRIFT` with changes."""
+def configured(watch: Sequence[str] | None = None, **drift: Any) -> config.Config:
+    """A configuration of one surface, whose section of drift is `DRIFT` with changes.
+
+    Of `watch` only those monitors, with one false alarm a month for each.
+    """
+    if watch is not None:
+        off = {name: {"on": False} for name in get_args(DriftMonitor) if name not in watch}
+        drift = {"false_alarms_per_month": len(watch), "monitors": {**off, "items": {
+            "on": "items" in watch, "least_rows": 20}}, **drift}
     return config.parse({"models": {"popular": {"target": "shop:popular"}},
                          "surfaces": {"home": {"champion": "popular"}}, "drift": {**DRIFT, **drift}})
 
@@ -36,9 +46,9 @@ class World:
     """Stores, a clock, a shop, and the jobs of the loop that drift needs."""
 
     def __init__(self, lake: Any = None, control: Any = None, *, drift: dict[str, Any] | None = None,
-                 **shop: Any) -> None:
+                 watch: Sequence[str] | None = None, **shop: Any) -> None:
         self.lake, self.control = lake or MemoryLake(1), control or MemoryControl()
-        self.config, self.shop = configured(**(drift or {})), EventShop(**{**SHOP, **shop})
+        self.config, self.shop = configured(watch, **(drift or {})), EventShop(**{**SHOP, **shop})
         self.clock, self.sequence = ManualClock(START), 0
         self.commit(self.shop.catalogue())
 
@@ -58,8 +68,9 @@ class World:
         Attributor(self.lake, self.control, self.clock, dict).run_once()
 
     def measure(self) -> Windowed:
-        """Outcomes, then the states of windows."""
+        """Outcomes, the latest vectors, then the states of windows."""
         self.attribute()
+        LatestVectors(self.lake, self.control, self.clock).run_once()
         return WindowStates(self.lake, self.control, self.clock, self.config.drift).run_once()
 
     def detector(self) -> Detector:
