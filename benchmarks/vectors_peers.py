@@ -1,0 +1,85 @@
+"""Claim: comparing 100,000 x 384 with as many is faster than by any method of a peer that finishes.
+
+    python benchmarks/vectors_peers.py [--rows 100000] [--dims 384] [--limit 120] [--peers DIR]
+
+Ours is everything: the frame fitted on 20,000 rows of the baseline, both sides read into states, all statistics. CPU
+seconds on one thread, imports not counted, each peer in its own environment (`_peers.py`) after a warming call on 500
+rows, stopped after `limit` seconds of CPU or at 10 GB of address space. The ratio is the peer's time over ours.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from _peers import argument, peers
+
+from incumbent.drift.embedding import STATISTICS, scores
+from incumbent.stats.vectors import Vectors
+
+PACKAGES = ["evidently", "alibi-detect", "nannyml", "frouros", "scipy"]
+
+
+def sides(rows: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two samples of 20 clusters, float32; the second has its mean moved by a twentieth of a standard deviation."""
+    rng = np.random.default_rng(11)
+    middles = rng.standard_normal((20, d), dtype=np.float32)
+    made = [rng.standard_normal((rows, d), dtype=np.float32) + middles[rng.integers(0, 20, rows)] for _ in range(2)]
+    return made[0], made[1] + np.float32(0.07)
+
+
+def ours(base: np.ndarray, now: np.ndarray) -> tuple[float, float]:
+    """CPU seconds of fitting, and of reading both sides and scoring."""
+    start = time.process_time()
+    zero = Vectors.fit(base[:20_000], seed=1)
+    fitted = time.process_time()
+    found = scores(zero.update(now), zero.update(base))
+    assert len(found) == len(STATISTICS)
+    return fitted - start, time.process_time() - fitted
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dims", type=int, default=384)
+    parser.add_argument("--limit", type=float, default=120.0, help="CPU seconds for one method")
+    argument(parser)
+    args = parser.parse_args()
+    base, now = sides(args.rows, args.dims)
+    times = [ours(base, now) for _ in range(3)]
+    fit, compare = (statistics.median(one) for one in zip(*times, strict=True))
+    print(f"{args.rows:,} x {args.dims} against as many, CPU seconds, one thread\n{'ratio':>8} {'seconds':>8}")
+    sums = sorted(map(sum, times))
+    print(f"{1:8.1f} {fit + compare:8.2f}  ours: fit {fit:.2f}, both states and {len(STATISTICS)} statistics "
+          f"{compare:.2f} (sum {sums[0]:.2f}-{sums[-1]:.2f})", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        small = {name: Path(folder, f"{name}_small.npz") for name in ("base", "now")}
+        whole = {name: Path(folder, f"{name}.npz") for name in ("base", "now")}
+        for name, rows in (("base", base), ("now", now)):
+            np.savez(small[name], vectors=rows[:500])
+            np.savez(whole[name], vectors=rows)
+        del base, now
+        for (package, method), peer in peers(args.peers, limit_s=args.limit, packages=PACKAGES).items():
+            if method.endswith("ids"):
+                continue
+            said = peer.ask(method, small["base"], small["now"])
+            if "stopped" in said.get("error", "") or "cpu_s" in said:
+                said = peer.ask(method, whole["base"], whole["now"])
+            if "cpu_s" in said:
+                print(f"{said['cpu_s'] / (fit + compare):8.1f} {said['cpu_s']:8.2f}  {package} {method}", flush=True)
+            else:
+                print(f"{'-':>8} {'-':>8}  {package} {method}: {said['error']}", flush=True)
+            peer.close()
+
+
+if __name__ == "__main__":
+    main()
