@@ -20,6 +20,7 @@ from incumbent.clock import ReplayClock, SystemClock
 from incumbent.commands.init import init
 from incumbent.config import load
 from incumbent.demo.toml import dumps
+from incumbent.errors import UnavailableError
 from incumbent.events.ids import EventIds
 from incumbent.loop.operate import Operator
 from incumbent.service.step import step
@@ -194,14 +195,26 @@ class HttpCampaign:
         control = SqlControl.in_directory(self.data)
         try:
             for _ in range(20):
-                asyncio.run(step(control, self.clock, wait_s=self._patience_s))
+                self._step(control)
                 if not control.outbox(1):
                     break
             assert not control.outbox(1), "the outbox is not worked off"
-            asyncio.run(step(control, self.clock, wait_s=self._patience_s))
+            self._step(control)
         finally:
             control.close()
         self._end("loop")
+
+    def _step(self, control: SqlControl) -> None:
+        """One step of the loop, waited for as long as its cursors still move."""
+        before: dict[str, str] = {}
+        while True:
+            try:
+                asyncio.run(step(control, self.clock, wait_s=self._patience_s))
+                return
+            except UnavailableError:
+                if control.cursors("") == before:
+                    raise
+                before = control.cursors("")
 
     def _end(self, name: str) -> None:
         code = self.parts[name].stop()
