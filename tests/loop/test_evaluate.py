@@ -155,6 +155,21 @@ class TestNumbers:
                    {"metric": "personalisation@5", "compare": "difference", "at_least": 0, "at_most": 0})
         assert done.ok and done.outcomes[0].estimate.low == 0 == done.outcomes[0].estimate.high
 
+    def test_numbers_are_the_same_each_time(self, tmp_path):
+        """Asked, sampled and drawn as before; a clock that stands still makes every latency 0."""
+        asked = ({"metric": "recall@5", "compare": "relative", "at_least": 0}, {"metric": "latency_p95", "at_most": 1},
+                 {"metric": "behaviour.determinism", "at_least": 1})
+        held = held_of(tmp_path, ROWS)
+        first, second = (run(held, "careful", *asked, requests=20, probes=5).to_dict() for _ in range(2))
+        assert first == second and first["outcomes"][2]["estimate"]["n"] == 5
+
+    def test_nothing_wanted_is_no_number_not_zero(self, tmp_path):
+        """A gain of 0 is nothing wanted; a wish that no list meets is a 0."""
+        rows = [{"user_id": "u1", "item_id": "i1", "gain": 1}, {"user_id": "u2", "item_id": "i2", "gain": 0},
+                {"user_id": "u3", "item_id": "unheard of", "gain": 2}]
+        [one] = run(held_of(tmp_path, rows), "careful", {"metric": "recall@5", "at_least": 0}).outcomes
+        assert (one.champion.value, one.champion.n) == (0.5, 2)
+
     def test_what_the_side_lacks_is_no_number(self, tmp_path):
         """Novelty without a history, categories without a catalogue: marked, named, and the rest goes on."""
         done = run(held_of(tmp_path, ROWS), "careful", {"metric": "novelty@5", "at_least": 0},

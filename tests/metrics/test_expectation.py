@@ -131,6 +131,7 @@ class TestGateFile:
     @pytest.mark.parametrize(("text", "part"), [
         ("", "nothing is expected"), ("expect = 3", "expect"), ("relevant = []\n[[expect]]\nmetric='mrr'\nat_least=0",
                                                              "no action is a hit"),
+        ("[[expect]]\nmetric = 'recall@20'\nat_least = 1", "looks further than the lists are long. Got recall@20"),
         ("[[expect]]\nat_least = 1", "expect.0.metric"), ("relevant = ['clik']", "relevant.0")])
     def test_other_mistakes(self, text, part):
         assert any(part in line for line in mistakes(text)), mistakes(text)

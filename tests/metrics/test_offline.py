@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 
@@ -21,6 +22,7 @@ LOG = {"user_id": [f"u{n % 75}" for n in range(400)], "reward": [0, 0, 0, 1] * 1
        "propensity": [0.75, 0.75, 0.75, 0.25] * 100, "target": [0.5] * 400}
 
 
+@cache
 def rows_of(policy, campaign):
     with gzip.open(OBD / policy / campaign / f"{campaign}.csv.gz", "rt") as file:
         return [{"user": "/".join(row[f"user_feature_{n}"] for n in range(4)), "item": row["item_id"],

@@ -111,9 +111,10 @@ def parse_gate(text: str, what: str = "gate.toml") -> GateConfig:
     made, found = mistakes.collect(tree, GateConfig.model_validate, GateConfig)
     lines = list(found.values())
     given = tree.get("expect")
-    whole = made is not None and isinstance(given, list) and len(given) == len(made.expect)
-    for n, one in enumerate(made.expect if made is not None and whole else ()):
-        lines += [f"expect.{n}{line}" for line in _problems(one) if not mistakes.under(f"expect.{n}.metric", found)]
+    whole = made if isinstance(given, list) and made is not None and len(given) == len(made.expect) else None
+    for n, one in enumerate(whole.expect if whole is not None else ()):
+        if not mistakes.under(f"expect.{n}.metric", found):
+            lines += [f"expect.{n}{line}" for line in _problems(one, made.k)]
     if made is not None and not made.expect and not mistakes.under("expect", found):
         lines.append('expect: nothing is expected. Expected one [[expect]] or more.')
     if made is not None and not made.relevant and not mistakes.under("relevant", found):
@@ -125,8 +126,11 @@ def parse_gate(text: str, what: str = "gate.toml") -> GateConfig:
     return made
 
 
-def _problems(one: ExpectConfig) -> list[str]:
+def _problems(one: ExpectConfig, k: int) -> list[str]:
     lines: list[str] = []
+    cut = one.metric.rpartition("@")[2]
+    if "@" in one.metric and cut.isdecimal() and int(cut) > k:
+        lines.append(f".metric: looks further than the lists are long. Got {one.metric}. Expected at most k = {k}.")
     try:
         kind: Any = resolve(one.metric).kind
     except DataError as error:

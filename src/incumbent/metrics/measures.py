@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from incumbent import registry
 from incumbent.errors import DataError
-from incumbent.metrics.frames import columns
+from incumbent.metrics.frames import columns, numbers
 from incumbent.metrics.judged import judged_of
 from incumbent.metrics.lists import COLUMNS, lists_of
 from incumbent.metrics.metric import Batch, Direction, Side
@@ -117,8 +117,9 @@ def _ranking(name: str) -> Measure | None:
         side.need("relevant", name)
         judged = batches.lists.once(judged_of, side)
         values = np.full(batches.n, np.nan)
-        wanted = columns(side.relevant, "relevant", ("user_id",))["user_id"].to_numpy(zero_copy_only=False)
-        values[np.unique(wanted.astype(np.int64))] = 0.0
+        wanted = columns(side.relevant, "relevant", ("user_id",), ["gain"])
+        number = wanted["user_id"].to_numpy(zero_copy_only=False).astype(np.int64)
+        values[number[numbers(wanted["gain"], "relevant.gain") > 0] if "gain" in wanted else number] = 0.0
         found = metric.values(batches.lists, side)
         at = _requests(batches)
         values[at[judged.relevant > 0]] = found[judged.relevant > 0]
