@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from incumbent.drift.comparison.together import choices, together
+from incumbent.drift.robust import standardised
 from incumbent.errors import DataError
 
 
@@ -23,10 +24,11 @@ def test_the_p_value_is_counted_over_every_choice():
     rng = np.random.default_rng(2)
     baseline, now = rng.normal(size=(7, 1)), rng.normal(1, 1, size=(2, 1))
     found = together(baseline, now, alpha=0.1)
-    pool = np.concatenate([found.null[:, 0], found.current[:, 0]])
+    pool = standardised(np.concatenate([baseline, now]), 0.5)[0][:, 0]
     means = [(pool[a] + pool[b]) / 2 for a, b in combinations(range(9), 2)]
     assert len(means) == math.comb(9, 2) == round(1 / found.resolution)
-    assert found.alone[0] == pytest.approx(np.mean(np.array(means) >= found.scores[0] - 1e-12))
+    assert found.alone[0] == pytest.approx(np.mean(np.array(means) >= pool[7:].mean() - 1e-12))
+    assert found.scores[0] == pytest.approx(now.mean())
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -65,3 +67,10 @@ def test_a_column_that_is_far_off_hides_no_other():
     now += [50.0, 3.0, 0.0]
     found = together(baseline, now, alpha=0.05)
     assert found.adjusted[0] < 0.001 and found.adjusted[1] < 0.01 < 0.05 < found.adjusted[2]
+
+
+def test_a_column_that_hardly_varies_hides_no_other():
+    rng = np.random.default_rng(5)
+    baseline, now = rng.normal(size=(60, 2)), np.array([[12.0, 0.1]])
+    baseline[:, 1] = np.where(np.arange(60) % 7 == 0, 0.2, 0.1)  # most windows alike: its scale is nothing
+    assert together(baseline, now, alpha=0.05).adjusted[0] == pytest.approx(1 / 61)

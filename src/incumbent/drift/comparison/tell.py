@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from incumbent.drift.comparison import moves
 from incumbent.drift.comparison.columns import Chosen
@@ -23,6 +24,7 @@ from incumbent.drift.item_table import ItemTable
 from incumbent.drift.null import merged, size_of
 from incumbent.errors import IncumbentError
 
+Array = NDArray[np.float64]
 ROWS = ("rows are the null: without a time column the threshold comes from random parts of the baseline, so that days "
         "which merely differ from one another read as drift; --time cuts windows")
 
@@ -55,11 +57,12 @@ def comparison(found: Found, progress: Progress) -> Comparison:
     if able:
         current = sorted({key for one in able.values() for key in one.judged})
         keys = [key for key in sorted(found.old.states) if any(key in one.held for one in able.values())]
-        said = together(*matrix(list(able.values()), keys, current, rows), alpha=options.alpha, seed=options.seed)
+        null, now = matrix(list(able.values()), keys, current, rows)
+        said = together(null, now, alpha=options.alpha, seed=options.seed)
         resolution = said.resolution
         for j, (name, one) in enumerate(able.items()):
             progress("explaining", j, len(able))
-            all_told[name] = _stream(found, name, one, said, j, keys, current, len(able))
+            all_told[name] = _stream(found, name, one, said, j, (null[:, j], keys), current, len(able))
     order = {name: i for i, name in enumerate([*found.chosen.kinds, *found.chosen.broken])}
     streams = tuple(sorted(all_told.values(), key=lambda one: order.get(one.name, len(order))))
     status, reason = _verdict(streams, options)
@@ -68,8 +71,8 @@ def comparison(found: Found, progress: Progress) -> Comparison:
                       streams, tuple(found.chosen.left_out.items()), _notes(found))
 
 
-def _stream(found: Found, name: str, one: Judgement, said: Together, j: int, keys: list[int], current: list[int],
-            columns: int) -> StreamTold:
+def _stream(found: Found, name: str, one: Judgement, said: Together, j: int, null: tuple[Array, list[int]],
+            current: list[int], columns: int) -> StreamTold:
     options, worst = found.options, one.worst
     assert worst is not None
     p, alone, method = float(said.adjusted[j]), float(said.alone[j]), "rows" if options.time is None else "windows"
@@ -96,7 +99,7 @@ def _stream(found: Found, name: str, one: Judgement, said: Together, j: int, key
         worst.components, moves.changes(one.stream, now, then), moves.figures(one.stream, now, then),
         _explained(found, name, one) if isinstance(one.stream, Embedding) else None,
         moves.segments(one.stream, found.new.segments, found.old.segments), version.version if version else None,
-        _windows(found, name, one, said, j, keys, current))
+        _windows(found, name, one, float(said.threshold[j]), *null))
 
 
 def _explained(found: Found, name: str, one: Judgement) -> Explanation | None:
@@ -112,8 +115,8 @@ def _explained(found: Found, name: str, one: Judgement) -> Explanation | None:
     return None
 
 
-def _windows(found: Found, name: str, one: Judgement, said: Together, j: int, keys: list[int],
-             current: list[int]) -> tuple[WindowTold, ...]:
+def _windows(found: Found, name: str, one: Judgement, threshold: float, null: Array,
+             keys: list[int]) -> tuple[WindowTold, ...]:
     """The windows of a column in time, baseline first; without times the current side alone."""
     rows = found.options.time is None
     label = (All() if rows else found.windows).label
@@ -121,15 +124,15 @@ def _windows(found: Found, name: str, one: Judgement, said: Together, j: int, ke
     if not rows:
         at = {key: i for i, key in enumerate(keys)}
         for key, state in found.old.of(name).items():
-            score = _finite(said.null[at[key], j]) if key in at else None
+            score = _finite(null[at[key]]) if key in at else None
             fit = key in found.fit
             why = "the cells were fitted on it" if fit else "too few rows" if score is None else ""
             told.append(WindowTold(label(key), "baseline", size_of(state), "ok" if fit or score is not None else
-                                   "no_data", why, score, None, score is not None and score > float(said.threshold[j])))
+                                   "no_data", why, score, None, score is not None and score > threshold))
     for key in sorted(one.results):
         result, judged = one.results[key], one.judged.get(key)
-        score = _finite(said.current[current.index(key), j]) if judged is not None else None
-        off = score is not None and score > float(said.threshold[j])
+        score = None if judged is None else judged.score
+        off = score is not None and score > threshold
         told.append(WindowTold(label(key), "current", result.n, _alone(result, off), result.reason if judged is None
                                else f"{result.components[0].name} {result.components[0].standardised:+.1f}",
                                score, None if judged is None else judged.p_value, off))

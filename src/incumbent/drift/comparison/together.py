@@ -21,22 +21,21 @@ from incumbent.drift.robust import standardised
 from incumbent.errors import DataError
 
 Array = NDArray[np.float64]
+LEAST_SCALE = 0.5  # scores are in standard units of their own null already
 CHOICES = 5000  # choices of windows looked at; fewer where there are not so many
 
 
 @dataclass(frozen=True, eq=False)
 class Together:
-    """Per column: the mean standardised score of the current windows, its p-value alone and among all columns.
+    """Per column: the mean score of the current windows, its p-value alone and among all columns.
 
-    `null` (m, s) and `current` (k, s) are the standardised scores, NaN where a window has none. `resolution` is the
-    least p-value there could be. `threshold` is what one window's score must pass to be off at alpha by itself.
+    `resolution` is the least p-value there could be. `threshold` is what one window's score must pass to be off at
+    alpha by itself.
     """
 
     scores: Array
     alone: Array
     adjusted: Array
-    null: Array
-    current: Array
     resolution: float
     threshold: Array
 
@@ -56,18 +55,20 @@ def together(null: Array, current: Array, *, alpha: float, seed: int = 0) -> Tog
     m, k = len(null), len(current)
     if m < 3 or k < 1 or null.shape[1:] != current.shape[1:]:
         raise DataError("too few windows to compare", got=(m, k), expected="three of the baseline and a current one")
-    units, ours = np.full(null.shape, np.nan), np.full(current.shape, np.nan)
-    for j in range(null.shape[1]):
-        held = ~np.isnan(null[:, j])
-        if held.sum() >= 3:
-            units[held, j] = standardised(null[held, j][:, None])[0][:, 0]
-            for i in np.flatnonzero(~np.isnan(current[:, j])):
-                ours[i, j] = standardised(np.append(null[held, j], current[i, j])[:, None])[0][-1, 0]
-    means = _means(np.vstack([units, ours]), choices(m, k, np.random.default_rng([seed, m, k])))
+    rows = np.vstack([null, current])
+    units = np.full(rows.shape, np.nan)
+    for j in range(rows.shape[1]):
+        held = ~np.isnan(rows[:, j])
+        if held.sum() >= 4:  # every window by all the others, current ones too: exchangeable they stay exchangeable
+            units[held, j] = standardised(rows[held, j][:, None], LEAST_SCALE)[0][:, 0]
+    means = _means(units, choices(m, k, np.random.default_rng([seed, m, k])))
     seen = means[0]
     with np.errstate(invalid="ignore"):
         alone = np.where(np.isnan(seen), np.nan, (means >= seen).sum(axis=0) / np.maximum((~np.isnan(means)).sum(0), 1))
-    return Together(seen, alone, _stepped_down(means), units, ours, 1 / len(means), _threshold(units, alpha))
+    with np.errstate(invalid="ignore"):
+        scores = np.nansum(current, axis=0) / np.maximum((~np.isnan(current)).sum(axis=0), 1)
+    return Together(np.where(np.isnan(seen), np.nan, scores), alone, _stepped_down(means), 1 / len(means),
+                    _threshold(null, alpha))
 
 
 def choices(m: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -105,11 +106,11 @@ def _stepped_down(means: Array) -> Array:
     return adjusted
 
 
-def _threshold(units: Array, alpha: float) -> Array:
+def _threshold(null: Array, alpha: float) -> Array:
     """The score that a window alone must pass for a rank of alpha; infinite where there are too few windows."""
-    out = np.full(units.shape[1], np.inf)
-    for j in range(units.shape[1]):
-        held = np.sort(units[~np.isnan(units[:, j]), j])
+    out = np.full(null.shape[1], np.inf)
+    for j in range(null.shape[1]):
+        held = np.sort(null[~np.isnan(null[:, j]), j])
         place = math.floor(alpha * (len(held) + 1))  # of those above or equal, itself counted
         if place >= 1 and len(held):
             out[j] = held[len(held) - place]
