@@ -29,6 +29,8 @@ class MetricsConfig(Part):
     context: tuple[Name, ...] = ("country", "device")  # keys of the request's context by which is cut
     attributes: tuple[Attribute, ...] = ("visitor", "category", "price_band")  # what else is cut by
     price_bands: tuple[Annotated[int, Field(gt=0)], ...] = (1_000, 5_000, 20_000)  # edges, in minor units
+    # user buckets of the lake that are measured as one shard: more for a small shop, fewer where memory counts
+    shard_buckets: Annotated[int, Field(ge=1, le=256)] = 4
     slice_keys: Annotated[int, Field(ge=1, le=100)] = 12  # values of one attribute that are kept apart; the rest: other
     least_rows: Annotated[int, Field(ge=1)] = 30  # a number of fewer rows is not shown
     baseline_days: Annotated[int, Field(ge=7, le=180)] = 28  # past days that make a metric's band

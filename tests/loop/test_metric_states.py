@@ -23,7 +23,7 @@ from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.testing.golden import event_id, impression, moment
 
-CONFIG = MetricsConfig(k=3, slice_keys=2, currency="EUR")
+CONFIG = MetricsConfig(k=3, slice_keys=2, currency="EUR", shard_buckets=1)
 #: without what stands on popularity, which is frozen when it is asked for first
 UNFROZEN = CONFIG.model_copy(update={"without": ("novelty", "popularity", "unexpectedness", "serendipity",
                                                  "cold_item_share")})
@@ -119,7 +119,8 @@ def day() -> Run:
     ("fallback_share", 1 / 4), ("cold_user_share", 2 / 4), ("off_list_share", 1 / 3), ("click_rank@50", 2.0),
     ("click_through", 2 / 8), ("add_to_cart", 1 / 4), ("conversion", 1 / 3), ("orders_per_request", 1 / 4),
     ("revenue_per_user", 1300 / 3), ("revenue_per_slot", 1300 / 8), ("order_value", 1500.0),
-    ("refund_share", 0.2 / 1.5), ("dismissals", 0.0), ("time_spent", 55 / 3), ("completion_0.9", 1.0), ("latency_p50", 40.0),
+    ("refund_share", 0.2 / 1.5), ("dismissals", 0.0), ("time_spent", 55 / 3), ("completion_0.9", 1.0),
+    ("latency_p50", 40.0),
     # u1: a, b, c and zzz are relevant, the lists hold 3 and 1 of them; u3: c and, a day later, a
     ("recall@3", (3 / 4 + 1 / 4 + 1) / 3), ("precision@3", (1 + 1 / 3 + 2 / 3) / 3)])
 def test_a_day_by_hand(day: Run, name: str, value: float) -> None:
@@ -198,6 +199,33 @@ def test_a_changed_setting_measures_the_last_days_anew() -> None:
     assert run.run().shards == 2 * run.lake.buckets
     assert "recall@1" in run.states(Cell("home")) and "recall@3" not in run.states(Cell("home"))
     assert "recall@3" in run.states(Cell("home"), date(2026, 2, 27))
+
+
+def test_wider_shards_hold_the_same_and_a_change_of_width_counts_nothing_twice() -> None:
+    narrow, wide, changed = Run(), Run(CONFIG.model_copy(update={"shard_buckets": 2})), Run()
+    for run in (narrow, wide, changed):
+        run.commit(LOG)
+        run.run()
+    assert {row.bucket for row in wide.control.range("metric/")} == {0}
+    changed.config = wide.config
+    changed.run()
+    for day in (DAY, DAY + timedelta(days=1)):
+        states = narrow.states(Cell("home"), day)
+        assert states.keys() == wide.states(Cell("home"), day).keys()
+        for name in ("click_through", "recall@3", "coverage@3", "cohort:returned", "latency_p50"):
+            assert states[name] == wide.states(Cell("home"), day)[name] == changed.states(Cell("home"), day)[name]
+
+
+def test_a_day_is_measured_when_it_is_over() -> None:
+    run = Run()
+    run.clock = ManualClock(moment("2026-03-01T23:00"))
+    run.commit([one for one in LOG if one.time < moment("2026-03-02T00:00")])
+    run.run()
+    assert run.states(Cell("home")) == {} and run.value("click_through", day=date(2026, 2, 27)) is not None
+    assert run.run().shards == 0
+    run.clock = ManualClock(moment("2026-03-02T00:01"))
+    assert run.run().shards > 0
+    assert run.value("click_through") == pytest.approx(2 / 8)
 
 
 def test_caps_are_frozen_after_a_week_and_then_stand_in_every_state() -> None:

@@ -2,27 +2,28 @@
 
 A cell is a surface, a model in a role on it, or a value of an attribute: ``metric/SURFACE/model=M/role=R``,
 ``metric/SURFACE/by=country/is=DE`` (values percent-encoded). Family ``metric``: one row per cell, day and lake bucket.
-Family ``metric_day``: the same, prefix ``metric_day/``, added up over buckets, for readers. The bytes are those of a
-`Composite`, metric name -> its state, deflated: most buckets of users are empty in one shard. States are added by part,
-so that a metric whose settings change begins anew and takes no other with it.
+Family ``metric_day``: the same, prefix ``metric_day/``, added up over buckets, for readers. The bytes are a list of
+(metric name, registered state, its bytes) as MessagePack, deflated: most buckets of users are empty in one shard.
+States are added by name, so that a metric whose settings change begins anew and takes no other with it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 from urllib.parse import quote, unquote
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct, msgpack
 
+from incumbent import registry
 from incumbent.errors import StateError
-from incumbent.stats.composite import Composite
 from incumbent.stores.store import StateRow
 
 FAMILY, DAY_FAMILY = "metric", "metric_day"
-STATE = "composite+deflate"
+STATE = "metrics"  # no single state: see `packed`
 States = dict[str, Any]
 
 
@@ -68,13 +69,19 @@ class Cell(Struct, frozen=True, order=True):
 
 def packed(key: str, day: date, bucket: int, states: Mapping[str, Any]) -> StateRow:
     """The row of a cell's states."""
-    whole = Composite(states)
-    return StateRow(key, day, bucket, STATE, whole.config_hash, zlib.compress(whole.to_bytes(), 6))
+    parts = [(name, states[name].name, states[name].to_bytes()) for name in sorted(states)]
+    names = hashlib.blake2b("\n".join(f"{name}={state}" for name, state, _ in parts).encode(), digest_size=8)
+    return StateRow(key, day, bucket, STATE, names.hexdigest(), zlib.compress(msgpack.encode(parts), 3))
 
 
 def unpacked(row: StateRow) -> States:
-    """Metric name -> state."""
-    return dict(Composite.from_bytes(zlib.decompress(row.data)).parts)
+    """Metric name -> state; `StateError` for bytes of anything else."""
+    try:
+        parts = msgpack.decode(zlib.decompress(row.data), type=list[tuple[str, str, bytes]])
+    except (zlib.error, DecodeError) as error:
+        raise StateError("bytes are not those of measured metrics", got=row.data[:24], field=row.key,
+                         hint=str(error)) from None
+    return {name: registry.load("states", state).from_bytes(data) for name, state, data in parts}
 
 
 def add(total: States, more: Mapping[str, Any]) -> None:

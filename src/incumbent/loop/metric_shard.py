@@ -43,6 +43,7 @@ class Known:
     caps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # surface -> value, dwell, seconds
     vectors: pa.Table | None = None
     _made: dict[str, Measured] = field(default_factory=dict)
+    _zeros: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def metrics(self, surface: str) -> Measured:
         """The metrics of a surface, whose money is of one currency."""
@@ -51,13 +52,18 @@ class Known:
             self._made[currency] = measured(self.config, currency)
         return self._made[currency]
 
-    def settings(self, surface: str, metric: Metric) -> dict[str, float]:
-        """The cap of a heavy-tailed metric, once the baseline has one."""
-        if not getattr(metric, "heavy_tailed", False):
-            return {}
-        name = "value" if metric.name in MONEY else "dwell" if metric.name == "dwell" else "seconds"
-        cap = self.caps.get(surface, {}).get(name)
-        return {} if cap is None else {"cap": cap}
+    def zero(self, surface: str, metric: Metric) -> Any:
+        """The empty state of a metric, with the cap of a heavy-tailed one once the baseline has it. Made once: states
+        that share their configuration add without a look at it."""
+        key = (surface, metric.name)
+        if key not in self._zeros:
+            settings = {}
+            if getattr(metric, "heavy_tailed", False):
+                name = "value" if metric.name in MONEY else "dwell" if metric.name == "dwell" else "seconds"
+                cap = self.caps.get(surface, {}).get(name)
+                settings = {} if cap is None else {"cap": cap}
+            self._zeros[key] = metric.state(settings)
+        return self._zeros[key]
 
 
 class Shard:
@@ -85,7 +91,7 @@ class Shard:
         return self.out
 
     def _put(self, cell: Cell, metric: Metric, arguments: Iterable[Any]) -> None:
-        state = metric.state(self._known.settings(cell.surface, metric)).update(*arguments)
+        state = self._known.zero(cell.surface, metric).update(*arguments)
         if not state.empty:
             self.out.setdefault(cell, {})[metric.name] = state
 

@@ -1,8 +1,8 @@
-"""What one user bucket did over a span of days, read in one go: every day of the span is measured from it."""
+"""What some user buckets did over a span of days, read in one go: every day of the span is measured from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from functools import cached_property
 
@@ -24,19 +24,19 @@ SPAN = 45  # days of one reading
 
 
 class Span:
-    """The tables of one bucket from `first` to `last`, with what stands `before` and `after` these days.
+    """The tables of some buckets from `first` to `last`, with what stands `before` and `after` these days.
 
     Times are whole microseconds since 1970. Outcome rows are those with an exposure, each event once per surface, or
     without any.
     """
 
-    def __init__(self, lake: Lake, bucket: int, first: date, last: date, before: int, after: int) -> None:
-        self._lake, self.bucket, self.first, self.last = lake, bucket, first, last
+    def __init__(self, lake: Lake, buckets: Sequence[int], first: date, last: date, before: int, after: int) -> None:
+        self._lake, self._buckets, self.first, self.last = lake, list(buckets), first, last
         self.before, self.after = before, after
 
     def _scan(self, table: str, columns: list[str], before: int, after: int) -> pa.Table:
         period = Window.of_days(self.first - timedelta(days=before), self.last + timedelta(days=after))
-        rows = self._lake.scan(table, period, [self.bucket], columns)  # type: ignore[arg-type]
+        rows = self._lake.scan(table, period, self._buckets, columns)  # type: ignore[arg-type]
         return rows.set_column(rows.schema.get_field_index("time"), "time", rows["time"].cast(pa.int64()))
 
     @cached_property
