@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -156,6 +157,19 @@ def test_a_logged_period_of_configured_models(shop, capsys):
     assert code == 2 and "no request in the period" in err
 
 
+def test_a_model_that_hangs_does_not_keep_the_build(shop):
+    """Its threads never end; the gate does, with its exit code and its report."""
+    (shop / "stuck.py").write_text("import threading\n\n\ndef model(request, k):\n    threading.Event().wait()\n")
+    (shop / "stuck.toml").write_text(
+        'deadline_ms = 50\nrequests = 8\n[[expect]]\nmetric = "error_rate"\nat_most = 0.5\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "incumbent", "evaluate", "--gate", "stuck.toml", "--candidate", "stuck:model",
+         "--champion", "shop:bestsellers", "--data", "bought.csv", "--junit", "r.xml"],
+        cwd=shop, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 6 and "NOT RELEASED" in done.stdout and "no answer after" in done.stdout, done
+    assert ElementTree.parse(shop / "r.xml").getroot().get("failures") == "1"
+
+
 class TestPlugin:
     def gate(self, pytester, candidate):
         for name in ("shop.py", "release.gate.toml"):
@@ -215,8 +229,6 @@ def test_the_page_shows_what_is_printed(shop, capsys):
 
 def test_the_plugin_loads_nothing_at_import():
     """It is imported by every pytest of an environment that has incumbent."""
-    import subprocess
-
     heavy = "{'numpy', 'scipy', 'pyarrow', 'msgspec', 'pydantic', 'typer', 'narwhals', 'duckdb'}"
     done = subprocess.run([sys.executable, "-c", f"import sys, incumbent.testing.pytest_gate\n"
                            f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,7 @@ def evaluate(
     as_json: bool = False,
 ) -> int:
     """Evaluate, print, and write what is asked for; 0 where every expectation holds, else `EXPECTATION_FAILED`."""
+    others = threading.enumerate()
     done = carry_out(wanted)
     from incumbent.commands.evaluate_files import as_html, as_junit, as_text
 
@@ -52,7 +55,19 @@ def evaluate(
         if path is not None:
             _write(path, text)
     typer.echo(plain if as_json else as_text(done))
-    return 0 if done.ok else EXPECTATION_FAILED
+    return _end(0 if done.ok else EXPECTATION_FAILED, others)
+
+
+def _end(code: int, others: list[threading.Thread]) -> int:
+    """The exit code; where a thread of these models hangs, the process ends here: Python would wait without end."""
+    working = [thread for thread in threading.enumerate() if thread.name.startswith("model-") and thread not in others]
+    for thread in working:
+        thread.join(1.0 / len(working))
+    if any(thread.is_alive() for thread in working):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def carry_out(wanted: Wanted) -> Evaluation:
