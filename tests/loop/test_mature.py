@@ -103,6 +103,9 @@ def history(seed: int) -> list[Any]:
         else:
             first = [f"{item}:solo:C" for item in items[:4]]
         events.append(impression(f"r{n}", time, f"u{user}", "home", where, first))
+        if n % 7 == 0:  # asked for again
+            events.append(impression(f"r{n}a", time + timedelta(seconds=9), f"u{user}", "home", where, first,
+                                     ranking=f"r{n}"))
         if lane == "interleave" and first[-1].endswith("half2:T") and rng.random() < 0.7:
             # the second page of the same ranking shows the other half of the pair
             events.append(impression(f"r{n}b", time + timedelta(minutes=1), f"u{user}", "home", where,
@@ -139,6 +142,21 @@ def test_a_page_in_rest_is_no_exposure() -> None:
 
 def one_pair() -> Impression:
     return impression("r1", START + timedelta(hours=1), "u1", "home", "e/canary/interleave", ["a:pair0:T", "b:pair0:C"])
+
+
+def test_a_ranking_that_is_asked_for_again_counts_its_pairs_once() -> None:
+    """The answer was lost on its way, and the shop asked again under the same ranking id: the coins are the same."""
+    run, where = Run(definition()), "e/canary/interleave"
+    again = [impression(f"r{n}", START + timedelta(hours=n), "u1", "home", where,
+                        ["a:pair0:T", "b:pair0:C", "c:pair1:C", "d:pair1:T"], ranking="mine") for n in range(1, 5)]
+    other = impression("q", START + timedelta(hours=2), "u2", "home", where, ["a:pair0:T", "b:pair0:C"], ranking="mine")
+    run.commit([*again, other, impression("r9", START + timedelta(hours=9), "u1", "home", where, ["x:half0:T"])])
+    run.clock.set(START + timedelta(days=20))
+    run.sealed()
+    run.attribute()
+    run.mature()
+    units = {unit.unit: (unit.n, unit.requests) for unit in run.control.matured("e")}
+    assert units == {"u1": (3.0, 5), "u2": (1.0, 1)}
 
 
 def numbers(unit: Matured) -> dict[str, Any]:

@@ -150,13 +150,14 @@ def shown_to(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experimen
 
 
 def repeated_pairs(
-    paged: nw.LazyFrame[Any], pairs: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str,
+    again: nw.LazyFrame[Any], pairs: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str,
 ) -> nw.LazyFrame[Any]:
-    """Per unit `repeated`, what `shown_to` counts too much: a pair of a ranking with pages that is on two of them.
+    """Per unit `repeated`, what `shown_to` counts too much: a pair of a ranking that was served on several pages, or
+    again, as the answer was lost on its way: it is one throw of the coin.
 
-    `paged` are the impressions of rankings of which more than the first page was seen, `pairs` their `pair_rows`.
+    `again` are the impressions of rankings that were served more than once, `pairs` their `pair_rows`.
     """
-    counted = _within(_compared(paged, experiment).select("user_id", "time", "pairs"), units)
+    counted = _within(_compared(again, experiment).select("user_id", "time", "pairs"), units)
     told = _within(_compared(pairs, experiment).select("user_id", "time", "ranking_id", "pair_id"), units)
     once = told.select("user_id", "ranking_id", "pair_id").unique().select("user_id", pairs=nw.lit(-1.0))
     return nw.concat([counted.select("user_id", "pairs"), once]).group_by("user_id").agg(

@@ -19,7 +19,7 @@ from incumbent.loop.relations import DAY_US, Engine
 from incumbent.stores.store import Lake, Matured
 
 FIRST = ["user_id", "time", "request_id", "experiment", "lane", "stage"]
-SHOWN = [*FIRST, "ranking_id", "page", "slots"]
+SHOWN = [*FIRST, "ranking_id", "slots"]
 CREDITED = ["event_id", "time", "user_id", "action", "value_minor", "currency", "exposed_at", "experiment",
             "credit_champion", "credit_candidate", "weight", "reason"]
 _UNITS = pa.schema([("user_id", pa.string()), ("t0", pa.int64()), ("stage", pa.string()), ("lane", pa.string())])
@@ -81,10 +81,10 @@ def matured_units(
     window = Window.of_days(_day(pc.min(units["t0"]).as_py()), _day(pc.max(units["t1"]).as_py()))
     periods = engine.frame(units)
     rows = _shown(lake, scope, buckets, units, meter)
-    paged = _paged(rows)
+    again = _repeated(rows)
     several = [relations.repeated_pairs(
-        engine.frame(paged.drop_columns(["pair_ids"])), engine.frame(relations.pair_rows(paged)), periods, scope.name,
-    )] if paged.num_rows else []
+        engine.frame(again.drop_columns(["pair_ids"])), engine.frame(relations.pair_rows(again)), periods, scope.name,
+    )] if again.num_rows else []
     credited = engine.frame(relations.plain(lake.scan("outcome", window, buckets, CREDITED)))
     terms = scope.definition
     whole = periods
@@ -109,10 +109,11 @@ def _shown(lake: Lake, scope: Scope, buckets: Sequence[int], units: pa.Table, me
     return relations.concat(found, found[0].schema)
 
 
-def _paged(rows: pa.Table) -> pa.Table:
-    """The impressions of the rankings of which a page after the first was asked for."""
-    return rows.filter(pc.is_in(rows["ranking_id"], value_set=pc.unique(rows["ranking_id"].filter(
-        pc.greater(rows["page"], 1)))))
+def _repeated(rows: pa.Table) -> pa.Table:
+    """The impressions of the rankings that were served more than once: their further pages, or the same page again."""
+    counts = pc.value_counts(rows["ranking_id"])
+    return rows.filter(pc.is_in(rows["ranking_id"], value_set=counts.field("values").filter(
+        pc.greater(counts.field("counts"), 1))))
 
 
 def _rows(scope: Scope, units: pa.Table) -> list[Matured]:
