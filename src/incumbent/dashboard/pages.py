@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from incumbent import __version__
 from incumbent.clock import Clock
 from incumbent.config import Config
-from incumbent.dashboard import charts, door, measured, text, trace
+from incumbent.dashboard import charts, door, drift, measured, text, trace
 from incumbent.dashboard.sample import Samples
 from incumbent.errors import DataError, IncumbentError, NotFoundError
 from incumbent.stores.store import Stores
@@ -38,7 +38,6 @@ class Desk(Protocol):
     def experiment(self, name: str) -> dict[str, Any]: ...
     def report(self, days: int = 7) -> dict[str, Any]: ...
     def metrics(self, surface: str | None = None, days: int = 7) -> list[dict[str, Any]]: ...
-    def metrics(self, surface: str | None = None, days: int = 7) -> list[dict[str, Any]]: ...
     def conclusions(self, kind: str, subject: str | None = None, limit: int = 100) -> list[dict[str, Any]]: ...
     def trace_request(self, request_id: str) -> dict[str, Any]: ...
     def trace_user(self, user_id: str) -> dict[str, Any]: ...
@@ -58,7 +57,7 @@ def mount(app: FastAPI, desk: Desk) -> None:
     router.add_api_route("/find", page.find)
     router.add_api_route("/live.json", page.live)
     door.add(router, desk, page._guarded)
-    measured.add(router, desk, page._guarded)
+    drift.add(router, desk, page._guarded)
     measured.add(router, desk, page._guarded)
     trace.add(router, desk, page._guarded)
     router.add_api_route("/static/vega.js", page.vega)
