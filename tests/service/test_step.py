@@ -35,7 +35,7 @@ def made(done: list[str], failing: str | None = None):
         return Job(name, run, every_s=1e6, first_s=1e6)
 
     control = Cursors()
-    scheduler = Scheduler([job(name) for name in ("house", "act", "seal", "decide", "measure")], ManualClock(EPOCH))
+    scheduler = Scheduler([job(name) for name in ("house", "act", "seal", "decide", "drift", "measure")], ManualClock(EPOCH))
     return control, Stepper(control, scheduler)
 
 
@@ -54,16 +54,16 @@ def test_every_job_runs_once_in_order_and_the_step_is_answered():
     control, stepper = made(done)
     assert not stepper.poll()
     first, second = ask(control, stepper), ask(control, stepper)
-    assert done == ["seal", "measure", "decide", "act"] * 2
+    assert done == ["seal", "measure", "drift", "decide", "act"] * 2
     assert first.token != second.token
-    assert [run.error for run in first.jobs] == [None] * 4
+    assert [run.error for run in first.jobs] == [None] * 5
 
 
 def test_a_job_that_fails_is_named_and_the_others_run():
     done: list[str] = []
     control, stepper = made(done, failing="measure")
     answer = ask(control, stepper)
-    assert done == ["seal", "measure", "decide", "act"]
+    assert done == ["seal", "measure", "drift", "decide", "act"]
     assert {run.name: run.error for run in answer.jobs}["measure"] == "OSError: disk full"
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow as pa
@@ -26,7 +28,7 @@ from incumbent.events.window import Window
 from incumbent.loop import drift_names as names
 from incumbent.loop.baselines import ABOUT, FRAME, Baseline, StreamAbout, active, json_part, pin, window_part
 from incumbent.loop.drift_frames import Frame, fit
-from incumbent.loop.drift_grid import moment_of
+from incumbent.loop.drift_grid import Grid, moment_of
 from incumbent.loop.drift_judges import detector, judges, usable
 from incumbent.loop.drift_season import calendar_of, season_of
 from incumbent.loop.drift_shards import Reader, grid_of
@@ -244,3 +246,12 @@ def _thinned(rows: pa.Table) -> pa.Table:
     """At most `CAP` rows, evenly over them."""
     step = -(-rows.num_rows // CAP)
     return rows if step <= 1 else rows.take(pa.array(range(0, rows.num_rows, step)))
+
+
+def period_of(config: DriftConfig, first: date, last: date) -> Window:
+    """The days from `first` to `last`, both included, in the configured time zone."""
+    days = Grid("day", config.time_zone)
+    noons = [datetime.combine(day, time(12), ZoneInfo(config.time_zone)) for day in (first, last)]
+    if last < first:
+        raise DataError("a period ends before it begins", got=f"{first} to {last}", field="to")
+    return Window(days.window(noons[0]).start, days.window(noons[1]).end)

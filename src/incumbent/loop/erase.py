@@ -21,13 +21,14 @@ from incumbent.clock import Clock
 from incumbent.errors import ConflictError, DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
-from incumbent.loop import attribute, mature, quarantine, seal
+from incumbent.loop import attribute, latest_vectors, mature, quarantine, seal
 from incumbent.loop.leases import Held
 from incumbent.loop.operate import named
 from incumbent.stores.store import OutboxRow, Stores
 
 KIND = "erase"  # of the outbox row
-LEASES = (seal.LEASE, attribute.CURSOR, mature.LEASE)  # of all who carry rows of shoppers from one place to another
+#: of all who carry rows of shoppers from one place to another
+LEASES = (seal.LEASE, attribute.CURSOR, mature.LEASE, latest_vectors.CURSOR)
 _LEASE_S = 300.0  # renewed between the steps
 
 

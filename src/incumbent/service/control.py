@@ -11,6 +11,7 @@ from incumbent.clock import ReplayClock
 from incumbent.service import quarantine
 from incumbent.service.auth import Keys
 from incumbent.service.desk import STEPS, Desk
+from incumbent.service.drift import routes as drift_routes
 from incumbent.service.openapi import PROBLEM
 
 Name = Annotated[str, Path(max_length=64, description="The experiment's name.")]
@@ -58,6 +59,7 @@ def routes(desk: Desk, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=RESPONSES)
     _experiments(router, desk, keys)
     _reading(router, desk)
+    router.include_router(drift_routes(desk, keys))
     _shoppers(router, desk)
     _erasure(router, desk, keys)
     quarantine.add(router, desk, keys)

@@ -5,6 +5,7 @@ The control routes, the page and the command line all go through here, so that t
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,64 @@ class Desk:
         """Decisions, findings, alerts or audits, newest first."""
         found: list[dict[str, Any]] = msgspec.to_builtins(self.stores.control.conclusions(kind, subject, limit))
         return found
+
+    # ------------------------------------------------------------------------------------------------------ drift
+    def drift(self) -> dict[str, Any]:
+        """How drift stands: the baseline in force, every monitor with its standing and its part of the budget."""
+        from incumbent.loop import drift_status
+
+        found = drift_status.status(self.stores.control, self.config, self.clock.now())
+        lake = self.stores.lake
+        return {**found, "vectors": drift_status.ages(lake, self.clock.now()) if lake is not None else []}
+
+    def drift_findings(self, monitor: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Findings of drift, newest first: of one monitor by its name, or of all, of the budget and of versions."""
+        from incumbent.loop import drift_ledger
+
+        known = [f"stream:{name}" for name in drift_ledger.read(self.stores.control).standings]
+        subjects = [f"stream:{monitor}"] if monitor is not None else [
+            *known, *{f"baseline:{row.name}" for row in self.stores.control.baselines()}]
+        found = [one for subject in subjects for one in self.conclusions("finding", subject, limit)]
+        return sorted(found, key=lambda one: (str(one["time"]), one["event_id"]), reverse=True)[:limit]
+
+    def drift_audit(self, name: str | None = None, version: int | None = None) -> dict[str, Any]:
+        """A baseline replayed against itself: promised false alarms beside delivered ones."""
+        from incumbent.loop.drift_status import audited
+
+        return audited(self.stores.control, self.config, name, version)
+
+    def baselines(self) -> list[dict[str, Any]]:
+        """All baselines, by name and version."""
+        from incumbent.loop.drift_status import listed
+
+        return listed(self.stores.control)
+
+    def baseline(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """One baseline with what it holds of every stream."""
+        from incumbent.loop.drift_status import shown
+
+        return shown(self.stores.control, name, version)
+
+    def build_baseline(self, first: date, last: date, name: str, *, actor: str, reason: str,
+                       leave_out_unstable: bool = False, on_behalf_of: str | None = None) -> dict[str, Any]:
+        """A baseline of the days from `first` to `last`, both included, in the configured time zone."""
+        from incumbent.loop.baseline_build import BaselineBuilder, period_of
+
+        built = BaselineBuilder(self.stores.lake, self.stores.control, self.clock, self.config).build(
+            period_of(self.config.drift, first, last), name, actor=actor, reason=reason,
+            leave_out_unstable=leave_out_unstable, on_behalf_of=on_behalf_of)
+        return self.baseline(name, built.row.version)
+
+    def pin_baseline(self, name: str, version: int | None = None, *, actor: str, reason: str,
+                     on_behalf_of: str | None = None) -> dict[str, Any]:
+        """Put a baseline in force, by hand and with a reason."""
+        from incumbent.loop import baselines
+
+        control = self.stores.control
+        chosen = baselines.find(control, name, version)
+        baselines.pin(control, self.clock, EventIds(self.clock), chosen, actor=actor, reason=reason,
+                      on_behalf_of=on_behalf_of)
+        return self.baseline(name, chosen.row.version)
 
     def trace_request(self, request_id: str) -> dict[str, Any]:
         """One request with all that came of it."""

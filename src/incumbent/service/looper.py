@@ -1,4 +1,4 @@
-"""The loop process: seal, measure, decide, act and keep house, each on its own schedule, until told to stop."""
+"""The loop process: seal, measure, judge, decide, act and keep house, each on its own schedule, until told to stop."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from incumbent.loop.decide import Decider
 from incumbent.loop.definitions import definitions
 from incumbent.loop.door_states import DoorStates
 from incumbent.loop.door_watch import DoorWatch
+from incumbent.loop.drift_job import DriftJob
 from incumbent.loop.erase import Eraser
 from incumbent.loop.expectations import Expectations
 from incumbent.loop.live import LiveTally
@@ -72,6 +73,7 @@ class Looper:
         self.expectations = Expectations(control, clock, EventIds(clock), lambda: config.metrics, **common)
         self.door_states = DoorStates(lake, control, clock, late_s=config.door.late_s, **common)
         self.door_watch = DoorWatch(control, clock, EventIds(clock), config.door, **common)
+        self.drift = DriftJob(lake, control, clock, config.drift, outcomes=self.attributor.run_once, **common)
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
         plan_of = lambda: current_plan(config, control)  # noqa: E731
         self._sealing, self._measuring = threading.Lock(), threading.Lock()
@@ -90,6 +92,7 @@ class Looper:
                 first_s=min(loop.attribute_s, 10.0)),
             Job("expectations", self._timed("expectations", self.expectations.run_once), loop.attribute_s,
                 first_s=min(loop.attribute_s, 20.0)),
+            Job("drift", self._timed("drift", self._judge_drift), loop.drift_s, first_s=min(loop.drift_s, 15.0)),
             Job("live", self._timed("live", self._publish_live), loop.live_s),
             Job("act", self._timed("act", self.actor.run_once), loop.act_s),
             Job("erase", self._timed("erase", self.erasures.run_or_raise), loop.act_s),
@@ -151,6 +154,11 @@ class Looper:
                 self.door_watch.run_once()
             return done
 
+    def _judge_drift(self) -> Any:
+        """Between two measurings: it reads the same outcomes, and no erasure is under way."""
+        with self._measuring:
+            return self.drift.run_once()
+
     def keep_house(self) -> None:
         """Merge small files, and drop the days that retention has passed."""
         now = self._clock.now()
@@ -196,7 +204,7 @@ class Looper:
             get("incumbent.service.looper").warning("jobs did not end in time", jobs=still)
         if "act" not in still:
             self.actor.run_once()
-        if not {"erase", "measure", "seal"}.intersection(still):  # else it stays asked for
+        if not {"drift", "erase", "measure", "seal"}.intersection(still):  # else it stays asked for
             self.erasures.run_once()
         if "seal" not in still:
             self.sealer.run_once()

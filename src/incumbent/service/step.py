@@ -23,7 +23,7 @@ from incumbent.loop.schedule import Scheduler
 from incumbent.stores.store import Control
 
 ASKED, DONE = "step/asked", "step/done"
-JOBS = ("seal", "measure", "decide", "act")
+JOBS = ("seal", "measure", "drift", "decide", "act")
 POLL_S = 0.02
 WAIT_S = 300.0
 
@@ -100,7 +100,7 @@ def routes(control: Control, clock: Clock) -> APIRouter:
     """``POST /v1/loop/run``: include it where ``service.clock`` is ``replay``."""
     router = APIRouter(tags=["replay"])
 
-    @router.post("/v1/loop/run", summary="Seal, measure, decide and act now; answers when that is done")
+    @router.post("/v1/loop/run", summary="Seal, measure, judge drift, decide and act now; answers when that is done")
     async def run() -> dict[str, Any]:
         made: dict[str, Any] = msgspec.to_builtins(await step(control, clock))
         return made
