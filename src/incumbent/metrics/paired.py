@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes
 from incumbent.stats import fixed
+from incumbent.stats.clustered import ratio, spread
 from incumbent.stats.estimate import Estimate
 
 Parts = NDArray[np.float64]
@@ -64,7 +65,9 @@ class Paired:
         found = {}
         for name, parts in (("champion", self.champion), ("candidate", self.candidate)):
             if which in (name, "difference", "relative"):
-                found[name] = _ratio(parts[good], codes, len(users))
+                top, bottom = (np.bincount(codes, weights=parts[good, column], minlength=len(users)).astype(np.float64)
+                               for column in (0, 1))
+                found[name] = ratio(top, bottom)
                 if found[name] is None:
                     return Estimate.missing("the denominator is 0", n=n, method=method, unit=unit)
         value, influence = _combined(which, found)
@@ -75,8 +78,7 @@ class Paired:
             end = (alpha / 2) ** (1 / g)
             low, high = (0.0, 1 - end) if value == 0 else (end, 1.0)
             return Estimate(value, low, high, None, n, f"{which}, exact over {g} users", unit=unit)
-        se = math.sqrt(g / (g - 1) * float(influence @ influence)) if g > 1 else None
-        return fixed.interval(value, se, n, df=g - 1, alpha=alpha, method=method, unit=unit)
+        return fixed.interval(value, spread(influence), n, df=g - 1, alpha=alpha, method=method, unit=unit)
 
     def sound(self, which: Which) -> NDArray[np.bool_]:
         """The requests that a number of this kind is over, (n,)."""
@@ -92,16 +94,6 @@ def ones(values: object) -> Parts:
     """
     numerator = np.asarray(values, np.float64)
     return np.stack([numerator, np.ones(len(numerator))], axis=1)
-
-
-def _ratio(parts: Parts, codes: Codes, size: int) -> tuple[float, NDArray[np.float64]] | None:
-    """The ratio of the sums, and each user's influence on it; None where the denominator is 0."""
-    top, bottom = (np.bincount(codes, weights=parts[:, column], minlength=size) for column in (0, 1))
-    total = float(bottom.sum())
-    if total == 0:
-        return None
-    value = float(top.sum()) / total
-    return value, (top - value * bottom) / total
 
 
 def _combined(which: Which, found: dict[str, tuple[float, NDArray[np.float64]] | None]) -> tuple[

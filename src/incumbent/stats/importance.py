@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from incumbent.errors import DataError, StateError
 from incumbent.stats import fixed
 from incumbent.stats.array_state import ArrayState
+from incumbent.stats.clustered import ratio, spread
 from incumbent.stats.estimate import Estimate
 
 MIN_ROWS, MIN_USERS = 100.0, 20.0  # effective; below, one shopper's luck is the estimate
@@ -207,17 +208,15 @@ class Importance(ArrayState):
         return self._ratio(top, bottom, method, alpha, unit, self.effective_users - 1)
 
     def _ratio(self, top: Any, bottom: Any, method: str, alpha: float, unit: str, df: float | None = None) -> Estimate:
-        """``sum(top) / sum(bottom)`` by the delta method over the clusters that have rows (as `Buckets.ratio`)."""
+        """``sum(top) / sum(bottom)`` by the delta method over the clusters that have rows."""
         clusters = int((self.rows > 0).sum())
         method = f"{method} over {clusters} clusters of users"
-        total = float(np.sum(bottom))
-        if not self.n or total == 0:
+        found = ratio(top, bottom) if self.n else None
+        if found is None:
             return Estimate.missing(self.refusal() or "no weight", n=self.n, method=method, unit=unit)
-        value = float(np.sum(top)) / total
-        rest = top - value * bottom
-        se = math.sqrt(clusters / (clusters - 1) * float(rest @ rest)) / abs(total) if clusters > 1 else None
-        return fixed.interval(value, se, self.n, df=clusters - 1 if df is None else df, alpha=alpha, method=method,
-                              unit=unit)
+        value, influence = found
+        return fixed.interval(value, spread(influence, clusters), self.n, df=clusters - 1 if df is None else df,
+                              alpha=alpha, method=method, unit=unit)
 
     def _of(self, name: str) -> NDArray[np.float64]:
         column: NDArray[np.float64] = self.sums[:, _SUMS.index(name)]
