@@ -2,7 +2,7 @@
 
 A row's cell must not depend on the batch that it came in. A matrix product may sum a row's terms in another order when
 the block has another shape, so every product here has one fixed shape per configuration (short blocks are padded), and
-all that is summed in float32 is on a grid of 2^-14, on which the sums of a block are exact. Sums of vectors and of
+the features are rounded to a grid of 2^-14 and summed as whole numbers. Sums of vectors and of
 outer products are float64: a float32 rank-k update is off by some 1e-8 of the magnitudes, and sharding would show it.
 """
 
@@ -18,10 +18,11 @@ from scipy.linalg import blas
 
 from incumbent.stats.vectors_config import GRID, VectorsConfig
 
-UNIT = 1 << 14  # the random Fourier features are whole numbers of 1 / UNIT; 1,024 rows of them add exactly in float32
-SNAP = np.float32(1.5 * 2**23 / UNIT)  # x + SNAP - SNAP rounds a float32 in [-1, 1] to that grid
+UNIT = 1 << 14  # the random Fourier features are whole numbers of 1 / UNIT
+SNAP = np.float32(1.5 * 2**23 / UNIT)  # x + SNAP rounds x in [-1, 1] to that grid: bits(x + SNAP) = bits(SNAP) + x UNIT
 LARGEST = 1e18  # the square of a larger norm does not fit float32
-_WAVE = 512  # rows whose features are summed at a time: they stay in the cache, and add exactly
+_WAVE = 1 << 15  # features computed at a time: with their doublings they stay in the cache
+_FOLD = 8  # rows side by side in one row of a sum, which is faster for being longer
 _NORM_BITS = 13  # a squared norm is looked up by its exponent and 10 bits: edges of norms are as exact as 0.05 %
 DEFECTS = ("nan", "infinite", "zero", "constant")
 
@@ -33,10 +34,11 @@ class _Frame:
         d = config.dimension
         self.width = d + 2 - d % 2  # even, since rows are hashed as 64-bit words
         f, p, k = len(config.frequencies), len(config.directions), len(config.centroids)
-        self.lines = np.zeros((self.width, f + p), dtype=np.float32)
-        self.lines[:d, :f] = config.frequencies.T
-        self.lines[:d, f:] = (config.directions / config.steps[:, None]).T
-        self.lines[d, f:] = -config.lows / config.steps
+        self.frequencies = np.zeros((self.width, f), dtype=np.float32)
+        self.frequencies[:d] = config.frequencies.T
+        self.lines = np.zeros((self.width, p), dtype=np.float32)
+        self.lines[:d] = (config.directions / config.steps[:, None]).T
+        self.lines[d] = -config.lows / config.steps
         self.points = np.zeros((self.width, k), dtype=np.float32)
         self.points[:d] = config.centroids.T  # the nearest centroid has the greatest y . m - |m|^2 / 2
         self.points[d] = -0.5 * np.einsum("ij,ij->i", config.centroids, config.centroids, dtype=np.float64)
@@ -62,17 +64,19 @@ class Pass:
         self.config, self.frame = config, _frame(config)
         d, b = config.dimension, config.block
         f, p, k = len(config.frequencies), len(config.directions), len(config.centroids)
-        self.wide = np.ones((b, d + 1))  # a last column of ones: the sums come with the outer products
+        scratch = np.empty(b * max(8 * d, 4 * f, 4 * k), dtype=np.uint8)  # one after the other, and all in the cache
+        self.flags = scratch[:b * d].view(np.bool_).reshape(b, d)
+        self.wide = scratch[:8 * b * d].view(np.float64).reshape(b, d)
+        self.near = scratch[:4 * b * k].view(np.float32).reshape(b, k)
+        self.theta = scratch[:4 * b * f].view(np.float32).reshape(b, f)
         self.rows = np.zeros((b, self.frame.width), dtype=np.float32)
-        self.along = np.empty((b, f + p), dtype=np.float32)
-        self.near = np.empty((b, k), dtype=np.float32)
-        self.wave, self.spare = np.empty((2, 2, min(_WAVE, b), f), dtype=np.float32)
+        self.along = np.empty((b, p), dtype=np.float32)
         self.places = np.empty((p, b), dtype=np.intp)
-        self.ones = np.ones(b, dtype=np.float32)
+        self.ones = np.ones(b)
         self.n = 0
         self.defects = np.zeros(len(DEFECTS), dtype=np.int64)
-        self.outer = np.zeros((d + 1, d + 1), order="F")
-        self.waves = np.zeros((config.octaves, 2, f))  # float64 holds multiples of 1 / UNIT exactly to 2^39 rows
+        self.sums, self.outer = np.zeros(d), np.zeros((d, d), order="F")
+        self.waves = _Waves(config.octaves, f, b)
         self.cells = np.zeros(k, dtype=np.int64)
         self.fine = np.zeros(p * GRID, dtype=np.int64)
         self.norms = np.zeros(len(config.norm_edges) + 1, dtype=np.int64)
@@ -93,30 +97,30 @@ class Pass:
         below = np.zeros((p, GRID + 1), dtype=np.int64)
         np.cumsum(self.fine.reshape(p, GRID), axis=1, out=below[:, 1:])
         bins = np.diff(np.take_along_axis(below, config.edges.astype(np.intp), axis=1), axis=1)
-        return {"n": self.n, "defects": self.defects, "sums": self.outer[:d, d],
+        return {"n": self.n, "defects": self.defects, "sums": self.sums,
                 "outer": self.outer[np.triu_indices(d)],
-                "waves": np.rint(self.waves * UNIT).astype(np.int64), "cells": self.cells, "bins": bins,
+                "waves": self.waves.totals, "cells": self.cells, "bins": bins,
                 "norms": self.norms, "repeats": self.repeats, "zeros": self.zeros}
 
     def _add(self, block: NDArray[np.float32]) -> None:
         d = block.shape[1]
-        squares = np.einsum("ij,ij->i", block, block)
+        squares = np.vecdot(block, block)
         good = self._sound(block, squares)
         if not good.all():
             block, squares = block[good], squares[good]
         m = len(block)
         if m == 0:
             return
+        self.zeros += int(np.count_nonzero(np.equal(block, 0, out=self.flags[:m])))
         wide, rows = self.wide[:m], self.rows
-        np.copyto(wide[:, :d], block)
+        np.copyto(wide, block)
         np.subtract(block, self.config.center, out=rows[:m, :d])
         rows[:m, d], rows[m:] = 1.0, 0.0
         self.n += m
-        self.zeros += np.count_nonzero(block == 0)
+        self.sums += self.ones[:m] @ wide
         self.outer = blas.dsyrk(1.0, wide.T, beta=1.0, c=self.outer, overwrite_c=1)
         self._count(m, squares)
-        for start in range(0, m, _WAVE):
-            self._wave(self.along[start:min(start + _WAVE, m), :self.waves.shape[2]])
+        self.waves.add(np.matmul(rows, self.frame.frequencies, out=self.theta), m)
 
     def _sound(self, block: NDArray[np.float32], squares: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which rows are sound; the others are counted under their first defect in the order of `DEFECTS`."""
@@ -140,33 +144,63 @@ class Pass:
         frame = self.frame
         where = frame.norm_cells[squares.view(np.uint32) >> _NORM_BITS]
         self.norms += np.bincount(where, minlength=len(self.norms))
-        words = self.rows[:m].view(np.uint64) @ frame.multipliers
+        words = np.einsum("ij,j->i", self.rows[:m].view(np.uint64), frame.multipliers)
         self.repeats += np.bincount((words >> frame.shift).astype(np.intp), minlength=len(self.repeats))
         near = np.matmul(self.rows, frame.points, out=self.near)[:m]
         self.cells += np.bincount(near.argmax(axis=1), minlength=len(self.cells))
-        along = np.matmul(self.rows, frame.lines, out=self.along)[:m, -len(frame.starts):]
+        along = np.matmul(self.rows, frame.lines, out=self.along)[:m]
         np.clip(along, 0, GRID - 1, out=along)
         places = self.places[:, :m]  # by projection, so that its counts stay in the cache
         np.copyto(places.T, along, casting="unsafe")
         places += frame.starts
         self.fine += np.bincount(places.ravel(), minlength=len(self.fine))
 
-    def _wave(self, theta: NDArray[np.float32]) -> None:
-        """Sums of cos and sin of theta, 2 theta, 4 theta ..: ``sin 2t = 2 sin t cos t``, ``cos 2t = 1 - 2 sin^2 t``."""
-        m = len(theta)
-        wave, spare, ones = self.wave[:, :m], self.spare[:, :m], self.ones[:m]
-        cos, sin, twice = wave[0], wave[1], spare[0]
-        np.cos(theta, out=cos)
-        np.sin(theta, out=sin)
-        for octave, total in enumerate(self.waves):
-            if octave:
-                np.add(sin, sin, out=twice)
-                cos *= twice
-                sin *= twice
-                np.subtract(1.0, sin, out=sin)
-                cos, sin = sin, cos
-            np.add(wave, SNAP, out=spare)
-            np.subtract(spare, SNAP, out=spare)
-            swapped = octave % 2  # each doubling leaves the cosines where the sines were
-            total[swapped] += ones @ spare[0]
-            total[1 - swapped] += ones @ spare[1]
+
+class _Waves:
+    """Sums of cos and sin of theta, 2 theta, 4 theta .. in whole numbers of 1 / UNIT.
+
+    By ``sin 2t = 2 p``, ``cos 2t = 1 - 2 q`` with ``p = sin t cos t``, ``q = sin^2 t``. Each value is rounded by adding
+    SNAP (for p and q its half: a grid twice as fine), and the sums are of bit patterns as integers modulo 2^32, from
+    which the SNAPs are then taken off: exact up to 2^16 rows, more than a block has.
+    """
+
+    def __init__(self, octaves: int, frequencies: int, block: int) -> None:
+        self.rows = min(max(2 ** int(np.log2(_WAVE / frequencies)), 8 * _FOLD), block) if frequencies < _WAVE else _FOLD
+        self.wave = np.empty((octaves, 2, self.rows, frequencies), dtype=np.float32)
+        self.spare = np.empty((2, self.rows, frequencies), dtype=np.float32)
+        self.snaps = np.full((octaves, 1, 1, 1), SNAP / 2, dtype=np.float32)
+        self.snaps[0] = SNAP
+        self.bits = self.wave.view(np.uint32).reshape(octaves, 2, self.rows // _FOLD, -1)
+        self.sums = np.zeros((octaves, 2, _FOLD * frequencies), dtype=np.uint32)
+        self.totals = np.zeros((octaves, 2, frequencies), dtype=np.int64)
+
+    def add(self, theta: NDArray[np.float32], m: int) -> None:
+        """Add the first m rows of a block, whose others are 0."""
+        self.sums[:] = 0
+        chunks = -(-m // self.rows)
+        for start in range(0, chunks * self.rows, self.rows):
+            self._fill(theta[start:start + self.rows])
+            self.wave += self.snaps
+            self.sums += np.add.reduce(self.bits, axis=2, dtype=np.uint32)
+        self.sums -= self.snaps.view(np.uint32)[..., 0] * np.uint32(chunks * self.rows // _FOLD)
+        found = self.sums.view(np.int32).reshape(*self.sums.shape[:2], _FOLD, -1).sum(axis=2, dtype=np.int64)
+        self.totals[0] += found[0]
+        self.totals[1:, 0] += chunks * self.rows * UNIT - found[1:, 0]
+        self.totals[1:, 1] += found[1:, 1]
+        self.totals[:, 0] -= (chunks * self.rows - m) * UNIT  # the rows of 0, whose cosine is 1
+
+    def _fill(self, theta: NDArray[np.float32]) -> None:
+        """Octave 0: cos and sin. The others: q and p."""
+        wave = self.wave
+        np.cos(theta, out=wave[0, 0])
+        np.sin(theta, out=wave[0, 1])
+        cos, sin = wave[0]
+        for octave in range(1, len(wave)):
+            if octave > 1:
+                q, p = wave[octave - 1]
+                cos, sin = self.spare
+                np.multiply(q, -2, out=cos)
+                cos += 1
+                np.add(p, p, out=sin)
+            np.multiply(sin, sin, out=wave[octave, 0])
+            np.multiply(cos, sin, out=wave[octave, 1])
