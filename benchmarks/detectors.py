@@ -1,7 +1,7 @@
 """False alarms, detections and delays of the drift detectors beside detectors that look at nothing, and beside peers.
 
     python benchmarks/detectors.py [--worlds 60] [--nulls 12] [--windows 3] [--settings rows days shop trap]
-                                   [--peers DIR] [--peer-cpu 25]
+                                   [--peers DIR] [--peer-cpu 25] [--methods "scipy KS" ..]
 
 Claims: what is delivered on null windows lies within the exact 95 % interval of the 5 % that was promised, without and
 with day effects; with a 10,000-row baseline and windows of 1,000 rows the combined alarm finds .95 of the mean shifts
@@ -84,13 +84,16 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=3)
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--peer-cpu", type=float, default=25.0, help="CPU seconds for each method of a peer")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help='only these of the peers\', as "scipy KS"')
     argument(parser)
     args = parser.parse_args()
     for name in args.settings:
         start = time.process_time()
         methods = [Asked(f"{package} {method}", method, peer, args.peer_cpu)
                    for (package, method), peer in peers(args.peers, limit_s=20).items()
-                   if (package, method) not in SAME and (SETTINGS[name].shop or not method.endswith("ids"))]
+                   if (package, method) not in SAME
+                   and (args.methods is None or f"{package} {method}" in args.methods)
+                   and (SETTINGS[name].shop or not method.endswith("ids"))]
         fired: Fired = defaultdict(lambda: defaultdict(dict))
         for index in range(args.worlds):
             one = case(SETTINGS[name], SEED, list(SETTINGS).index(name), index)
