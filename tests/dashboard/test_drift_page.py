@@ -1,0 +1,149 @@
+"""The page Drift over a real baseline and real findings: in a real browser, light and dark, and on a phone."""
+
+import shutil
+import threading
+import time
+
+import pytest
+import uvicorn
+
+from incumbent.dashboard import mount
+from incumbent.dashboard.drift import drawn
+from incumbent.dashboard.drift_view import View
+from incumbent.dashboard.evidence_chart import evidence
+from incumbent.drift.space_map import MapPoint, SpaceMap
+from incumbent.events.ids import EventIds
+from incumbent.events.schema import Finding
+from incumbent.loop import drift_ledger
+from incumbent.service import app as apps
+from incumbent.service.desk import Desk
+from incumbent.stores import memory
+from incumbent.stores.store import Stores
+from incumbent.testing.drift_loop import World
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OFF = {"on": False}
+DRIFT = {"least_windows": 12, "false_alarms_per_month": 6, "monitors": {
+    "scores": OFF, "calibration": OFF, "missing": OFF, "context": OFF, "embeddings": OFF, "prices": OFF,
+    "items": {"least_rows": 10}, "response": {"least_rows": 10}}}
+SPRING = 20
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Three weeks of baseline and ten days in which half of the clicks went."""
+    made = World(requests=16, vectors=4, drift=DRIFT, faults={"clicks": SPRING + 1})
+    made.live(0, SPRING)
+    made.attribute()
+    made.build(0, SPRING)
+    made.live(SPRING, SPRING + 10)
+    made.found = made.look()
+    return made
+
+
+@pytest.fixture(scope="module")
+def shown(world):
+    return View(world.control, world.config.drift).shown(world.clock.now())
+
+
+@pytest.fixture(scope="module")
+def port(world):
+    stores = memory.open_stores(world.config, world.clock)
+    made = apps.build([])
+    mount(made, Desk(world.config, Stores(stores.log, world.lake, world.control), world.clock))
+    server = uvicorn.Server(uvicorn.Config(made, host="127.0.0.1", port=0, log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
+
+
+def test_streams_stand_as_the_ledger_says_worst_first(world, shown):
+    ledger = drift_ledger.read(world.control)
+    assert {one["name"]: one["status"] for one in shown["streams"]} == {
+        name: one.status for name, one in ledger.standings.items()}
+    assert shown["streams"][0]["status"] == "drift" and shown["streams"][-1]["status"] == "ok"
+    clicks = next(one for one in shown["streams"] if one["name"] == "response/home/clicked")
+    assert clicks["severity"] == "page"
+    assert [point["evidence"] for point in clicks["points"]] == [
+        seen.e_value for seen in ledger.standings["response/home/clicked"].recent]
+    assert max(point["evidence"] for point in clicks["points"]) >= clicks["threshold"]
+
+
+def test_promised_stands_beside_delivered(world, shown):
+    budget = shown["budget"]
+    alarms = [one for one in world.found if one.subject.startswith("stream:") and one.severity in ("ticket", "page")]
+    assert (budget["promised"], budget["alarms"]) == (6, len(alarms)) and len(alarms) >= 1
+    assert budget["pages"] == sum(one.severity == "page" for one in alarms) == 1
+    assert budget["days"] == pytest.approx(10) and budget["allowed"] == pytest.approx(6 * 10 * 24 / 730.5)
+    assert budget["monitors"] == len(shown["streams"])
+
+
+def test_what_is_open_comes_with_its_finding_and_the_baseline_with_what_it_holds(shown):
+    told = {one["stream"]: one["finding"]["evidence"] for one in shown["open"]}
+    assert "explanation" in told["response/home/clicked"]
+    assert shown["baseline"]["in_force"] and {"items/home/popular", "response/home"} <= {
+        stream["name"] for stream in shown["baseline"]["streams"]}
+    assert all(finding["check"].startswith("drift:") for finding in shown["findings"])
+
+
+def test_before_a_baseline_stands_the_page_says_how_to_make_one(world):
+    empty = memory.open_stores(world.config, world.clock)
+    told = View(empty.control, world.config.drift).shown(world.clock.now())
+    assert told["baseline"] is None and told["streams"] == [] and told["budget"]["alarms"] == 0
+
+
+def test_an_explained_embedding_has_its_picture_and_a_finding_without_one_its_words(shown):
+    picture = SpaceMap((MapPoint(0, 0.1, 0.2, 0.3, 0.1, 1.0, "hat"),), 0.4, 0.2).to_dict()
+    told = [drawn({**shown, "open": [{"stream": "s", "finding": {"evidence": given}}]})["open"][0]["told"]
+            for given in ({"explanation": {"picture": picture, "text": "x"}}, {})]
+    assert told[0]["space"]["layer"] and told[0]["clusters"] is None
+    assert told[1]["space"] is None and told[1]["text"] is None
+
+
+def test_evidence_is_drawn_with_its_threshold():
+    points = [{"window": f"2026-03-0{i}", "evidence": value, "n": 5, "status": "ok", "statistic": ""}
+              for i, value in enumerate([1.5, None, 1e300, 20.0, 0.0], 1)]
+    spec = evidence(points, 20.0)
+    rows = spec["layer"][1]["data"]["values"]
+    assert [row["kind"] for row in rows] == ["quiet", "alarm", "alarm", "quiet"]
+    assert all(0 < row["evidence"] <= 1e12 for row in rows), "a logarithmic axis has neither 0 nor infinity"
+    assert [row["kind"] for row in spec["layer"][2]["data"]["values"]] == ["no data"]
+    assert spec["layer"][-1]["data"]["values"] == [{"at": 20.0}]
+    assert evidence([points[1]], 20.0) is None
+
+
+def test_no_data_and_its_reason_are_among_the_findings(world):
+    stores = memory.open_stores(world.config, world.clock)
+    found = Finding(event_id=EventIds(world.clock).new(), time=world.clock.now(), subject="stream:items/home/popular",
+                    check="drift:items", status="no_data", severity="info", reason="no rows in the window", evidence={})
+    stores.control.conclude(found)
+    told = View(stores.control, world.config.drift).shown(world.clock.now())["findings"]
+    assert [(one["status"], one["reason"]) for one in told] == [("no_data", "no rows in the window")]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine (Debian: apt-get install chromium)")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
+def test_it_is_drawn_in_a_browser(port, shown, scheme, width):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+        problems = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.goto(f"http://127.0.0.1:{port}/drift")
+        charts = sum(one["chart"] is not None for one in drawn(shown)["streams"])
+        page.wait_for_function(f"document.querySelectorAll('[data-drawn] svg').length >= {charts}", timeout=60_000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.get_by_text("false alarms a month promised").count() == 1
+        assert page.get_by_role("heading", name="response/home/clicked page").count() == 1
+        assert page.locator("nav a", has_text="drift").count() == 1 and problems == []
+        browser.close()
