@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from incumbent.experiments.credit import MONEYLESS
 from incumbent.loop import keys
+from incumbent.loop.relations import plain
 from incumbent.loop.tallies import Keyed, clustered, parts
 
 GUARDRAIL_COLUMNS = ["request_id", "time", "user_id", "experiment", "stage", "lane"]
@@ -56,9 +57,9 @@ def _placed(requests: pa.Table, outcomes: pa.Table) -> Iterator[tuple[Who, dict[
     mine = requests.filter(pc.is_in(requests["user_id"], pa.array(sorted({rows[0]["user_id"] for rows in bought}),
                                                                   pa.string())))
     made: dict[str, dict[str, list[tuple[Any, str, str]]]] = {}
-    ordered = mine.select(["user_id", "experiment", "time", "request_id", "stage", "lane"]).sort_by(
-        [("time", "ascending"), ("request_id", "ascending")])
-    for user, experiment, time, _, stage, lane in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
+    ordered = plain(mine.select(["user_id", "experiment", "time", "request_id", "stage", "lane"])).sort_by(
+        [("time", "ascending"), ("request_id", "ascending")]).drop_columns(["request_id"])
+    for user, experiment, time, stage, lane in zip(*(column.to_pylist() for column in ordered.columns), strict=True):
         made.setdefault(user, {}).setdefault(experiment, []).append((time, stage, lane))
     for rows in bought:
         event = rows[0]
@@ -84,8 +85,8 @@ def _money(outcomes: pa.Table) -> Iterator[list[dict[str, Any]]]:
     kept = outcomes.filter(pc.is_in(outcomes["action"], pa.array(["purchase", "refund"])))
     kept = kept.filter(pc.invert(pc.fill_null(pc.is_in(kept["reason"], pa.array(MONEYLESS)), False)))
     events: dict[str, list[dict[str, Any]]] = {}
-    for row in kept.select(["event_id", "time", "user_id", "action", "value_minor", "currency", "exposed_at",
-                            "experiment", "stage", "lane"]).to_pylist():
+    for row in plain(kept.select(["event_id", "time", "user_id", "action", "value_minor", "currency", "exposed_at",
+                            "experiment", "stage", "lane"])).to_pylist():
         events.setdefault(row["event_id"], []).append(row)
     yield from events.values()
 
