@@ -69,24 +69,31 @@ class SimulatedLog(MemoryLog):
         self._timer = self._loop.call_at(due, self._sync)
 
     def _sync(self) -> None:
-        """One group commit: everything that waits, in the order in which it came."""
+        """One group commit: everything that waits, in the order in which it came, or as much as the disk takes."""
         self._timer = None
         waiting, self._waiting = self._waiting, []
-        for records, future in waiting:
+        refused: StoreError | None = None
+        for at, (records, future) in enumerate(waiting):
             try:
                 new = self._add(records)
-                self.error = None
             except StoreError as error:
-                self.error = error
-                if future is None:
-                    self._waiting.append((records, None))
-                elif not future.done():
-                    future.set_exception(error)
-            else:
-                if future is not None and not future.done():
-                    future.set_result(new)
+                refused, waiting = error, waiting[at:]
+                break
+            if future is not None and not future.done():
+                future.set_result(new)
+        self.error = refused
+        if refused is not None:
+            self._hold_back(waiting, refused)
         if self._waiting and not self.dead:
             self._arm(RETRY_S)
+
+    def _hold_back(self, waiting: list[tuple[Sequence[Record], asyncio.Future[list[bool]] | None]],
+                   error: StoreError) -> None:
+        """Tell those who wait for the disk; the rest is tried again."""
+        for _, future in waiting:
+            if future is not None and not future.done():
+                future.set_exception(error)
+        self._waiting = [one for one in waiting if one[1] is None]
 
     def crash(self) -> None:
         """End the process: what is not synced is lost, and whoever waits for it never hears of it."""
