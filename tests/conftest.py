@@ -12,10 +12,10 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read by NumPy and Ar
 
 #: files that take longest, the longest first: a worker that meets one at the end keeps the other waiting
 LONGEST = (
-    "simulation/test_deterministic.py", "crash/test_kill_http.py", "e2e/test_serve.py", "stores/test_control_crash.py",
-    "stores/test_lake_laws.py", "crash/test_kill.py", "demo/test_demo_run.py", "simulation/test_aa_worlds.py",
-    "loop/test_decide_measured.py", "dashboard/test_browser.py", "loop/test_attribute.py", "loop/test_mature.py",
-    "testing/test_armed.py", "loop/test_decide.py", "docs/test_examples.py",
+    "simulation/test_deterministic.py", "crash/test_kill_http.py", "e2e/test_serve.py", "crash/test_kill.py",
+    "demo/test_demo_run.py", "stores/test_lake_laws.py", "dashboard/test_browser.py", "simulation/test_aa_worlds.py",
+    "testing/test_armed.py", "loop/test_attribute.py", "loop/test_mature.py", "loop/test_decide.py",
+    "docs/test_examples.py",
 )
 
 

@@ -57,10 +57,10 @@ def test_twins_are_not_promoted():
     promoted = rolled_back = 0
     for s in HETEROGENEITY:
         for part, config in ((1, CONFIG), (6, AT_ONCE)):
-            a, b = tell(s, lives(s, 8, part, config))
+            a, b = tell(s, lives(s, 4, part, config))
             promoted, rolled_back = promoted + a, rolled_back + b
-    assert promoted <= bound(48)
-    assert rolled_back <= bound(48)
+    assert promoted <= bound(24)
+    assert rolled_back <= bound(24)
 
 
 @pytest.mark.slow

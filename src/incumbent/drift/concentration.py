@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 from incumbent.stats.distinct import Distinct
 from incumbent.stats.estimate import Estimate
+from incumbent.stats.gini import gini as inequality
 from incumbent.stats.items import Items
 
 
@@ -27,7 +28,7 @@ def gini(state: Items) -> Estimate:
     ends = _ends(state)
     if ends is None:
         return Estimate.missing("no known ids", method="Gini")
-    return _between([_gini(end) for end in ends], int(state.top.sum()), "Gini")
+    return _between([inequality(end) for end in ends], int(state.top.sum()), "Gini")
 
 
 def hhi(state: Items) -> Estimate:
@@ -70,11 +71,6 @@ def _ends(state: Items) -> list[NDArray[np.float64]] | None:
     one = np.zeros(tail)
     one[0] = rest
     return [np.concatenate([top, np.full(tail, rest / tail)]), np.concatenate([top, one])]
-
-
-def _gini(counts: NDArray[np.float64]) -> float:
-    ordered, n = np.sort(counts), len(counts)
-    return float(((2 * np.arange(1, n + 1) - n - 1) * ordered).sum() / (n * ordered.sum()))
 
 
 def _between(ends: list[float], n: int, method: str) -> Estimate:

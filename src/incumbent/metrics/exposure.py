@@ -20,6 +20,7 @@ from incumbent.metrics.lists import COLUMNS, WHAT, lists_of
 from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
 from incumbent.metrics.per_list import check_k
 from incumbent.stats.estimate import Estimate
+from incumbent.stats.gini import gini as inequality
 
 Counts = NDArray[np.float64]
 
@@ -85,10 +86,7 @@ def gini(*, k: int = 10) -> Exposure:
     """  # noqa: E501
 
     def read(counts: Counts, n: int) -> float | str:
-        size, total = len(counts), float(counts.sum())
-        if not total:
-            return _EMPTY
-        return float(((2 * np.arange(1, size + 1) - size - 1) * np.sort(counts)).sum() / (size * total))
+        return inequality(counts) if counts.any() else _EMPTY
 
     return Exposure(f"gini@{check_k(k)}", k, read, "0 equal, 1 one item", "down")
 
