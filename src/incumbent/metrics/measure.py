@@ -1,0 +1,70 @@
+"""measure: any number of list metrics in one pass over recommendations, with users as the unit of inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from incumbent import registry
+from incumbent.errors import DataError
+from incumbent.metrics.exposure import Exposure
+from incumbent.metrics.lists import lists_of
+from incumbent.metrics.metric import Batch, Side
+from incumbent.metrics.per_list import PerList
+from incumbent.stats.estimate import Estimate
+from incumbent.stats.moments import Moments
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """`estimates` by metric name; `users` (n,) and `values` of each per-list metric (n,), NaN where missing."""
+
+    estimates: dict[str, Estimate]
+    users: pa.Array
+    values: dict[str, NDArray[np.float64]]
+
+    def per_user(self) -> pa.Table:
+        """A row per list: user_id, then every per-list metric, null where missing."""
+        return pa.table([self.users, *(pa.array(column, from_pandas=True) for column in self.values.values())],
+                        names=["user_id", *self.values])
+
+
+def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -> Measurement:
+    """Every metric over one list per user; what several of them need is made once.
+
+    `metrics` are registered names (with their defaults) or metrics made with settings, of grain ``slot``. The mean over
+    users has Student's interval; coverage and its like are numbers of the whole. Every mean is over the users for whom
+    its metric has a value. `DataError` for metrics of other kinds, for two lists of one user, and for what a metric
+    needs and the side lacks.
+
+    >>> shown = {"user_id": ["u", "u", "v", "v"], "item_id": ["a", "b", "a", "c"], "rank": [1, 2, 1, 2]}
+    >>> side = Side(catalogue={"item_id": list("abcd"), "category": list("xxyy")},
+    ...             popularity={"item_id": list("abc"), "count": [4, 2, 2]})
+    >>> made = measure(shown, ["coverage", "novelty", "category_diversity"], side).estimates
+    >>> made["coverage@10"].value, made["novelty_ceiling@10"].value, made["category_diversity@10"].value
+    (0.75, 1.5, 0.5)
+    """
+    asked = [registry.load("metrics", one)() if isinstance(one, str) else one for one in metrics]
+    wrong = [getattr(one, "name", one) for one in asked if not isinstance(one, PerList | Exposure)]
+    names = [one.name for one in asked if not isinstance(one, str)]
+    if wrong or not asked or len(set(names)) < len(names):
+        raise DataError("metrics must be distinct metrics of lists", got=wrong or names, field="metrics",
+                        expected="registered names of grain slot, or metrics made with settings")
+    batch = Batch(recommendations)
+    lists = batch.once(lists_of)
+    if len(lists.users.unique()) < lists.n:
+        raise DataError("measure takes one list per user", field="recommendations.list_id",
+                        hint="measure several lists of a user by the states of the metrics")
+    estimates, values = dict[str, Estimate](), dict[str, NDArray[np.float64]]()
+    for metric in asked:
+        if isinstance(metric, Exposure):
+            estimates[metric.name] = metric.estimate(metric.state().update(*metric.observe(batch, side)))
+        else:
+            values[metric.name] = metric.values(batch, side)
+            estimates[metric.name] = Moments.zero().update(values[metric.name]).mean(unit=metric.unit)
+    return Measurement(estimates, lists.users, values)
