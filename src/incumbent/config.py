@@ -36,12 +36,13 @@ from incumbent.config_sections import (
     StoresConfig,
     SurfaceConfig,
 )
+from incumbent.config_text import TextConfig
 from incumbent.errors import ConfigError, shorten
 
 __all__ = [
     "DEFAULT_GUARDRAILS", "DEFAULT_STAGES", "Config", "DoorConfig", "DriftConfig", "ExperimentConfig",
     "GuardrailConfig", "LimitsConfig", "LoopConfig", "MetricsConfig", "ModelConfig", "PinnedConfig", "ServiceConfig",
-    "StageConfig", "StoresConfig", "SurfaceConfig", "frozen_definition", "load", "parse",
+    "StageConfig", "StoresConfig", "SurfaceConfig", "TextConfig", "frozen_definition", "load", "parse",
 ]
 
 PREFIX = "INCUMBENT_"  # of the variables that override a key
@@ -61,6 +62,7 @@ class Config(BaseSettings):
     drift: DriftConfig = DriftConfig()
     metrics: MetricsConfig = MetricsConfig()
     door: DoorConfig = DoorConfig()
+    text: TextConfig = TextConfig()
     models: dict[Name, ModelConfig] = {}
     surfaces: dict[Name, SurfaceConfig] = {}
     experiments: dict[Name, ExperimentConfig] = {}

@@ -18,6 +18,7 @@ KINDS = {
     "detectors": "incumbent.drift.detector.Detector factories",
     "models": "incumbent.models.recommender.Recommender factories",
     "metrics": "incumbent.metrics.metric.Metric factories",
+    "scorers": "incumbent.metrics.scorer.Scorer factories (checks of generated text)",
     "stores": "store bundles (log, lake, control)",
     "checks": "contract suites callable as `incumbent check NAME`",
     "sinks": "alert sinks",

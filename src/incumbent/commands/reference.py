@@ -31,7 +31,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[[experiments.NAME.guardrails]]", sections.GuardrailConfig),
     ("[drift]", sections.DriftConfig), ("[[drift.events]]", sections.DriftEventConfig),
     ("[drift.monitors.NAME]", sections.DriftMonitorConfig), ("[metrics]", config.MetricsConfig),
-    ("[door]", config.DoorConfig),
+    ("[door]", config.DoorConfig), ("[text]", config.TextConfig),
 )
 
 
@@ -39,8 +39,8 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     own = {name: field for name, field in config.Config.model_fields.items()
-           if name not in ("service", "stores", "loop", "limits", "drift", "metrics", "door", "models", "surfaces",
-                           "experiments")}
+           if name not in ("service", "stores", "loop", "limits", "drift", "metrics", "door", "text", "models",
+                           "surfaces", "experiments")}
     parts.append("## Top level\n\n" + _table(own, _comments(config.Config)))
     for title, model in SECTIONS:
         text = inspect.cleandoc(model.__doc__ or "")

@@ -31,6 +31,7 @@ def show_request(traced: dict[str, Any], as_json: bool) -> None:
               + (f", {model['reason']}" if model.get("reason") else ""))
         if items:
             print("  " + " ".join(items[:20]) + (f" ... and {len(items) - 20} more" if len(items) > 20 else ""))
+        _generated(model, traced["texts"])
     _rounds(why["rounds"])
     print("\nshown")
     for slot in why["slots"]:
@@ -82,6 +83,26 @@ def _rounds(rounds: list[dict[str, Any]]) -> None:
                           + ("" if slot["position"] else " (an earlier page)") for slot in one["slots"])
         print(f"  {one['number'] + 1:>3}  {one['champion'] or '-'} against {one['candidate'] or '-'}: {one['why']}; "
               f"{given}")
+
+
+def _generated(model: dict[str, Any], texts: list[dict[str, Any]]) -> None:
+    """What a generating model was given and wrote, and what the checks found."""
+    trace = model.get("generated")
+    if not trace:
+        return
+    if trace.get("text"):
+        print(f"  wrote: {trace['text']}")
+    for one in trace.get("items", ()):
+        print(f"  of {one['item_id']}: " + " | ".join(one[key] for key in ("title", "explanation") if one.get(key)))
+    if trace.get("input"):
+        print(f"  was given: {trace['input']}")
+    for piece in trace.get("retrieved", ()):
+        print(f"  retrieved {piece['source']}: {piece['text']}")
+    for checked in texts:
+        for flag in checked["found"] if checked["role"] == model["role"] else ():
+            about = flag["item_id"] or "the page"
+            told = "; ".join(f"{one['check']}: {one['reason']}" for one in flag["reasons"])
+            print(f"  CHECK {flag['place']} of {about}: {told}")
 
 
 def _credit(credit: dict[str, Any]) -> None:

@@ -48,6 +48,33 @@ class Slot(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     group_id: str | None = None
 
 
+class Retrieved(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One piece of context that a generating model was given: where it is from, and its text."""
+
+    source: str  # a document, a review, an item of the catalogue
+    text: str
+    item_id: str | None = None
+
+
+class ItemText(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a generating model wrote about one item."""
+
+    item_id: str
+    title: str | None = None
+    explanation: str | None = None
+
+
+class Generated(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The trace of a generating model: what it was given, what it looked up, and what it wrote."""
+
+    input: str | None = None  # the prompt, as it went to the model
+    retrieved: list[Retrieved] = []
+    text: str | None = None  # about the whole page
+    items: list[ItemText] = []
+    model: str | None = None  # the language model behind it, with its version
+    cut: int = 0  # letters and entries over the limits, which were left out
+
+
 class ModelAnswer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one model answered to one request, with its full list to the logged depth."""
 
@@ -63,6 +90,7 @@ class ModelAnswer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     cost: float | None = None
     truncated: bool = False
     reason: str | None = None  # why it is not ok, or which defects were cleaned (duplicates=2)
+    generated: Generated | None = None  # of a model that writes
 
 
 class Impression(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="impression"):

@@ -66,7 +66,8 @@ def clean_answers(
         items = break_ties(answer.items, answer.scores, unit)
         cleaned = clean(items, answer.scores, hidden, surface.keys)
         if surface.plan.strict and "duplicates" in cleaned.defects:
-            failed = Answer("invalid", [], None, answer.latency_ms, answer.n_items, cleaned.reason)
+            failed = Answer("invalid", [], None, answer.latency_ms, answer.n_items, cleaned.reason,
+                            answer.generated)
             given.append(Given(failed, _EMPTY, False, cleaned.reason))
         else:
             given.append(Given(answer, cleaned.items, True, cleaned.reason))

@@ -15,7 +15,7 @@ from msgspec import Struct
 from incumbent import registry
 from incumbent.config import Config
 from incumbent.events.window import Window
-from incumbent.loop import door_report, keys
+from incumbent.loop import door_report, keys, text_report
 from incumbent.loop.decide import latest
 from incumbent.loop.door_watch import Standing
 from incumbent.stats.buckets import Buckets
@@ -63,7 +63,8 @@ def report(control: Control, config: Config, now: datetime, *, days: int = DAYS)
     surfaces = [_surface(control, name, period) for name in sorted(config.surfaces)]
     rows = {row.name: row for row in control.experiments()}
     experiments = [_experiment(control, name, rows.get(name)) for name in sorted({*config.experiments, *rows})]
-    return Report(Window.of_day(period.start.date()).start, now, [*surfaces, *experiments, *_door(control)])
+    return Report(Window.of_day(period.start.date()).start, now, [*surfaces, *experiments, *_door(control),
+                                                                    *_texts(control, config, period)])
 
 
 def _door(control: Control) -> Iterator[Section]:
@@ -72,6 +73,12 @@ def _door(control: Control) -> Iterator[Section]:
         yield Section(subject, title, [Line(
             name, one.value, None, None, one.n, _usual(one), f"against {one.days} past days",
             one.reason if one.value is None else None) for name, one in checks], notes)
+
+
+def _texts(control: Control, config: Config, period: Window) -> Iterator[Section]:
+    """What generating models wrote."""
+    for subject, title, estimates in text_report.lines(control, config, period, states):
+        yield Section(subject, title, [_line(name, estimate) for name, estimate in estimates])
 
 
 def _usual(one: Standing) -> str:

@@ -47,6 +47,8 @@ class ShownItem(Struct, frozen=True, omit_defaults=True):
     item_id: str
     position: int
     sponsored: bool = False
+    title: str | None = None  # written by the model that contributed it
+    explanation: str | None = None
 
 
 class Debug(Struct, frozen=True, kw_only=True):
@@ -71,4 +73,5 @@ class RecommendationAnswer(Struct, frozen=True, kw_only=True):
     mode: Mode
     cursor: Annotated[str, Meta(description="Asks for the next page; null where there is none.")] | None = None
     logged: Annotated[bool, Meta(description="False where the impression could not be put on record in time.")] = True
+    text: Annotated[str, Meta(description="What a generating model wrote about the whole page.")] | UnsetType = UNSET
     debug: Debug | UnsetType = UNSET

@@ -22,6 +22,7 @@ from incumbent.events.plan import ServingPlan
 from incumbent.events.schema import Impression, ModelAnswer
 from incumbent.experiments import paging
 from incumbent.experiments.assignment import assign
+from incumbent.loop import texts
 from incumbent.loop.merge import Given, Merged, Page, clean_answers, merge
 from incumbent.loop.requests import Debug, RecommendationAnswer, RecommendationRequest, ShownItem
 from incumbent.loop.shoppers import Shoppers
@@ -123,7 +124,7 @@ class Gateway:
         logged = (await self._commit(record, started + deadline_s) if self._durable else self._post(record))
         if self._observe is not None:
             self._observe(impression)
-        return self._answer(request, surface, page, merged, impression, logged)
+        return self._answer(request, surface, page, given, merged, impression, logged)
 
     def _unknown(self, name: str) -> Exception:
         if self.plan is None:
@@ -178,7 +179,7 @@ class Gateway:
             models.append(ModelAnswer(
                 role, model.name, model.version, answer.status, answer.latency_ms, answer.n_items, one.items,
                 one.items.scores, model.embedding_version, model.cost_per_request,
-                answer.n_items > len(answer.items), one.reason))
+                answer.n_items > len(answer.items), one.reason, answer.generated))
         return Impression(
             event_id=event_id, request_id=self._signer.sign(event_id), ranking_id=page.ranking_id, time=now,
             user_id=page.unit, surface=surface.name, mode=merged.mode, lane=page.lane, plan=surface.plan_hash,
@@ -219,8 +220,8 @@ class Gateway:
 
     # ------------------------------------------------------------------------------------------------------ answer
     def _answer(
-        self, request: RecommendationRequest, surface: Surface, page: Page, merged: Merged, impression: Impression,
-        logged: bool,
+        self, request: RecommendationRequest, surface: Surface, page: Page, given: Sequence[Given], merged: Merged,
+        impression: Impression, logged: bool,
     ) -> RecommendationAnswer:
         cursor = None
         if merged.more and merged.slots:
@@ -232,7 +233,8 @@ class Gateway:
                 [*(before.shown if before else ()), *(slot.item_id for slot in merged.slots)]), self._signer)
         return RecommendationAnswer(
             request_id=impression.request_id, ranking_id=page.ranking_id, mode=merged.mode, cursor=cursor,
-            logged=logged, items=_shown(merged, surface),
+            logged=logged, items=texts.written(_shown(merged, surface), merged, given, surface.roles),
+            text=texts.of_page(merged, given, surface.roles),
             debug=_debug(surface, impression) if request.debug else UNSET)
 
 

@@ -9,10 +9,11 @@ import msgspec
 import pyarrow.compute as pc
 
 from incumbent.clock import Clock
+from incumbent.config import Config
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.ids import id_time
 from incumbent.events.window import Window
-from incumbent.loop import trace_credit, trace_why
+from incumbent.loop import text_states, trace_credit, trace_why
 from incumbent.loop.shoppers import excluded_by
 from incumbent.stores.columns import from_arrow
 from incumbent.stores.store import Control, Lake
@@ -22,7 +23,7 @@ AFTER = timedelta(days=90)  # how far behind a request its events are looked for
 ROWS = 200  # of each kind, newest first
 
 
-def trace_request(lake: Lake, control: Control, request_id: str) -> dict[str, Any]:
+def trace_request(lake: Lake, control: Control, request_id: str, config: Config | None = None) -> dict[str, Any]:
     """One request: its impression with both lists, coins and slots, the plan that made it, why every slot is whose it
     is, recomputed, what followed, what every rule of credit makes of that, and the findings that touch it.
 
@@ -55,6 +56,8 @@ def trace_request(lake: Lake, control: Control, request_id: str) -> dict[str, An
         "credit": trace_credit.by_rule(lake, control, impression),
         "experiment": trace_why.experiment_now(control, impression.experiment),
         "findings": trace_why.touching(control, trace_why.subjects_of(impression), impression.time, impression.time),
+        "texts": [{"role": model.role, "found": text_states.checked(lake, model.generated, model.items, config)}
+                  for model in impression.models if model.generated is not None],
     }
 
 

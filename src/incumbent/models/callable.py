@@ -15,7 +15,7 @@ from incumbent.models.recommender import Ask, ModelBusy, Scored
 
 
 class CallableModel:
-    """Calls ``function(request: Ask, k: int)``, which returns (item_id, score) pairs, best first.
+    """Calls ``function(request: Ask, k: int)``, which returns (item_id, score) pairs, best first, or `Told`.
 
     A sync function runs in threads, at most `concurrency` at once. A thread cannot be stopped: one that hangs keeps
     its place, and when all places hang the model is busy at once instead of queueing without end.

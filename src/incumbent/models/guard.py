@@ -11,6 +11,7 @@ from incumbent.clock import Clock
 from incumbent.events.plan import ModelPlan
 from incumbent.events.schema import ModelStatus
 from incumbent.models.breaker import Breaker
+from incumbent.models.generated import Told, limited
 from incumbent.models.recommender import Answer, Ask, ModelBusy, ModelFailure, Recommender
 
 MAX_ID_CHARS = 256
@@ -58,13 +59,19 @@ class Guarded:
             return self._failed("error", started, f"CancelledError: {cancelled}")
         except (Exception, SystemExit) as error:  # a model may raise anything; all of it is the model's failure
             return self._failed("error", started, f"{type(error).__name__}: {error}")
+        generated = None
+        if type(raw) is Told:
+            found = limited(raw.generated)
+            if isinstance(found, str):
+                return self._failed("invalid", started, found)
+            raw, generated = raw.items, found
         checked = check_list(raw, k)
         if isinstance(checked, str):
             return self._failed("invalid", started, checked)
         items, scores = checked
         now = self.monotonic()
         self.breaker.record(ok=True, now=now)
-        return Answer("ok", items, scores, (now - started) * 1000, len(raw))
+        return Answer("ok", items, scores, (now - started) * 1000, len(raw), None, generated)
 
     def timed_out(self, started: float) -> Answer:
         """The answer of a model that did not make it in time; counts against it."""

@@ -10,6 +10,7 @@ from yarl import URL
 
 from incumbent.errors import ConfigError
 from incumbent.events.plan import ModelPlan
+from incumbent.models.generated import Told, generated_of
 from incumbent.models.recommender import Ask, ModelFailure, Scored, pairs
 
 MAX_BODY_BYTES = 4_194_304
@@ -82,9 +83,14 @@ class HttpModel:
         self._item_key = str(plan.options.get("item_key", "item_id"))
         self._score_key = str(plan.options.get("score_key", "score"))
 
-    async def recommend(self, request: Ask, k: int) -> Scored:
-        """The endpoint's list."""
+    async def recommend(self, request: Ask, k: int) -> Scored | Told:
+        """The endpoint's list, and the trace under `generated` where it writes."""
         body = await self._endpoint.post(request)
+        scored = self._scored(body)
+        told = body.get("generated") if isinstance(body, dict) else None
+        return scored if told is None else Told(scored, generated_of(told))
+
+    def _scored(self, body: Any) -> Scored:
         items = at_path(body, self._items_path)
         if isinstance(items, list) and items and isinstance(items[0], dict):
             try:

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from incumbent.events.plan import ModelPlan
+from incumbent.events.schema import Generated
+from incumbent.models.generated import Told, generated_of
 from incumbent.models.http import JsonEndpoint
 from incumbent.models.recommender import Ask, ModelFailure, Scored, pairs
 
@@ -17,10 +19,11 @@ from incumbent.models.recommender import Ask, ModelFailure, Scored, pairs
 class OpenInferenceModel:
     """POSTs to ``TARGET/v2/models/MODEL/infer`` one request of the tensors user_id, k, surface, context and exclude.
 
-    With the option ``user_control = true`` also exclude_categories and ignore_events: servers refuse inputs that they do
-    not know. Options: ``model`` (the served name; default: the model's own name), ``model_version``, ``items`` and ``scores``
-    (names of the output tensors, default ``item_ids`` and ``scores``; scores may be absent). Item ids are BYTES (or
-    INT64, which become texts) of shape [n] or [1, n]; `context` goes as one BYTES tensor of JSON.
+    With the option ``user_control = true`` also exclude_categories and ignore_events: servers refuse inputs that they
+    do not know. Options: ``model`` (the served name; default: the model's own name), ``model_version``, ``items``,
+    ``scores`` and ``generated`` (names of the output tensors, default ``item_ids``, ``scores`` and ``generated``; the
+    last two may be absent). Item ids are BYTES (or INT64, which become texts) of shape [n] or [1, n]; `context` goes as
+    one BYTES tensor of JSON, and `generated` comes as one.
     """
 
     def __init__(self, plan: ModelPlan) -> None:
@@ -28,11 +31,12 @@ class OpenInferenceModel:
         version = plan.options.get("model_version")
         path = f"/v2/models/{served}" + (f"/versions/{version}" if version else "") + "/infer"
         self._endpoint = JsonEndpoint(plan, plan.target.rstrip("/") + path)
+        self._generated = str(plan.options.get("generated", "generated"))
         self._control = plan.options.get("user_control") is True
         self._items = str(plan.options.get("items", "item_ids"))
         self._scores = str(plan.options.get("scores", "scores"))
 
-    async def recommend(self, request: Ask, k: int) -> Scored:
+    async def recommend(self, request: Ask, k: int) -> Scored | Told:
         """The served model's list."""
         body = await self._endpoint.post({"id": request.request_id, "inputs": inputs(
             request, k, user_control=self._control)})
@@ -40,11 +44,21 @@ class OpenInferenceModel:
         if self._items not in tensors:
             raise ModelFailure(f"no output {self._items!r} among {sorted(map(str, tensors))}")
         items = [i if isinstance(i, str) else str(i) if type(i) is int else i for i in _flat(tensors[self._items])]
-        return pairs(items, _flat(tensors[self._scores]) if self._scores in tensors else None)
+        scored = pairs(items, _flat(tensors[self._scores]) if self._scores in tensors else None)
+        return scored if self._generated not in tensors else Told(scored, _told(tensors[self._generated]))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._endpoint.close()
+
+
+def _told(tensor: dict[str, Any]) -> Generated:
+    """The trace in an output tensor: one BYTES of JSON."""
+    data = _flat(tensor)
+    try:
+        return generated_of(msgspec.json.decode(data[0]))
+    except (msgspec.DecodeError, IndexError, TypeError) as error:
+        raise ModelFailure(f"output {tensor.get('name')!r} is not one text of JSON: {error}") from None
 
 
 def inputs(request: Ask, k: int, *, user_control: bool = False) -> list[dict[str, Any]]:

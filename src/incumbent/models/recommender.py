@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from incumbent.events.plan import ModelPlan
-from incumbent.events.schema import Context, ModelStatus
+from incumbent.events.schema import Context, Generated, ModelStatus
 
 
 class Ask(Struct, frozen=True):
@@ -36,6 +36,7 @@ class Answer(Struct, frozen=True):
     latency_ms: float
     n_items: int
     reason: str | None = None
+    generated: Generated | None = None  # of a model that writes
 
 
 class ModelFailure(Exception):
@@ -49,8 +50,8 @@ class ModelBusy(Exception):
 class Recommender(Protocol):
     """Best first. Scores may be missing. Raises what it likes: the guard around it counts that against the model."""
 
-    async def recommend(self, request: Ask, k: int) -> Scored:
-        """Up to `k` items with their scores."""
+    async def recommend(self, request: Ask, k: int) -> Any:
+        """Up to `k` items with their scores (`Scored`); of a model that writes, `models.generated.Told`."""
         ...
 
     async def close(self) -> None:

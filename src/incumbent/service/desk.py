@@ -195,7 +195,7 @@ class Desk:
         """One request with all that came of it."""
         from incumbent.loop.trace import trace_request
 
-        return trace_request(self.stores.lake, self.stores.control, request_id)
+        return trace_request(self.stores.lake, self.stores.control, request_id, self.config)
 
     def trace_user(self, user_id: str) -> dict[str, Any]:
         """One shopper, by the id that the shop knows."""

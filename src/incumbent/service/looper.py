@@ -35,6 +35,7 @@ from incumbent.loop.plan import unservable
 from incumbent.loop.rollup import Rollup
 from incumbent.loop.schedule import Job, Scheduler
 from incumbent.loop.seal import Sealer
+from incumbent.loop.text_states import TextStates
 from incumbent.service import health
 from incumbent.service.metrics import Meter
 from incumbent.service.parts import Assignment, open_stores
@@ -72,6 +73,7 @@ class Looper:
                                         lambda: config.surfaces, **common)
         self.expectations = Expectations(control, clock, EventIds(clock), lambda: config.metrics, **common)
         self.door_states = DoorStates(lake, control, clock, late_s=config.door.late_s, **common)
+        self.text_states = TextStates(lake, control, clock, config, **common)
         self.door_watch = DoorWatch(control, clock, EventIds(clock), config.door, **common)
         self.drift = DriftJob(lake, control, clock, config.drift, outcomes=self.attributor.run_once, **common)
         self.decider = Decider(lake, control, clock, EventIds(clock), **common)
@@ -152,6 +154,7 @@ class Looper:
             if self._config.door.enabled:
                 self.door_states.run_once()
                 self.door_watch.run_once()
+            self.text_states.run_once()
             return done
 
     def _judge_drift(self) -> Any:

@@ -84,6 +84,8 @@ def _column(field: pa.Field, values: list[Any]) -> pa.Array:
         return _structs(field.type, _STRUCT_COLUMNS[field.name], values)
     if field.name in _JSON_COLUMNS:
         values = [_json.encode(value).decode() if value else "{}" for value in values]
+    elif field.name == "generated":
+        values = [None if value is None else _json.encode(value).decode() for value in values]
     elif field.name == "vector":
         return _vectors(values)
     elif pa.types.is_list(field.type):
@@ -149,6 +151,9 @@ def from_arrow(table: Table, rows: pa.Table) -> list[Any]:
         for name in _JSON_COLUMNS:
             if row.get(name) is not None:
                 row[name] = msgspec.json.decode(row[name])
+        for answer in row.get("models") or ():
+            if answer.get("generated") is not None:
+                answer["generated"] = msgspec.json.decode(answer["generated"])
         for name, inner in _STRUCT_COLUMNS.items():
             if row.get(name) is not None and (with_defaults := _defaulted(inner)):
                 for nested in row[name]:

@@ -13,7 +13,18 @@ import pyarrow as pa
 from msgspec import inspect
 
 from incumbent.errors import DataError, NotFoundError, shorten
-from incumbent.events.schema import Alert, Audit, Decision, Embedding, Feedback, Finding, Impression, Item, Measurement
+from incumbent.events.schema import (
+    Alert,
+    Audit,
+    Decision,
+    Embedding,
+    Feedback,
+    Finding,
+    Generated,
+    Impression,
+    Item,
+    Measurement,
+)
 from incumbent.stores.store import Quarantined, Table
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -69,6 +80,8 @@ def arrow_type(info: inspect.Type) -> pa.DataType:
             return TIME
         case inspect.ListType():
             return pa.list_(arrow_type(info.item_type))
+        case inspect.StructType() if info.cls is Generated:
+            return pa.string()  # JSON: deep, rare, and read whole
         case inspect.StructType():
             return pa.struct([pa.field(field.name, arrow_type(field.type)) for field in info.fields])
     raise TypeError(f"no column type for {info}")
