@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes
 from incumbent.stats import fixed
+from incumbent.stats.bounded_share import bounded_share
 from incumbent.stats.clustered import ratio, spread
 from incumbent.stats.estimate import Estimate
 
@@ -52,9 +53,8 @@ class Paired:
         ``G / (G - 1) sum_u influence^2`` over G users; the interval is Student's. n counts requests. Missing without
         requests, where a denominator is 0, and `relative` where the champion has 0.
 
-        Where all requests of a bounded number have 0, or all 1, nothing varies, and the end is Clopper and Pearson's
-        with users as the trials: ``1 - (alpha / 2)^(1 / G)``, or ``(alpha / 2)^(1 / G)``. Sources: Deng, Knoblich,
-        Lu, KDD 2018; Clopper and Pearson, Biometrika 26 (1934).
+        A model's own bounded number has the interval of `bounded_share`, which is honest near 0 and 1. Source: Deng,
+        Knoblich, Lu, KDD 2018.
         """
         good = self.sound(which)
         n, unit = int(good.sum()), "" if which == "relative" else unit
@@ -74,10 +74,9 @@ class Paired:
         if influence is None:
             return Estimate.missing("the champion has 0, so nothing is relative to it", n=n, method=method)
         g = len(users)
-        if self.bounded and which in ("champion", "candidate") and value in (0.0, 1.0):
-            end = (alpha / 2) ** (1 / g)
-            low, high = (0.0, 1 - end) if value == 0 else (end, 1.0)
-            return Estimate(value, low, high, None, n, f"{which}, exact over {g} users", unit=unit)
+        if self.bounded and which in ("champion", "candidate"):
+            value = min(max(value, 0.0), 1.0)  # sums of shares may be off by their last bit
+            return bounded_share(value, spread(influence), n, g, alpha=alpha, method=method, unit=unit)
         return fixed.interval(value, spread(influence), n, df=g - 1, alpha=alpha, method=method, unit=unit)
 
     def sound(self, which: Which) -> NDArray[np.bool_]:
