@@ -186,3 +186,27 @@ def test_the_loop_measures_what_gates_name(name):
 
     states = {metric.name: metric.state() for metric in measured(MetricsConfig(), "EUR").all().values()}
     assert _state(states, resolve(name)) is not None
+
+
+def test_from_the_log_to_a_finding(tmp_path):
+    """Impressions of a day whose champion fails every third time, measured by the loop's own states, then judged."""
+    from incumbent.events.schema import Impression, ModelAnswer, Slot
+    from incumbent.loop.metric_states import MetricStates
+    from incumbent.stores.memory_lake import MemoryLake
+
+    shop, lake = Shop(tmp_path), MemoryLake(2)
+    ids, at = EventIds(ManualClock(NOW - timedelta(days=2))), NOW - timedelta(days=2)
+    events = []
+    for n in range(300):
+        event_id, ok = ids.new(), n % 3 > 0
+        events.append(Impression(
+            event_id=event_id, request_id=event_id, ranking_id=event_id, time=at, user_id=f"u{n}", surface="home",
+            mode="champion" if ok else "degraded", lane="none", plan="0" * 16, k=1,
+            slots=[Slot(1, "x", "solo" if ok else "filler")],
+            models=[ModelAnswer("champion", "a", "1", "ok" if ok else "error", 9.0, int(ok), ["x"] if ok else [])]))
+    lake.commit(events, "w", 0)
+    MetricStates(lake, shop.control, shop.clock, lambda: shop.config).run_once()
+    assert shop.job.run_once().findings == 1
+    [finding] = shop.told()
+    assert finding.check == "expectation:error_rate" and finding.evidence["of"] == "champion a"
+    assert finding.evidence["estimate"]["value"] == pytest.approx(1 / 3) and finding.evidence["estimate"]["n"] == 300
