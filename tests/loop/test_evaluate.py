@@ -258,6 +258,24 @@ class TestFiles:
         assert held.counts["rows_without_id"] == 2 and held.counts["pairs_twice"] == 1
         assert [ask.user_id for ask in held.asks] == ["007"]  # text stays text: no zero is lost
 
+    def test_users_unknown_to_either_side_are_counted(self, tmp_path):
+        """No history of u2; of the stranger only how popular their item is."""
+        held = held_of(tmp_path, [{"user_id": "u1", "item_id": "a"}, {"user_id": "u2", "item_id": "b"}],
+                       history=[{"user_id": "u1", "item_id": "c"}, {"user_id": "stranger", "item_id": "d"},
+                                {"user_id": "", "item_id": "e"}])
+        assert {held.counts[name] for name in ("users_without_history", "history_rows_of_others",
+                                               "history_rows_without_id")} == {1}
+        assert held.side.history["item_id"].to_pylist() == ["c"]
+        assert sorted(held.side.popularity["item_id"].to_pylist()) == ["c", "d"]
+
+    def test_ids_of_no_type(self, tmp_path):
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        parquet.write_table(pa.table({"user_id": [1.5], "item_id": ["a"]}), tmp_path / "d.parquet")
+        with pytest.raises(DataError, match="ids must be text or whole numbers"):
+            from_files(tmp_path / "d.parquet", k=3, requests=10)
+
     def test_parquet_with_whole_numbers(self, tmp_path):
         import pyarrow as pa
         from pyarrow import parquet

@@ -51,18 +51,22 @@ def from_files(
             gains[key] = max(gains.get(key, float("-inf")), 1.0 if gain is None else float(gain))
     had: dict[tuple[int, str], None] = {}
     popular: Counter[str] = Counter()
+    known: dict[str, int] = {}
     notes = ["one request a user: several of their requests are not told apart in a file of interactions"]
     if history is not None:
-        before, _ = _interactions(history, "history")
+        before, lost = _interactions(history, "history")
         popular.update(before["item_id"].to_pylist())
         had = dict.fromkeys((number[user], item) for user, item in zip(
             before["user_id"].to_pylist(), before["item_id"].to_pylist(), strict=True) if user in number)
+        known = {"users_without_history": len(number) - len({request for request, _ in had}),
+                 "history_rows_of_others": sum(user not in number for user in before["user_id"].to_pylist()),
+                 "history_rows_without_id": lost}
     side = Side(relevant=pairs_table(gains, gain=pa.array(list(gains.values()), pa.float64())),
                 history=pairs_table(had) if history is not None else None, popularity=popularity_table(popular),
                 catalogue=None if catalogue is None else _catalogue(catalogue))
     asks = [Ask(user, surface, k, contexts[n], request_id=f"request-{n}") for n, user in enumerate(chosen)]
     counts = {"requests": len(asks), "users": len(asks), "users_left_out": len(order) - len(chosen),
-              "rows_without_id": dropped, "pairs_twice": mine - len(gains)}
+              "rows_without_id": dropped, "pairs_twice": mine - len(gains)} | known
     return HeldOut(str(interactions), asks, np.full(len(asks), np.nan), side, counts, notes)
 
 
