@@ -160,6 +160,8 @@ def beside(setting: Setting, ours: dict[str, dict[Key, list[bool]]], methods: li
             continue
         for label, found in ((method.name, method.drift), ("    at equal alarms", method.at_equal())):
             if not found.get(NULL):
+                if found is method.drift:
+                    print(f"  {label:24} no threshold of its own")
                 continue
             shares = [np.mean(list(found[fault].values())) if found.get(fault) else np.nan for fault in setting.faults]
             cells = " ".join(f"{share:12.2f}" for share in shares)
