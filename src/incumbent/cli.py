@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from incumbent.commands.baseline import baseline
 from incumbent.commands.codes import exit_code
 from incumbent.commands.drift import drift
 from incumbent.commands.options import ConfigPath, Directory, Json, Key, Url
@@ -25,6 +26,7 @@ app.add_typer(trace, name="trace")
 app.add_typer(config, name="config")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(drift, name="drift")
+app.add_typer(baseline, name="baseline")
 app.add_typer(source, name="source")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept for ever.", prompt=False)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import getpass
 import urllib.parse
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,15 @@ class AnyDesk(Protocol):
     def step(self, name: str, step: str, *, actor: str, reason: str) -> dict[str, Any]: ...
     def report(self, days: int = 7) -> dict[str, Any]: ...
     def metrics(self, surface: str | None = None, days: int = 7) -> list[dict[str, Any]]: ...
+    def drift(self) -> dict[str, Any]: ...
+    def drift_findings(self, monitor: str | None = None, limit: int = 100) -> list[dict[str, Any]]: ...
+    def drift_audit(self, name: str | None = None, version: int | None = None) -> dict[str, Any]: ...
+    def baselines(self) -> list[dict[str, Any]]: ...
+    def baseline(self, name: str, version: int | None = None) -> dict[str, Any]: ...
+    def build_baseline(self, first: date, last: date, name: str, *, actor: str, reason: str,
+                       leave_out_unstable: bool = False) -> dict[str, Any]: ...
+    def pin_baseline(self, name: str, version: int | None = None, *, actor: str,
+                     reason: str) -> dict[str, Any]: ...
     def trace_request(self, request_id: str) -> dict[str, Any]: ...
     def trace_user(self, user_id: str) -> dict[str, Any]: ...
     def erase(self, user_id: str, *, actor: str, reason: str) -> dict[str, Any]: ...
@@ -55,6 +65,42 @@ class RemoteDesk:
         asked = f"/v1/metrics?days={days}" + (f"&surface={_quote(surface)}" if surface is not None else "")
         found: list[dict[str, Any]] = self._remote.get(asked)
         return found
+
+    def drift(self) -> dict[str, Any]:
+        """How drift stands."""
+        return self._object("/v1/drift")
+
+    def drift_findings(self, monitor: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Findings of drift."""
+        found: list[dict[str, Any]] = self._remote.get(f"/v1/drift/findings?{_query(monitor=monitor, limit=limit)}")
+        return found
+
+    def drift_audit(self, name: str | None = None, version: int | None = None) -> dict[str, Any]:
+        """Promised beside delivered."""
+        return self._object(f"/v1/drift/audit?{_query(name=name, version=version)}")
+
+    def baselines(self) -> list[dict[str, Any]]:
+        """All baselines."""
+        found: list[dict[str, Any]] = self._remote.get("/v1/baselines")
+        return found
+
+    def baseline(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """One baseline."""
+        return self._object(f"/v1/baselines/{_quote(name)}?{_query(version=version)}")
+
+    def build_baseline(self, first: date, last: date, name: str, *, actor: str, reason: str,
+                       leave_out_unstable: bool = False) -> dict[str, Any]:
+        """A baseline of a period."""
+        made: dict[str, Any] = self._remote.post("/v1/baselines", {
+            "from": first.isoformat(), "to": last.isoformat(), "name": name, "actor": actor, "reason": reason,
+            "leave_out_unstable": leave_out_unstable})
+        return made
+
+    def pin_baseline(self, name: str, version: int | None = None, *, actor: str, reason: str) -> dict[str, Any]:
+        """Put a baseline in force."""
+        made: dict[str, Any] = self._remote.post(f"/v1/baselines/{_quote(name)}/pin", {
+            "version": version, "actor": actor, "reason": reason})
+        return made
 
     def trace_request(self, request_id: str) -> dict[str, Any]:
         """One request."""
@@ -102,3 +148,8 @@ def actor() -> str:
 
 def _quote(text: str) -> str:
     return urllib.parse.quote(text, safe="")
+
+
+def _query(**given: Any) -> str:
+    """What is given, as a query string."""
+    return urllib.parse.urlencode({name: value for name, value in given.items() if value is not None})

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
 from incumbent.commands.drift_compare import compare
+from incumbent.commands.options import ConfigPath, Directory, Json, Key, Url
 
 drift = typer.Typer(no_args_is_help=True, help="Drift of embeddings, items, inputs and outcomes.")
 
@@ -15,3 +20,76 @@ def group() -> None:
 
 
 drift.command("compare")(compare)
+
+
+@drift.command("status")
+def status(path: ConfigPath = None, directory: Directory = None, url: Url = None, key: Key = None,
+           as_json: Json = False) -> None:
+    """The baseline in force, every monitor's standing and budget, and the last findings with what moved."""
+    desk = _desk(path, directory, url, key)
+    found = desk.drift()
+    if as_json:
+        print(json.dumps({**found, "findings": desk.drift_findings(None, 20)}, indent=2, default=str))
+        return
+    if found["baseline"] is None:
+        print(found["reason"] if found["enabled"] else "drift is turned off (drift.enabled = false)")
+        return
+    one = found["baseline"]
+    print(f"baseline {one['name']}@{one['version']}, {one['from'][:10]} to {one['to'][:10]}; "
+          f"{found['false_alarms_per_month']:g} false alarms a month in all")
+    _table(("monitor", "status", "since", "alpha", "by", "reason"), [
+        (row["name"], row["status"] + ("" if row["open"] is None else f", {row['severity']}"),
+         str(row["since"] or "")[:16], f"{row['budget']['alpha']:.2g}", row["budget"]["method"], row["reason"])
+        for row in found["monitors"]])
+    for cohort in found["cohorts"]:
+        final = cohort["final"]
+        if final["value"] is not None:
+            print(f"{cohort['stream']} {cohort['start'][:10]}: {cohort['so_far']['value']:.2%} bought so far, "
+                  f"{final['value']:.2%} ({final['low']:.2%} to {final['high']:.2%}) to be expected")
+    for line in found["unwatched"]:
+        print(f"unwatched: {line}")
+    for finding in desk.drift_findings(None, 5):
+        if finding["severity"] != "info":
+            print(f"\n{str(finding['time'])[:16]} {finding['severity'].upper()} {finding['subject']}: "
+                  f"{finding['reason']}")
+            print(finding.get("evidence", {}).get("explanation", {}).get("text", ""))
+
+
+@drift.command("audit")
+def audit(
+    name: Annotated[str | None, typer.Argument(help="A baseline; the one in force where none is named.")] = None,
+    version: Annotated[int | None, typer.Option("--version", min=1)] = None, path: ConfigPath = None,
+    directory: Directory = None, url: Url = None, key: Key = None, as_json: Json = False,
+) -> None:
+    """Replay a baseline against itself: promised false alarms beside delivered ones."""
+    found = _desk(path, directory, url, key).drift_audit(name, version)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for row in found["monitors"]:
+        if not row["honoured"]:
+            print(f"CANNOT HONOUR its part: {row['reason']}")
+    _table(("monitor", "by", "promised a window", "delivered", "95 %", "windows", ""), [
+        (row["name"], row["method"], f"{row['promised']:.3g}",
+         "" if row["delivered"] is None else f"{row['delivered']['value']:.3g}",
+         "" if row["delivered"] is None else f"{row['delivered']['low']:.3g} to {row['delivered']['high']:.3g}",
+         str(row["judged"]), {None: row["reason"], True: "kept", False: "NOT KEPT"}[row["kept"]])
+        for row in found["monitors"] if row["honoured"]])
+    print(f"in all: {found['promised_per_month']:.3g} false alarms a month promised, "
+          f"{found['delivered_per_month']:.3g} delivered ({found['alarms']} in {found['judged']} windows)")
+
+
+def _desk(path: Path | None, directory: Path | None, url: str | None, key: str | None) -> Any:
+    from incumbent.commands.desk import desk
+
+    return desk(path, directory, url, key)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(Column(head[0], no_wrap=True), *head[1:], box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)

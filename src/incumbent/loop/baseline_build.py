@@ -15,12 +15,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+from scipy.stats import binom
 
 from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.config_sections import DriftConfig
-from incumbent.drift.audit import audit
+from incumbent.drift.audit import AuditReport, audit
 from incumbent.drift.detector import BaselineWindow, Reference
 from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
@@ -37,6 +39,7 @@ from incumbent.stores.store import BaselinePart, BaselineRow, Control, Lake, Par
 
 CAP = 500_000  # rows of a stream that a frame is fitted on at most, evenly over them
 FIT_PART = 4  # a frame is fitted on the first of so many parts of the windows
+ODD = 0.3  # a window's rank among those outside its stretch, for it to count as far off
 STRETCHES = 3  # of a baseline that is audited against itself
 CHECKED = 0.05  # of an agreement check, dealt over the streams
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -187,7 +190,7 @@ class BaselineBuilder:
         for window in usable(judge, frame.kind, windows, self._config.monitor(judge.monitor).least_rows):
             if window.period is not None and calendar.event(window.period) is None:
                 places.setdefault(season.key(window.period), []).append(window)
-        alarms, judged, promised = 0, 0, 0.0
+        alarms, judged, promised, apart = 0, 0, 0.0, ""
         for found in places.values():
             held = sum(not window.fitted for window in found)
             if held >= STRETCHES:
@@ -195,11 +198,12 @@ class BaselineBuilder:
                 report = audit(tool, Reference(tuple(found)), stretches=STRETCHES)
                 alarms, judged = alarms + len(report.alarms), judged + len(report.results)
                 promised += tool.alpha * len(report.results)
+                apart = apart or _apart(found, report, alpha / (STRETCHES * len(places)))
         if not judged:
             return "not compared: too few windows of one place in the season", True
-        low = proportion(alarms, judged, alpha=alpha).low or 0.0
         said = f"{alarms} of {judged} windows alarm against the others, {promised:.2g} are promised"
-        return said, low <= promised / judged
+        low = proportion(alarms, judged, alpha=alpha).low or 0.0
+        return (f"{said}; {apart}", False) if apart else (said, low <= promised / judged)
 
     # ------------------------------------------------------------------------------------------------------ storing
     def _stored(self, built: Built, name: str) -> Baseline:
@@ -234,6 +238,20 @@ class BaselineBuilder:
                 "champions": {name: surface.champion for name, surface in sorted(self._whole.surfaces.items())},
                 "windows": len(built.windows), "left_out": built.left_out, "unstable": built.unstable,
                 "click_hours": self._config.click_hours, "conversion_days": self._config.conversion_days}
+
+
+def _apart(windows: list[BaselineWindow], report: AuditReport, alpha: float) -> str:
+    """A stretch most of whose windows are far from all others, where there is one, by ``P(Bin(n, ODD) >= k)`` for k of
+    n p-values of at most `ODD`: a break hides single alarms, since windows after it are in one another's null."""
+    places = [i for i, window in enumerate(windows) if not window.fitted]
+    for stretch in np.array_split(np.array(places), STRETCHES):
+        told = [report.results[i].p_value for i in stretch.tolist() if i in report.results]
+        odd = sum(p is not None and p <= ODD for p in told)
+        if told and binom.sf(odd - 1, len(told), ODD) < alpha:
+            start = windows[int(stretch[0])].period
+            return (f"{odd} of the {len(told)} windows from {start.start:%Y-%m-%d} on are apart from the others, "  # type: ignore[union-attr]
+                    f"{ODD * len(told):.1f} would be")
+    return ""
 
 
 def _rows(state: Any) -> int:

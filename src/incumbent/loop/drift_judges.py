@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -11,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from incumbent.config_sections import DriftConfig, DriftMonitor
-from incumbent.drift import alarm, alarm_items, alarm_numeric
+from incumbent.drift import alarm, alarm_calibration, alarm_items, alarm_numeric
 from incumbent.drift.budget import Kind
-from incumbent.drift.concept import click_odds
 from incumbent.drift.detector import BaselineWindow, Detector
+from incumbent.drift.present import present
 from incumbent.drift.risk import BoundedRisk
 from incumbent.drift.stream import RankStream
 from incumbent.drift.windowed import WindowDetector
@@ -26,7 +25,6 @@ Group = Literal["prompt", "clicks", "conversions"]
 GROUPS: tuple[Group, ...] = ("prompt", "clicks", "conversions")
 KEEP = 300  # scores that a stream remembers, per place in the season
 CLICKS = 10  # of a window, for its calibration to be judged
-_MISSING = ("missing", "absent")  # components that say no drift: missing values are a status of their own
 
 
 @dataclass(frozen=True)
@@ -93,22 +91,12 @@ def _window(kind: str, alpha: float, least: int, **more: Any) -> WindowDetector:
     if kind == "vectors":
         return alarm.embedding(**settings)
     if kind in ("items", "categories"):
-        return WindowDetector("items", _present(alarm_items.distances), growth=alarm_items.GROWTH,
+        return WindowDetector("items", present(alarm_items.distances), growth=alarm_items.GROWTH,
                               floors=alarm_items.FLOORS, **settings)
     if kind == "numbers":
-        return WindowDetector("numeric", _present(alarm_numeric.distances), growth=alarm_numeric.GROWTH,
+        return WindowDetector("numeric", present(alarm_numeric.distances), growth=alarm_numeric.GROWTH,
                               floors=alarm_numeric.FLOORS, **settings)
-    return WindowDetector("calibration", calibration_distances, growth={"observed_expected": (0.5, 0.0),
-                                                                        "click_odds": (0.5, 0.0)}, **settings)
-
-
-def calibration_distances(current: Any, reference: Any) -> dict[str, float]:
-    """How far calibration is off: the logarithms, without sign, of the ratio of observed over expected, and of the odds
-    of a click at equal score and position; 0 where neither side can say."""
-    sides = [state.observed_expected().value for state in (current, reference)]
-    ratio = sides[0] / sides[1] if sides[0] and sides[1] else 1.0
-    return {"observed_expected": abs(math.log(ratio)),
-            "click_odds": abs(math.log(click_odds(current, reference).value or 1.0))}
+    return alarm_calibration.calibration(**settings)
 
 
 def usable(judge: Judge, kind: str, windows: list[BaselineWindow], least: int) -> list[BaselineWindow]:
@@ -170,10 +158,3 @@ def _missing(state: Any) -> Moments:
 
 def _same(state: Any) -> Any:
     return state
-
-
-def _present(distances: Callable[[Any, Any], Mapping[str, float]]) -> Callable[[Any, Any], Mapping[str, float]]:
-    def measure(current: Any, reference: Any) -> dict[str, float]:
-        return {name: value for name, value in distances(current, reference).items() if name not in _MISSING}
-
-    return measure

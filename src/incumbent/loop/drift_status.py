@@ -171,8 +171,9 @@ def _audited(watch: Watch, looks: float) -> dict[str, Any]:
         if window.period is not None and watch.calendar.event(window.period) is None:
             places.setdefault(watch.season.key(window.period), []).append(window)
     for windows in places.values():
-        if sum(not window.fitted for window in windows) >= STRETCHES:
-            report = audit(watch.detector, Reference(tuple(windows)), stretches=STRETCHES)
+        held = sum(not window.fitted for window in windows)
+        if held >= STRETCHES:
+            report = audit(watch.detector, Reference(tuple(windows)), stretches=_stretches(watch, held))
             row["alarms"], row["judged"] = row["alarms"] + len(report.alarms), row["judged"] + len(report.results)
             if not report.results and report.delivered.reason:
                 row["reason"] = report.delivered.reason
@@ -180,6 +181,13 @@ def _audited(watch: Watch, looks: float) -> dict[str, Any]:
         share = proportion(row["alarms"], row["judged"], unit="alarms/window")
         row["delivered"], row["kept"] = share.to_dict(), (share.low or 0.0) <= part.alpha
     return row
+
+
+def _stretches(watch: Watch, held: int) -> int:
+    """The fewest stretches, four or more, of which each leaves as many windows as the detector needs; four where none
+    does, and then it says that it cannot judge."""
+    needs = watch.detector.least_windows()
+    return next((n for n in range(STRETCHES, held // 2 + 1) if held - -(-held // n) >= needs), STRETCHES)
 
 
 def ages(lake: Lake, now: datetime) -> list[dict[str, Any]]:
