@@ -93,8 +93,8 @@ def before_labels(p0: np.ndarray, y0: np.ndarray, p: np.ndarray, y: np.ndarray, 
     print(f"mean over {len(chunks)} chunks of {chunk:,}:")
     for name in NAMES:
         within = f", within the 95 % interval in {np.mean(inside[name]):.0%}" if inside[name] else ", without interval"
-        print(f"  {name:9} off by {np.mean(misses[name]):.4f} before labels, {np.mean(naive[name]):.4f} if taken to be as "
-              f"in the reference{within}")
+        print(f"  {name:9} off by {np.mean(misses[name]):.4f} before labels, {np.mean(naive[name]):.4f} if taken to be "
+              f"as in the reference{within}")
     whole = zero.update(p, y)
     ratio = calibration_drift(whole, reference)["observed_expected"]
     print(f"  once labels came: observed / expected {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f}) of the "

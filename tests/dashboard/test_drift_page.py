@@ -9,7 +9,7 @@ import uvicorn
 
 from incumbent.dashboard import mount
 from incumbent.dashboard.drift import drawn
-from incumbent.dashboard.drift_view import View
+from incumbent.dashboard.drift_view import view
 from incumbent.dashboard.evidence_chart import evidence
 from incumbent.drift.space_map import MapPoint, SpaceMap
 from incumbent.events.ids import EventIds
@@ -42,15 +42,20 @@ def world():
 
 
 @pytest.fixture(scope="module")
-def shown(world):
-    return View(world.control, world.config.drift).shown(world.clock.now())
+def desk(world):
+    stores = memory.open_stores(world.config, world.clock)
+    return Desk(world.config, Stores(stores.log, world.lake, world.control), world.clock)
 
 
 @pytest.fixture(scope="module")
-def port(world):
-    stores = memory.open_stores(world.config, world.clock)
+def shown(desk):
+    return view(desk)
+
+
+@pytest.fixture(scope="module")
+def port(desk):
     made = apps.build([])
-    mount(made, Desk(world.config, Stores(stores.log, world.lake, world.control), world.clock))
+    mount(made, desk)
     server = uvicorn.Server(uvicorn.Config(made, host="127.0.0.1", port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -88,13 +93,12 @@ def test_what_is_open_comes_with_its_finding_and_the_baseline_with_what_it_holds
     told = {one["stream"]: one["finding"]["evidence"] for one in shown["open"]}
     assert "explanation" in told["response/home/clicked"]
     assert shown["baseline"]["in_force"] and {"items/home/popular", "response/home"} <= {
-        stream["name"] for stream in shown["baseline"]["streams"]}
+        stream["stream"] for stream in shown["baseline"]["streams"]}
     assert all(finding["check"].startswith("drift:") for finding in shown["findings"])
 
 
 def test_before_a_baseline_stands_the_page_says_how_to_make_one(world):
-    empty = memory.open_stores(world.config, world.clock)
-    told = View(empty.control, world.config.drift).shown(world.clock.now())
+    told = view(Desk(world.config, memory.open_stores(world.config, world.clock), world.clock))
     assert told["baseline"] is None and told["streams"] == [] and told["budget"]["alarms"] == 0
 
 
@@ -120,10 +124,11 @@ def test_evidence_is_drawn_with_its_threshold():
 
 def test_no_data_and_its_reason_are_among_the_findings(world):
     stores = memory.open_stores(world.config, world.clock)
+    stores.control.set_cursor(*drift_ledger.written(drift_ledger.read(world.control)))
     found = Finding(event_id=EventIds(world.clock).new(), time=world.clock.now(), subject="stream:items/home/popular",
                     check="drift:items", status="no_data", severity="info", reason="no rows in the window", evidence={})
     stores.control.conclude(found)
-    told = View(stores.control, world.config.drift).shown(world.clock.now())["findings"]
+    told = view(Desk(world.config, stores, world.clock))["findings"]
     assert [(one["status"], one["reason"]) for one in told] == [("no_data", "no rows in the window")]
 
 
