@@ -28,7 +28,7 @@ def test_values_of_a_day_by_hand(name, value):
 
 def test_a_cap_is_shown_with_what_it_cuts():
     made = read("revenue_per_user", DAYS, {"cap": 5000}, currency="EUR")
-    assert made.value == pytest.approx((800 + 0 + 5000) / 3) and made.unit == "EUR/user-day"
+    assert made.value == pytest.approx((800 + 0 + 5000) / 3) and made.unit == "EUR minor units/user-day"
     assert "winsorised at 5000: 1 over it, 88.6% cut off" in made.method
 
 

@@ -26,7 +26,7 @@ def number(value: float | None, unit: str = "") -> str:
         return f"{value:.1f} ms" if abs(value) >= 1 else f"{value:.2g} ms"
     if value == int(value) and abs(value) >= 1:
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def interval(low: float | None, high: float | None, unit: str = "") -> str:

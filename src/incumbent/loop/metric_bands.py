@@ -26,8 +26,9 @@ class Band(Struct, frozen=True):
 
 
 def band(past: Sequence[float | None], value: float | None) -> Band:
-    """The band of past day values, and where `value` lies. Where the past never moved, any other value is outside.
+    """The band of past day values, and where `value` lies.
 
+    Where the past never moved, any other value is outside; where it was never negative, the band ends at 0.
     A band of robust scales is a description of the past and no test: of ordinary days a few in a thousand lie outside
     where days are normal and independent, more where they are not. Alarms with a stated rate are those of drift.
 
@@ -42,6 +43,7 @@ def band(past: Sequence[float | None], value: float | None) -> Band:
     low, high = float(location[0] - WIDTH * scale[0]), float(location[0] + WIDTH * scale[0])
     if value is None:
         return Band("no_data", None, low, high, float(location[0]), len(known), reason="the day has no value")
+    low = max(low, 0.0) if known.min() >= 0 else low
     slack = 1e-12 * max(abs(low), abs(high), 1.0)
     status = "above" if value > high + slack else "below" if value < low - slack else "ok"
     return Band(status, value, low, high, float(location[0]), len(known))

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from msgspec import Struct
 from scipy import stats
 
-from incumbent.loop.metric_keys import Cell
+from incumbent.loop.metric_keys import Cell, States
 from incumbent.loop.metric_read import Days, noisy, summed
 from incumbent.loop.metric_slices import OTHER, UNKNOWN
 from incumbent.stats.shared_noise import Noisy, Relation, relation
@@ -16,6 +16,7 @@ from incumbent.stats.shared_noise import Noisy, Relation, relation
 WEEK = 7
 BLOCK = 3  # days in a row that the jackknife leaves out together
 Pairs = list[tuple[Noisy, Noisy]]
+Halves = list[tuple[States, States]]  # before and after, or without and with
 
 
 class Prediction(Struct, frozen=True):
@@ -28,12 +29,18 @@ class Prediction(Struct, frozen=True):
     noise: float | None  # the part of the proxy's variance that is sampling noise
 
 
-def predictions(cells: Mapping[Cell, Days], surface: str, proxy: str, parent: str, first: date,
-                last: date) -> list[Prediction]:
-    """All three, each with its interval or the reason why nothing can be said."""
-    return [_told("days", days_of(cells.get(Cell(surface), {}), proxy, parent, first, last), BLOCK),
-            _told("cells", cells_of(cells, proxy, parent, first, last), 1),
-            _told("experiments", experiments_of(cells, proxy, parent), 1)]
+class Predictions:
+    """What proxies of a surface have predicted; the sums that all of them need are made once."""
+
+    def __init__(self, cells: Mapping[Cell, Days], surface: str, first: date, last: date) -> None:
+        self._days, self._first, self._last = cells.get(Cell(surface), {}), first, last
+        self._halves, self._lanes = halves(cells, first, last), lanes(cells)
+
+    def of(self, proxy: str, parent: str) -> list[Prediction]:
+        """Over days, cells and experiments, each with its interval or the reason why nothing can be said."""
+        return [_told("days", days_of(self._days, proxy, parent, self._first, self._last), BLOCK),
+                _told("cells", _pairs(self._halves, proxy, parent), 1),
+                _told("experiments", _pairs(self._lanes, proxy, parent), 1)]
 
 
 def days_of(days: Days, proxy: str, parent: str, first: date, last: date) -> Pairs:
@@ -47,32 +54,27 @@ def days_of(days: Days, proxy: str, parent: str, first: date, last: date) -> Pai
     return out
 
 
-def cells_of(cells: Mapping[Cell, Days], proxy: str, parent: str, first: date, last: date) -> Pairs:
-    """Each cell's second half of the period less its first: cells that gained on the proxy, and on the parent."""
+def halves(cells: Mapping[Cell, Days], first: date, last: date) -> Halves:
+    """Each cell's first and second half of the period: cells that gained on the proxy should gain on the parent."""
     middle = first + (last - first) // 2
-    out: Pairs = []
-    for cell, days in cells.items():
-        if cell.by in (None, "lane") or cell.value in (OTHER, UNKNOWN):
-            continue
-        pair = _difference(summed(days, first, middle), summed(days, middle + timedelta(days=1), last), proxy, parent)
-        out += [pair] if pair is not None else []
-    return out
+    return [(summed(days, first, middle), summed(days, middle + timedelta(days=1), last))
+            for cell, days in cells.items() if cell.by not in (None, "lane") and cell.value not in (OTHER, UNKNOWN)]
 
 
-def experiments_of(cells: Mapping[Cell, Days], proxy: str, parent: str) -> Pairs:
-    """Each experiment's interleave lane less its holdout, over all days that are at hand."""
-    lanes: dict[str, dict[str, Days]] = {}
+def lanes(cells: Mapping[Cell, Days]) -> Halves:
+    """Each experiment's holdout and interleave lane, over all days that are at hand."""
+    found: dict[str, dict[str, Days]] = {}
     for cell, days in cells.items():
         if cell.by == "lane" and cell.value is not None:
             experiment, _, lane = cell.value.rpartition(":")
-            lanes.setdefault(experiment, {})[lane] = days
-    out: Pairs = []
-    for both in lanes.values():
-        if {"interleave", "holdout"} <= both.keys():
-            control, treatment = (summed(both[lane], date.min, date.max) for lane in ("holdout", "interleave"))
-            pair = _difference(control, treatment, proxy, parent)
-            out += [pair] if pair is not None else []
-    return out
+            found.setdefault(experiment, {})[lane] = days
+    return [(summed(both["holdout"], date.min, date.max), summed(both["interleave"], date.min, date.max))
+            for both in found.values() if {"interleave", "holdout"} <= both.keys()]
+
+
+def _pairs(states: Halves, proxy: str, parent: str) -> Pairs:
+    made = (_difference(before, after, proxy, parent) for before, after in states)
+    return [pair for pair in made if pair is not None]
 
 
 def _difference(before: Mapping[str, object], after: Mapping[str, object], proxy: str,

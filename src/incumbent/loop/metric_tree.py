@@ -18,7 +18,7 @@ from incumbent.drift.delay import final_rate
 from incumbent.events.window import day_of
 from incumbent.loop.metric_bands import Band, band
 from incumbent.loop.metric_keys import Cell
-from incumbent.loop.metric_proxies import Prediction, predictions
+from incumbent.loop.metric_proxies import Prediction, Predictions
 from incumbent.loop.metric_read import Days, Reader, cohorts, enough, listed, number, summed
 from incumbent.loop.metric_set import Measured, measured, stem
 from incumbent.loop.metric_slices_ranked import Slice, ranked
@@ -125,7 +125,8 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
     model_only = {metric.name for metric in metrics.model} - {metric.name for metric in metrics.answers}
     nodes = [_node(metric, whole, view, above[name]) for name, metric in known.items()
              if name not in model_only or any(name in states for states in whole.values())]
-    nodes = [msgspec.structs.replace(node, predicts=predictions(cells, surface, node.name, node.parent, first, day))
+    told = Predictions(cells, surface, first, day)
+    nodes = [msgspec.structs.replace(node, predicts=told.of(node.name, node.parent))
              if node.level in ("proxy", "quality") and node.parent else node for node in nodes]
     models = [Model(cell.model or "", cell.role or "", _model(metrics, found, view, above))
               for cell, found in cells.items() if cell.model is not None]

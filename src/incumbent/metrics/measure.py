@@ -51,7 +51,7 @@ def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -
     """
     asked = [registry.load("metrics", one)() if isinstance(one, str) else one for one in metrics]
     wrong = [getattr(one, "name", one) for one in asked if not isinstance(one, PerList | Exposure)]
-    names = [one.name for one in asked if not isinstance(one, str)]
+    names = [getattr(one, "name", None) for one in asked]
     if wrong or not asked or len(set(names)) < len(names):
         raise DataError("metrics must be distinct metrics of lists", got=wrong or names, field="metrics",
                         expected="registered names of grain slot, or metrics made with settings")

@@ -31,7 +31,7 @@ def revenue(*, per: Per = "user", currency: str = "", **policy: Any) -> Rate:
     if per not in _PER:
         raise DataError("revenue is per slot, request, session or user", got=per, field="per")
     bottom = _PER[per]
-    unit = f"{currency or 'minor units'}/{'user-day' if per == 'user' else per}"
+    unit = f"{currency} minor units/{'user-day' if per == 'user' else per}".lstrip()
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         return share(_bought(batch) - numbers_of(batch, "refund_minor"),
@@ -67,7 +67,7 @@ def order_value(*, currency: str = "", **policy: Any) -> Rate:
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         return share(_bought(batch), numbers_of(batch, "orders"))
 
-    return Rate("order_value", parts, f"{currency or 'minor units'}/order", "up", "business", "user_day",
+    return Rate("order_value", parts, f"{currency} minor units/order".lstrip(), "up", "business", "user_day",
                 ("user_id", "value_minor", "orders"), heavy_tailed=True, **policy)
 
 

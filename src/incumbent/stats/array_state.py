@@ -105,7 +105,8 @@ class ArrayState:
         if type(other) is not type(self):
             raise StateError("states of different classes do not add", got=type(other).__name__,
                              expected=type(self).__name__)
-        if other._config is not self._config and other.config_hash != self.config_hash:
+        if other._config is not self._config and other._config != self._config and (
+                other.config_hash != self.config_hash):  # most states of a sum have one configuration: compare it first
             raise StateError("states of different configurations do not add", got=other.config,
                              expected=shorten(self.config), hint="rebuild one of them with the other's configuration")
 
