@@ -4,8 +4,8 @@ bias and serendipity, a hundredth for intra-list diversity; all of it in one pas
 
     python benchmarks/metrics.py [--users 100000 1000000] [--python /path/to/peers/bin/python] [--rounds 3]
 
-One process per side, set and size, CPU time of all its threads, median over rounds; peak memory is what the process grew
-by over its input. Peers run in the interpreter of --python, which need not have incumbent: RecTools, ranx,
+One process per side, set and size, CPU time of all its threads, median over rounds; peak memory is what the process
+grew by over its input. Peers run in the interpreter of --python, which need not have incumbent: RecTools, ranx,
 pytrec_eval (terrier), and Polars by hand. A peer that is not installed, or fails, is named with its reason. The largest
 difference from our values is printed: see docs/measure/ranking.md for where definitions differ.
 """
@@ -231,7 +231,7 @@ def main() -> None:
         side, names, users = options.one
         print(json.dumps(one(side, tuple(names.split(",")), int(users), options.rounds)))
         return
-    print(f"{'set':10} {'users':>9} {'side':12} {'x ours':>8} {'CPU s':>8} {'peak MB':>8}  largest difference from ours")
+    print(f"{'set':10} {'users':>9} {'side':12} {'x ours':>8} {'CPU s':>8} {'peak MB':>8}  largest difference")
     for users in options.users:
         for name, (names, peers) in SETS.items():
             mine = asked("incumbent", names, users, options.rounds, options.python)
