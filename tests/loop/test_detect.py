@@ -9,14 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from incumbent.events.ids import EventIds
 from incumbent.events.schema import Alert, Finding
 from incumbent.loop import drift_ledger
 from incumbent.loop.act import Actor
+from incumbent.loop.baselines import pin
 from incumbent.loop.detect import Detector
 from incumbent.stores.control import SqlControl
 from incumbent.stores.lake import DeltaLake
 from incumbent.stores.memory_log import MemoryLog
-from incumbent.testing.drift_loop import SPRING, World
+from incumbent.testing.drift_loop import SPRING, World, configured
 from incumbent.testing.event_shop import START
 
 LAST = SPRING + 16
@@ -271,3 +273,22 @@ def test_the_real_stores_and_a_restart(after_spring, tmp_path):
     assert [one.event_id for one in again.conclusions("finding", "stream:embeddings/titles/item/v1")] == [
         one.event_id for one in opened(found, "embeddings/titles/item/v1")]
     again.close()
+
+
+def test_another_baseline_closes_what_was_open_and_judges_anew(after_spring):
+    world = after_spring(watch=["items"], faults={"mix": SPRING + 2})
+    assert opened(lived(world, SPRING + 24), "items/home/popular")
+    made = world.build(SPRING + 4, SPRING + 22, "summer")
+    pin(world.control, world.clock, EventIds(world.clock), made, actor="ann", reason="candles are what we sell now")
+    (begun, *rest) = lived_on(world, SPRING + 24, SPRING + 26)
+    assert begun.subject == "baseline:summer" and begun.evidence["closed"] == ["items/home/popular"]
+    assert not [one for one in rest if one.status == "drift"], "what was a drift is the baseline now"
+
+
+def test_a_budget_that_is_raised_lets_the_refused_be_judged(after_spring):
+    world = after_spring(watch=["items"], drift={"false_alarms_per_month": 0.1})
+    lived(world, SPRING + 1)
+    assert drift_ledger.read(world.control).standings["items/home/popular"].status == "refused"
+    world.config = configured(["items"], false_alarms_per_month=2)
+    (begun,) = lived_on(world, SPRING + 1, SPRING + 2)
+    assert begun.status == "ok" and drift_ledger.read(world.control).standings["items/home/popular"].status == "ok"

@@ -88,25 +88,27 @@ class Detector:
         """A baseline that is new: standings begin afresh, and who cannot keep to the budget is said."""
         ledger = read(self._control)
         watched, budget = self.watches(baseline)
-        new = {watch.name for watch in watched} - set(ledger.standings)
-        if ledger.baseline == baseline.id and not new:
+        known = ledger.standings if ledger.baseline == baseline.id else {}
+        changed = {watch.name: _first(watch) for watch in watched if watch.name not in known
+                   or (known[watch.name].status == "refused") == watch.part.honoured}
+        if not changed and ledger.baseline == baseline.id:
             return []
-        fresh = ledger.baseline != baseline.id
-        standings = {} if fresh else dict(ledger.standings)
-        for watch in watched:
-            if fresh or watch.name in new:
-                standings[watch.name] = _first(watch)
+        standings = {**known, **changed}
         after_ = Ledger(baseline.id, ledger.until, standings)
         refused = budget.refused if budget is not None else ()
+        closed = sorted(name for name, one in ledger.standings.items()
+                        if one.open is not None and (name in changed or ledger.baseline != baseline.id))
         said = (f"{len(refused)} of {len(watched)} monitors cannot honour their part of "
                 f"{self._config.false_alarms_per_month:g} false alarms a month" if refused else
                 f"all {len(watched)} monitors can honour their part of "
                 f"{self._config.false_alarms_per_month:g} false alarms a month")
+        said += f"; no longer open, since judged anew: {', '.join(closed)}" if closed else ""
         finding = Finding(
             event_id=event_id(self._clock.now(), baseline.id, baseline.streams_hash), time=self._clock.now(),
             subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data" if refused else "ok",
             severity="ticket" if refused else "info", reason=said,
-            evidence={"baseline": _named(baseline), "refused": {part.monitor.name: part.reason for part in refused}})
+            evidence={"baseline": _named(baseline), "closed": closed,
+                      "refused": {part.monitor.name: part.reason for part in refused}})
         self._conclude([finding], after_)
         return [finding]
 

@@ -17,7 +17,7 @@ from incumbent.drift.null import merged
 from incumbent.drift.vector_age import age_s, age_update, age_zero, oldest_s
 from incumbent.errors import DataError
 from incumbent.events.window import Window
-from incumbent.loop import baselines, drift_ledger
+from incumbent.loop import baselines, drift_ledger, space_versions
 from incumbent.loop import drift_names as names
 from incumbent.loop.baselines import Baseline
 from incumbent.loop.drift_shards import grid_of
@@ -30,9 +30,11 @@ STRETCHES = 4
 Progress = Callable[[str, int, int], None]
 
 
-def status(control: Control, config: Config, now: datetime) -> dict[str, Any]:
+def status(control: Control, config: Config, now: datetime, *, made: dict[str, list[Watch]] | None = None,
+           ) -> dict[str, Any]:
     """The baseline in force, how far judging has come, and every judge with its standing and part of the budget.
 
+    `made` keeps what was made of a baseline from one call to the next, for whoever asks often.
     ``monitors`` come with open incidents first; ``cohorts`` are conversions that are still to come, per surface.
     """
     found: dict[str, Any] = {
@@ -42,7 +44,12 @@ def status(control: Control, config: Config, now: datetime) -> dict[str, Any]:
     baseline = baselines.active(control)
     if baseline is None:
         return {**found, "reason": "no baseline stands: incumbent baseline build --from DAY --to DAY"}
-    ledger, (watched, _) = drift_ledger.read(control), watches(baseline, config.drift)
+    ledger, key = drift_ledger.read(control), f"{baseline.id}/{baseline.streams_hash}"
+    made = {} if made is None else made
+    if key not in made:
+        made.clear()
+        made[key] = watches(baseline, config.drift)[0]
+    watched = made[key]
     rows = [_monitor(watch, ledger.standings.get(watch.name, drift_ledger.Standing())) for watch in watched]
     rows.sort(key=lambda row: (row["open"] is None, row["status"] == "ok", row["name"]))
     return {**found, "baseline": summary(baseline, in_force=True), "reason": None,
@@ -103,6 +110,15 @@ def cohort(state: Delay, age: int) -> Delay:
     late = state.converted[-1][:age + 1]
     ages, counts = [float(age)] * (age + 2), [*late.tolist(), int(state.n) - int(late.sum())]
     return Delay.zero(ages=state.ages).update(ages, [*map(float, range(age + 1)), float("nan")], counts)
+
+
+def subjects(control: Control) -> list[str]:
+    """What findings of drift are about: every monitor, every new version of a space, every baseline."""
+    told = control.cursor(space_versions.CURSOR)
+    known = {*drift_ledger.read(control).standings, *(
+        msgspec.json.decode(told, type=space_versions.Told).status if told is not None else ())}
+    return [*(f"stream:{name}" for name in sorted(known)),
+            *sorted({f"baseline:{row.name}" for row in control.baselines()})]
 
 
 def summary(baseline: Baseline, *, in_force: bool) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Desk:
     def __init__(self, config: Config, stores: Stores, clock: Clock, pulse: Pulse | None = None) -> None:
         self.config, self.stores, self.clock, self._pulse = config, stores, clock, pulse
         self._metrics: Trees | None = None
+        self._watched: dict[str, Any] = {}  # of a baseline, from one look at drift to the next
         self._operator = Operator(stores.control, config, clock, EventIds(clock))
 
     # ------------------------------------------------------------------------------------------------ experiments
@@ -138,18 +139,17 @@ class Desk:
         """How drift stands: the baseline in force, every monitor with its standing and its part of the budget."""
         from incumbent.loop import drift_status
 
-        found = drift_status.status(self.stores.control, self.config, self.clock.now())
+        found = drift_status.status(self.stores.control, self.config, self.clock.now(), made=self._watched)
         lake = self.stores.lake
         return {**found, "vectors": drift_status.ages(lake, self.clock.now()) if lake is not None else []}
 
     def drift_findings(self, monitor: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Findings of drift, newest first: of one monitor by its name, or of all, of the budget and of versions."""
-        from incumbent.loop import drift_ledger
+        from incumbent.loop.drift_status import subjects
 
-        known = [f"stream:{name}" for name in drift_ledger.read(self.stores.control).standings]
-        subjects = [f"stream:{monitor}"] if monitor is not None else [
-            *known, *{f"baseline:{row.name}" for row in self.stores.control.baselines()}]
-        found = [one for subject in subjects for one in self.conclusions("finding", subject, limit)]
+        control = self.stores.control
+        asked = subjects(control) if monitor is None else [f"stream:{monitor}"]
+        found = [one for subject in asked for one in self.conclusions("finding", subject, limit)]
         return sorted(found, key=lambda one: (str(one["time"]), one["event_id"]), reverse=True)[:limit]
 
     def drift_audit(self, name: str | None = None, version: int | None = None) -> dict[str, Any]:
