@@ -9,7 +9,7 @@ from incumbent.experiments.pair_draft import PairDraft
 lists = st.lists(st.sampled_from("abcdefghij"), unique=True, max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(lists, lists, st.integers(1, 10), st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.95, 1.0]),
        st.integers(0, 50), st.booleans())
 def test_the_rounds_give_the_slots_of_the_policy(champion, candidate, k, share, user, one_coin):

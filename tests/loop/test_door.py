@@ -207,6 +207,7 @@ def test_a_run_that_was_cut_short_tells_the_rest_once():
     assert len(drifts) == len(set(drifts)) and {"late[3600 s]", "freshness[p50]"} <= set(drifts)
 
 
+@pytest.mark.slow
 def test_ordinary_days_keep_to_the_budget():
     """17 judged days: at one false finding a month half a one may come; four would be beyond chance."""
     findings = 0

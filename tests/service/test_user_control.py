@@ -101,7 +101,7 @@ def houses():
 USERS = iter(range(10**6))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ways, steps, st.integers(1, 6), st.lists(st.sampled_from(ITEMS), max_size=2))
 def test_nothing_excluded_is_ever_shown_and_what_is_taken_back_may_be(houses, way, done, k, now):
     door, user = houses[way].door, f"u{next(USERS)}"
