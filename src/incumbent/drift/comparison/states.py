@@ -48,7 +48,7 @@ def sampled(
     """What streams are fitted on, from one reading of the fitted windows; and the values of the segment columns."""
     sample, segments = Sample(kinds), {name: Counter[str]() for name in options.segments}
     share = min(1.0, SAMPLE / max(sum(counts.get(key, 0) for key in fitted), 1))
-    wanted = list(dict.fromkeys([*windows.columns, *kinds, *options.segments]))
+    wanted = list(dict.fromkeys([*windows.columns, *kinds, *options.segments])) or list(source.columns)[:1]
     start, allowed = 0, np.array(sorted(fitted), dtype=np.int64)
     for batch in source.batches(wanted):
         keys = windows.of(batch, start)
