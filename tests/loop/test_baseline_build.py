@@ -57,6 +57,7 @@ def test_a_period_that_is_none_is_refused_with_the_reason(first, last, why):
     assert world.control.baselines() == [] and baselines.active(world.control) is None
 
 
+@pytest.mark.slow
 def test_a_period_that_disagrees_with_itself_is_refused_unless_that_is_asked_for():
     world = World(watch=["items"], requests=60, vectors=0, faults={"mix": 24})
     world.live(0, 36)

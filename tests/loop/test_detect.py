@@ -39,6 +39,7 @@ def lived(world: World, last: int = LAST) -> list[Finding]:
     return world.look()
 
 
+@pytest.mark.slow
 def test_quiet_weeks_alarm_no_more_often_than_was_agreed(after_spring):
     findings = lived(after_spring(), SPRING + 28)
     begun, *rest = findings
@@ -51,8 +52,8 @@ def test_quiet_weeks_alarm_no_more_often_than_was_agreed(after_spring):
     ("mix", "items/home/popular", "candle"),
     ("new_items", "items/home/popular", "new: new-"),
     ("vectors", "embeddings/titles/item/v1", "hat"),
-    ("age", "context/home/age", "mean"),
-    ("device", "context/home/device", "phone"),
+    pytest.param("age", "context/home/age", "mean", marks=pytest.mark.slow),
+    pytest.param("device", "context/home/device", "phone", marks=pytest.mark.slow),
 ])
 def test_a_planted_drift_is_found_once_and_named(after_spring, fault, subject, told):
     watch = [subject.partition("/")[0]]
@@ -86,6 +87,7 @@ def test_harm_pages_and_says_where(after_spring):
     assert not [one for one in findings if one.severity == "page" and "click" not in one.subject]
 
 
+@pytest.mark.slow
 def test_errors_of_the_champion_page(after_spring):
     findings = lived(after_spring(watch=["response"], faults={"errors": SPRING + 4}))
     (found,) = opened(findings, "response/home/failed")
@@ -102,6 +104,7 @@ def test_young_cohorts_do_not_read_as_a_collapse(after_spring):
     assert ledger.until["clicks"] == START + timedelta(days=LAST - 1)
 
 
+@pytest.mark.slow
 def test_missing_values_are_a_status_of_their_own(after_spring):
     findings = lived(after_spring(watch=["missing", "context"], faults={"age_missing": SPRING + 4}))
     (found,) = opened(findings, "missing/context/home/age")
@@ -150,6 +153,7 @@ def test_an_incident_is_one_however_long_and_is_over_once(after_spring):
     assert over >= (START + timedelta(days=SPRING + 14 + 2)).isoformat() and "3 ordinary windows" in items[1].reason
 
 
+@pytest.mark.slow
 def test_judging_day_by_day_or_at_once_says_the_same(after_spring):
     once, daily = (after_spring(watch=["items"], faults={"mix": SPRING + 4}) for _ in range(2))
     wanted = lived(once, SPRING + 10)
@@ -190,7 +194,8 @@ class Dying(Detector):
         self.disarm = lambda: setattr(control, verb, real)
 
 
-@pytest.mark.parametrize("verb", ["conclude", "set_cursor", "range"])
+@pytest.mark.parametrize("verb", ["conclude", pytest.param("set_cursor", marks=pytest.mark.slow),
+                                  pytest.param("range", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_neither_loses_nor_repeats_a_finding(after_spring, verb, when):
     calm, hurt = (after_spring(watch=["items", "response"], faults={"mix": SPRING + 2, "clicks": SPRING + 2})
@@ -258,6 +263,7 @@ def test_without_a_baseline_or_a_watermark_nothing_is_judged(after_spring):
     assert world.detector().run_once().ticks == 0, "nobody has sealed anything yet"
 
 
+@pytest.mark.slow
 def test_the_real_stores_and_a_restart(after_spring, tmp_path):
     """Delta and SQLite: a process each day, and the drift is found once."""
     lake, control = DeltaLake(tmp_path / "lake", 2), SqlControl.in_directory(tmp_path)
@@ -285,6 +291,7 @@ def test_another_baseline_closes_what_was_open_and_judges_anew(after_spring):
     assert not [one for one in rest if one.status == "drift"], "what was a drift is the baseline now"
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_raised_lets_the_refused_be_judged(after_spring):
     world = after_spring(watch=["items"], drift={"false_alarms_per_month": 0.1})
     lived(world, SPRING + 1)

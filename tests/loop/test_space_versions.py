@@ -78,6 +78,7 @@ def test_a_shuffled_index_raises_though_every_marginal_is_the_same(retrained):
     assert NEW not in active(world.control).about
 
 
+@pytest.mark.slow
 def test_few_anchors_wait_and_enough_settle_it(retrained):
     world, done = retrained(lambda base: base @ TURN.T, items=10)
     assert said(done) == [(NEW, "no_data", "version_warmup")]
@@ -92,6 +93,7 @@ def test_another_dimension_needs_a_baseline_of_its_own(retrained):
     assert said(run(world)) == [], "told once"
 
 
+@pytest.mark.slow
 def test_a_crash_between_parts_and_finding_loses_neither(retrained, monkeypatch):
     def dying(*_: Any, **__: Any) -> None:
         raise RuntimeError("killed")

@@ -134,6 +134,7 @@ def _shown(world: World) -> int:
                for one, n in state.counts.items() if one.startswith("shown|"))
 
 
+@pytest.mark.slow
 def test_another_baseline_has_its_states_in_its_own_frames(after_spring):
     world = after_spring()
     world.live(SPRING, SPRING + 20)
