@@ -9,6 +9,8 @@ _LAKE = "incumbent.stores.lake.DeltaLake"
 _FOLDER = "incumbent.stores.delta.DeltaFolder"
 _MATURITY = "incumbent.stores.control_maturity.ControlMaturity"
 _CONCLUSIONS = "incumbent.stores.control_conclusions"
+_STATES = "incumbent.stores.control_states.ControlStates"
+_ROLLING = "@incumbent.loop.rollup.Rollup.run_once"
 _SEALING = "@incumbent.loop.seal.Sealer.run_once"
 _REPLACING = f"@{_LAKE}.replace"
 _DECIDING = "@incumbent.loop.decide.Decider.run_once"
@@ -42,8 +44,8 @@ MOMENTS = (
     Moment("loop", "attribute: after a partition", f"after:{_LAKE}.replace"),
     Moment("loop", "mature: sealed, cursor not moved", f"after:{_MATURITY}.seal", False),
     Moment("loop", "mature: restated, cursor not moved", f"after:{_MATURITY}.restate", False),
-    Moment("loop", "rollup: before a shard's states", "before:incumbent.stores.control_states.ControlStates.put"),
-    Moment("loop", "rollup: after a shard's states", "after:incumbent.stores.control_states.ControlStates.put"),
+    Moment("loop", "rollup: before a shard's states", f"before:{_STATES}.put{_ROLLING}"),
+    Moment("loop", "rollup: after a shard's states", f"after:{_STATES}.put{_ROLLING}"),
     Moment("loop", "decide: before its transaction", f"before:{_CONCLUSIONS}.ControlConclusions.conclude{_DECIDING}",
            False),
     Moment("loop", "decide: inside its transaction", f"after:{_CONCLUSIONS}.record{_DECIDING}", False),

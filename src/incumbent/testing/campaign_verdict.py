@@ -24,7 +24,7 @@ from incumbent.stores.control import SqlControl
 from incumbent.stores.store import StateRow
 from incumbent.testing import naive
 from incumbent.testing.campaign_shoppers import Shopper
-from incumbent.testing.naive_states import NaiveStates
+from incumbent.testing.naive_states import MEASURES, NaiveStates
 
 REACH_DAYS = 8  # whole days before its own that a feedback may look back: the default window of 7, and one
 Row = dict[str, Any]
@@ -64,7 +64,7 @@ def verdict(data: Path, shoppers: Iterable[Shopper], buckets: int, currency: str
     try:
         terms = {row.name: ExperimentConfig.model_validate(row.definition) for row in control.experiments()}
         credited = _credited(said, impressions, feedback, outcomes, terms)
-        exact = [row for row in control.range("") if not row.key.startswith("live/")]  # those are provisional
+        exact = [row for row in control.range("") if row.key.partition("/")[0] in MEASURES]
         _stated(said, impressions, credited, exact, NaiveStates(buckets, currency))
         for name, term in terms.items():
             _matured(said, control, name, naive.units(

@@ -17,6 +17,9 @@ from incumbent.stats.counts import Counts
 from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stores.store import StateRow
 
+#: what the keys begin with of all states that are recomputed here
+MEASURES = frozenset({"requests", "slots", "shown", "answer_ms", "status", "latency_ms", "list_size", "model",
+                      "engagement", "value", "outcomes", "guardrail"})
 NO_MONEY = {"unserved", "forged"}
 DONE = {"view": 2, "click": 3, "add_to_cart": 4, "purchase": 5}  # column of `engagement`
 Shard = tuple[str, date, int]  # key, day, user bucket of the lake
