@@ -13,7 +13,7 @@ from incumbent.errors import NotFoundError
 DECLARED = {
     group.removeprefix("incumbent."): points
     for group, points in tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())["project"][
-        "entry-points"].items()
+        "entry-points"].items() if group.startswith("incumbent.")
 }
 
 

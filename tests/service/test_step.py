@@ -35,7 +35,8 @@ def made(done: list[str], failing: str | None = None):
         return Job(name, run, every_s=1e6, first_s=1e6)
 
     control = Cursors()
-    scheduler = Scheduler([job(name) for name in ("house", "act", "seal", "decide", "drift", "measure")], ManualClock(EPOCH))
+    jobs = [job(name) for name in ("house", "act", "seal", "decide", "drift", "measure")]
+    scheduler = Scheduler(jobs, ManualClock(EPOCH))
     return control, Stepper(control, scheduler)
 
 

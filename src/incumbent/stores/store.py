@@ -27,8 +27,8 @@ from incumbent.stores.lake_protocol import Commit, Fresh, Lake, Partition
 from incumbent.stores.log_protocol import Log, Quarantined, Record, Segment, Table
 
 __all__ = [
-    "BaselinePart", "BaselineRow", "Commit", "Control", "ExperimentRow", "Fresh", "Lake", "Lease", "Log", "Matured", "OutboxRow",
-    "Partition", "Quarantined", "Record", "Role", "Seal", "Segment", "StageChange", "StateRow", "Stores", "Table",
+    "BaselinePart", "BaselineRow", "Commit", "Control", "ExperimentRow", "Fresh", "Lake", "Lease", "Log", "Matured",
+    "OutboxRow", "Partition", "Quarantined", "Record", "Role", "Seal", "Segment", "StageChange", "StateRow", "Stores", "Table",
     "seal_hash",
 ]
 

@@ -35,12 +35,12 @@ def changes(stream: Any, current: Any, reference: Any) -> tuple[ShareChange, ...
 def figures(stream: Any, current: Any, reference: Any) -> Figures:
     """Plain numbers of reference and current."""
     if isinstance(stream, Numbers):
-        return (("mean", *(side.mean().value for side in (reference, current))),
-                ("standard deviation", *(_spread(side) for side in (reference, current))),
-                ("absent", *(side.absent_share().value for side in (reference, current))))
+        return (("mean", reference.mean().value, current.mean().value),
+                ("standard deviation", _spread(reference), _spread(current)),
+                ("absent", reference.absent_share().value, current.absent_share().value))
     if isinstance(stream, Ids):
-        return (("new", *(_share(side.new, side.n) for side in (reference, current))),
-                ("missing", *(side.missing_share().value for side in (reference, current))))
+        return (("new", _share(reference.new, reference.n), _share(current.new, current.n)),
+                ("missing", reference.missing_share().value, current.missing_share().value))
     return tuple((kind, *(_share(side.defect_counts()[kind], int(side.n + side.defects.sum()))
                           for side in (reference, current))) for kind in reference.defect_counts())
 
@@ -56,8 +56,7 @@ def segments(
                       if stream.name in states} for side in (current, reference))
         if isinstance(stream, Embedding):
             told.append(SegmentTold(column, vectors=tuple(segment_changes(now, then))))
-        elif isinstance(stream, Numbers) and sum(int(s.n) for s in now.values()) and sum(
-                int(s.n) for s in then.values()):
+        elif isinstance(stream, Numbers) and any(s.n for s in now.values()) and any(s.n for s in then.values()):
             told.append(SegmentTold(column, mean=decompose(_sums(now), _sums(then))))
     return tuple(told)
 

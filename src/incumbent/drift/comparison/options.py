@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from incumbent.drift.null import TAILS
 from incumbent.errors import ConfigError
 from incumbent.stats.fixed import check_alpha
 
@@ -45,7 +44,7 @@ class Options:
         check_alpha(self.alpha)
         if self.every not in LENGTHS_US:
             raise ConfigError("no such window", got=self.every, expected=", ".join(LENGTHS_US), field="every")
-        if self.tail is not None and (self.tail not in TAILS or self.tail == "rows" or self.time is None):
+        if self.tail is not None and (self.tail not in ("student", "pareto") or self.time is None):
             raise ConfigError("a tail is extrapolated from windows of time", got=self.tail, field="tail",
                               expected="student or pareto, and a time column")
         if self.versions and self.item is None:
