@@ -1,0 +1,57 @@
+"""The tree through the desk and on the command line: of nothing, of a measured shop, and of a surface that is none."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from incumbent import config as configs
+from incumbent.clock import ManualClock
+from incumbent.commands.metrics import show
+from incumbent.errors import NotFoundError
+from incumbent.loop.metric_keys import DAY_FAMILY, Cell, packed
+from incumbent.loop.metric_set import measured
+from incumbent.service.desk import Desk
+from incumbent.stores import memory
+
+NOW = datetime(2026, 6, 30, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+def desk():
+    config = configs.parse({"models": {"popular": {"target": "m:f"}}, "surfaces": {"home": {"champion": "popular"}},
+                            "metrics": {"least_rows": 5}})
+    clock = ManualClock(NOW)
+    return Desk(config, memory.open_stores(config, clock), clock)
+
+
+def put(desk, days, rate=0.1):
+    rng, metric = np.random.default_rng(1), measured(desk.config.metrics).all()["click_through"]
+    for at in range(1, days + 1):
+        day = (NOW - timedelta(days=at)).date()
+        rows = np.stack([rng.binomial(20, rate, 50), np.full(50, 20)], axis=1)
+        state = metric.state().update(rng.integers(0, 128, 50), rows)
+        desk.stores.control.put(day, 0, DAY_FAMILY, [packed(Cell("home").day_key, day, 0, {"click_through": state})])
+    desk.stores.control.set_cursor("metric_states", "{}")
+
+
+def test_nothing_measured_is_said_and_a_surface_that_is_none_is_refused(desk, capsys):
+    assert desk.metrics()[0]["notes"] == ["nothing was measured yet"]
+    show(desk.metrics())
+    assert "nothing was measured yet" in capsys.readouterr().out
+    with pytest.raises(NotFoundError, match="no such surface"):
+        desk.metrics("hone")
+
+
+def test_a_measured_shop_is_told_as_plain_json_and_as_text(desk, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    put(desk, 20)
+    made = desk.metrics("home", 7)
+    node = next(one for one in json.loads(json.dumps(made))[0]["nodes"] if one["name"] == "click_through")
+    assert node["value"]["n"] == 350 and node["value"]["low"] < 0.1 < node["value"]["high"]
+    assert node["band"]["days"] == 19 and node["parent"] == "conversion"
+    assert desk.metrics("home", 7) == made
+    show(made)
+    told = capsys.readouterr().out
+    assert "click_through" in told and "350" in told and "no proxy has moved" in told
