@@ -28,8 +28,8 @@ from incumbent.stores.log_protocol import Log, Quarantined, Record, Segment, Tab
 
 __all__ = [
     "BaselinePart", "BaselineRow", "Commit", "Control", "ExperimentRow", "Fresh", "Lake", "Lease", "Log", "Matured",
-    "OutboxRow", "Partition", "Quarantined", "Record", "Role", "Seal", "Segment", "StageChange", "StateRow", "Stores", "Table",
-    "seal_hash",
+    "OutboxRow", "Partition", "Quarantined", "Record", "Role", "Seal", "Segment", "StageChange", "StateRow", "Stores",
+    "Table", "seal_hash",
 ]
 
 #: what a process does with the stores: gateways append and poll, the loop drains and measures, readers look
