@@ -64,7 +64,7 @@ class Pass:
         self.config, self.frame = config, _frame(config)
         d, b = config.dimension, config.block
         f, p, k = len(config.frequencies), len(config.directions), len(config.centroids)
-        scratch = np.empty(b * max(8 * d, 4 * f, 4 * k, 8 * p), dtype=np.uint8)  # one after the other, and all in the cache
+        scratch = np.empty(b * max(8 * d, 4 * f, 4 * k, 8 * p), dtype=np.uint8)  # used in turn: it stays in the cache
         self.flags = scratch[:b * d].view(np.bool_).reshape(b, d)
         self.wide = scratch[:8 * b * d].view(np.float64).reshape(b, d)
         self.near = scratch[:4 * b * k].view(np.float32).reshape(b, k)
