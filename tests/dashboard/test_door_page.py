@@ -4,8 +4,8 @@ import urllib.request
 
 import msgspec
 
-from incumbent.loop.door_states import key_of
-from incumbent.loop.door_watch import CURSOR, Standing, Watched
+from incumbent.loop.door.states import key_of
+from incumbent.loop.door.watch import CURSOR, Standing, Watched
 
 
 def get(port, path="/door"):

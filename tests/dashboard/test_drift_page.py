@@ -14,7 +14,7 @@ from incumbent.dashboard.evidence_chart import evidence
 from incumbent.drift.space_map import MapPoint, SpaceMap
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Finding
-from incumbent.loop import drift_ledger
+from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.service import app as apps
 from incumbent.service.desk import Desk
 from incumbent.stores import memory

@@ -11,10 +11,10 @@ import pytest
 
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Alert, Finding
-from incumbent.loop import drift_ledger
 from incumbent.loop.act import Actor
-from incumbent.loop.baselines import pin
 from incumbent.loop.detect import Detector
+from incumbent.loop.drift import ledger as drift_ledger
+from incumbent.loop.drift.baselines import pin
 from incumbent.stores.control import SqlControl
 from incumbent.stores.lake import DeltaLake
 from incumbent.stores.memory_log import MemoryLog

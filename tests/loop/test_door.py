@@ -11,9 +11,9 @@ from incumbent.config import Config
 from incumbent.config_door import DoorConfig
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Feedback, Impression, Item, Slot
-from incumbent.loop.door_report import door
-from incumbent.loop.door_states import DoorStates, key_of, named
-from incumbent.loop.door_watch import DoorWatch, standing
+from incumbent.loop.door.report import door
+from incumbent.loop.door.states import DoorStates, key_of, named
+from incumbent.loop.door.watch import DoorWatch, standing
 from incumbent.loop.report import report
 from incumbent.loop.rollup import total
 from incumbent.stats.counts import Counts

@@ -17,9 +17,9 @@ from incumbent.events.ids import EventIds
 from incumbent.events.plan import ModelPlan
 from incumbent.events.schema import Feedback, Impression, Item, ModelAnswer, Slot
 from incumbent.loop.evaluate import evaluate
-from incumbent.loop.held_out import period_of, whole_users
-from incumbent.loop.held_out_file import from_files
-from incumbent.loop.held_out_lake import from_lake
+from incumbent.loop.evaluation.held_out import period_of, whole_users
+from incumbent.loop.evaluation.held_out_file import from_files
+from incumbent.loop.evaluation.held_out_lake import from_lake
 from incumbent.metrics.expectation_file import parse_gate
 from incumbent.stores.memory_lake import MemoryLake
 

@@ -28,8 +28,8 @@ def test_what_was_excluded_is_left_out_until_it_is_taken_back():
 def test_the_histories_of_metrics_do_not_have_it():
     from dataclasses import replace
 
-    from incumbent.loop import metric_sides
-    from incumbent.loop.metric_shard import Known
+    from incumbent.loop.metrics import sides as metric_sides
+    from incumbent.loop.metrics.shard import Known
 
     ids = EventIds(ManualClock(T0))
     events = [ids.new(), ids.new()]

@@ -10,8 +10,8 @@ from incumbent import config as configs
 from incumbent.clock import ManualClock
 from incumbent.commands.metrics import show
 from incumbent.errors import NotFoundError
-from incumbent.loop.metric_keys import DAY_FAMILY, Cell, packed
-from incumbent.loop.metric_set import measured
+from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
+from incumbent.loop.metrics.set import measured
 from incumbent.service.desk import Desk
 from incumbent.stores import memory
 

@@ -74,8 +74,8 @@ def carry_out(wanted: Wanted) -> Evaluation:
     """The evaluation that is wanted; every mistake of the gate file and the command line before any model is asked."""
     with local_parts("an evaluation"):
         from incumbent.loop.evaluate import evaluate as run
-        from incumbent.loop.held_out import period_of
-        from incumbent.loop.held_out_file import from_files
+        from incumbent.loop.evaluation.held_out import period_of
+        from incumbent.loop.evaluation.held_out_file import from_files
         from incumbent.metrics.expectation_file import read_gate
 
     gate = read_gate(wanted.gate)
@@ -102,7 +102,7 @@ def carry_out(wanted: Wanted) -> Evaluation:
 def _on_the_lake(wanted: Wanted, config: Config, period: Any, candidate: str, gate: Any) -> Evaluation:
     from incumbent.loop.catalogue import current_plan
     from incumbent.loop.evaluate import evaluate as run
-    from incumbent.loop.held_out_lake import from_lake
+    from incumbent.loop.evaluation.held_out_lake import from_lake
     from incumbent.loop.left_out import excluded_events
     from incumbent.service.parts import clock_of
 
@@ -158,7 +158,7 @@ def _filled(wanted: Wanted, run: Any, beside: Path) -> Wanted:
 
     data = wanted.data
     if data is None and run.data is not None:
-        from incumbent.loop.held_out import period_of
+        from incumbent.loop.evaluation.held_out import period_of
 
         data = run.data if period_of(run.data) is not None else str(beside / run.data)
     return Wanted(wanted.gate, wanted.candidate or run.candidate, wanted.champion or run.champion, data,

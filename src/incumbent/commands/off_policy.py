@@ -27,8 +27,8 @@ def show(
 ) -> int:
     """Print the estimates for a share, or for both models alone; 0, or `REFUSED` where there is none for any."""
     with local_parts("an evaluation"):
-        from incumbent.loop.held_out import period_of
-        from incumbent.loop.off_policy import contested
+        from incumbent.loop.evaluation.held_out import period_of
+        from incumbent.loop.evaluation.off_policy import contested
     if data is None:
         raise ConfigError("nothing says the data", expected="a period", hint="--data 2026-03-01..2026-03-07")
     period = period_of(data)

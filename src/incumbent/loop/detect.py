@@ -22,14 +22,14 @@ from incumbent.drift.detector import Result
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Finding
 from incumbent.events.window import Window
-from incumbent.loop import drift_names as names
 from incumbent.loop import watermark
-from incumbent.loop.baselines import Baseline, active
-from incumbent.loop.drift_explain import Explainer
-from incumbent.loop.drift_judges import GROUPS
-from incumbent.loop.drift_ledger import Ledger, News, Standing, after, read, written
-from incumbent.loop.drift_shards import grid_of
-from incumbent.loop.drift_watch import Watch, watches
+from incumbent.loop.drift import names
+from incumbent.loop.drift.baselines import Baseline, active
+from incumbent.loop.drift.explain import Explainer
+from incumbent.loop.drift.judges import GROUPS
+from incumbent.loop.drift.ledger import Ledger, News, Standing, after, read, written
+from incumbent.loop.drift.shards import grid_of
+from incumbent.loop.drift.watch import Watch, watches
 from incumbent.loop.enact import news as outbox_of
 from incumbent.loop.leases import Held
 from incumbent.stores.store import Control, Lake

@@ -21,7 +21,9 @@ from incumbent.clock import Clock
 from incumbent.errors import ConflictError, DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
-from incumbent.loop import attribute, latest_vectors, mature, quarantine, seal
+from incumbent.loop import attribute, mature, seal
+from incumbent.loop.door import quarantine
+from incumbent.loop.drift import latest_vectors
 from incumbent.loop.leases import Held
 from incumbent.loop.operate import named
 from incumbent.stores.store import OutboxRow, Stores

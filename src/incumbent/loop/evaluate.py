@@ -10,9 +10,9 @@ from typing import Any
 
 from incumbent.clock import Clock
 from incumbent.events.plan import ModelPlan
-from incumbent.loop.ask_models import Asked, ask_models
-from incumbent.loop.held_out import HeldOut
-from incumbent.loop.measured import Measured
+from incumbent.loop.evaluation.ask_models import Asked, ask_models
+from incumbent.loop.evaluation.held_out import HeldOut
+from incumbent.loop.evaluation.measured import Measured
 from incumbent.metrics.expectation import Outcome
 from incumbent.metrics.expectation_file import GateConfig
 

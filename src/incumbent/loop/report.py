@@ -15,9 +15,11 @@ from msgspec import Struct
 from incumbent import registry
 from incumbent.config import Config
 from incumbent.events.window import Window
-from incumbent.loop import door_report, keys, text_report
+from incumbent.loop import keys
 from incumbent.loop.decide import latest
-from incumbent.loop.door_watch import Standing
+from incumbent.loop.door import report as door_report
+from incumbent.loop.door.watch import Standing
+from incumbent.loop.generated import report as text_report
 from incumbent.stats.buckets import Buckets
 from incumbent.stats.counts import Counts
 from incumbent.stats.estimate import Estimate

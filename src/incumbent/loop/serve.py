@@ -22,7 +22,7 @@ from incumbent.events.plan import ServingPlan
 from incumbent.events.schema import Impression, ModelAnswer
 from incumbent.experiments import paging
 from incumbent.experiments.assignment import assign
-from incumbent.loop import texts
+from incumbent.loop.generated import texts
 from incumbent.loop.merge import Given, Merged, Page, clean_answers, merge
 from incumbent.loop.requests import Debug, RecommendationAnswer, RecommendationRequest, ShownItem
 from incumbent.loop.shoppers import Shoppers

@@ -26,7 +26,7 @@ from incumbent.service.pulse import Pulse, credit_tiles
 from incumbent.stores.store import ExperimentRow, Stores
 
 if TYPE_CHECKING:
-    from incumbent.loop.metric_desk import Trees
+    from incumbent.loop.metrics.desk import Trees
 
 #: what a path or a command calls a step -> the operator's verb
 STEPS = {"start": "start", "hold": "hold", "resume": "resume", "promote": "promote", "discard": "discard",
@@ -104,7 +104,7 @@ class Desk:
                 ", ".join(sorted(self.config.surfaces)) or "none configured"))
         names = sorted(self.config.surfaces) if surface is None else [surface]
         if self._metrics is None:
-            from incumbent.loop.metric_desk import Trees
+            from incumbent.loop.metrics.desk import Trees
 
             self._metrics = Trees(self.stores.lake, self.stores.control, self.config.metrics)
         made: list[dict[str, Any]] = msgspec.to_builtins([self._metrics.of(name, self.clock.now(), days)
@@ -137,7 +137,7 @@ class Desk:
     # ------------------------------------------------------------------------------------------------------ drift
     def drift(self) -> dict[str, Any]:
         """How drift stands: the baseline in force, every monitor with its standing and its part of the budget."""
-        from incumbent.loop import drift_status
+        from incumbent.loop.drift import status as drift_status
 
         found = drift_status.status(self.stores.control, self.config, self.clock.now(), made=self._watched)
         lake = self.stores.lake
@@ -145,7 +145,7 @@ class Desk:
 
     def drift_findings(self, monitor: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Findings of drift, newest first: of one monitor by its name, or of all, of the budget and of versions."""
-        from incumbent.loop.drift_status import subjects
+        from incumbent.loop.drift.status import subjects
 
         control = self.stores.control
         asked = subjects(control) if monitor is None else [f"stream:{monitor}"]
@@ -154,26 +154,26 @@ class Desk:
 
     def drift_audit(self, name: str | None = None, version: int | None = None) -> dict[str, Any]:
         """A baseline replayed against itself: promised false alarms beside delivered ones."""
-        from incumbent.loop.drift_status import audited
+        from incumbent.loop.drift.status import audited
 
         return audited(self.stores.control, self.config, name, version)
 
     def baselines(self) -> list[dict[str, Any]]:
         """All baselines, by name and version."""
-        from incumbent.loop.drift_status import listed
+        from incumbent.loop.drift.status import listed
 
         return listed(self.stores.control)
 
     def baseline(self, name: str, version: int | None = None) -> dict[str, Any]:
         """One baseline with what it holds of every stream."""
-        from incumbent.loop.drift_status import shown
+        from incumbent.loop.drift.status import shown
 
         return shown(self.stores.control, name, version)
 
     def build_baseline(self, first: date, last: date, name: str, *, actor: str, reason: str,
                        leave_out_unstable: bool = False, on_behalf_of: str | None = None) -> dict[str, Any]:
         """A baseline of the days from `first` to `last`, both included, in the configured time zone."""
-        from incumbent.loop.baseline_build import BaselineBuilder, period_of
+        from incumbent.loop.drift.build import BaselineBuilder, period_of
 
         built = BaselineBuilder(self.stores.lake, self.stores.control, self.clock, self.config).build(
             period_of(self.config.drift, first, last), name, actor=actor, reason=reason,
@@ -183,7 +183,7 @@ class Desk:
     def pin_baseline(self, name: str, version: int | None = None, *, actor: str, reason: str,
                      on_behalf_of: str | None = None) -> dict[str, Any]:
         """Put a baseline in force, by hand and with a reason."""
-        from incumbent.loop import baselines
+        from incumbent.loop.drift import baselines
 
         control = self.stores.control
         chosen = baselines.find(control, name, version)
@@ -193,13 +193,13 @@ class Desk:
 
     def trace_request(self, request_id: str) -> dict[str, Any]:
         """One request with all that came of it."""
-        from incumbent.loop.trace import trace_request
+        from incumbent.loop.tracing.trace import trace_request
 
         return trace_request(self.stores.lake, self.stores.control, request_id, self.config)
 
     def trace_user(self, user_id: str) -> dict[str, Any]:
         """One shopper, by the id that the shop knows."""
-        from incumbent.loop.trace import trace_user
+        from incumbent.loop.tracing.trace import trace_user
 
         return trace_user(self.stores.lake, self._logged(user_id), self.clock, control=self.stores.control)
 
@@ -228,29 +228,29 @@ class Desk:
 
     def door(self) -> dict[str, Any]:
         """Data quality of what came in, on the last day that was judged, by check."""
-        from incumbent.loop.door_report import door
+        from incumbent.loop.door.report import door
 
         return door(self.stores.control)
 
     # ------------------------------------------------------------------------------------------------- quarantine
     def quarantine(self, chosen: dict[str, Any] | None = None, *, everything: bool = False) -> dict[str, Any]:
         """What was refused and waits: groups by reason, and the newest messages."""
-        from incumbent.loop import quarantine
+        from incumbent.loop.door import quarantine
 
         return quarantine.listed(self.stores.lake, self.stores.control, self.clock.now(),
                                  _chosen({"limit": 100, **(chosen or {})}), everything=everything)
 
     def quarantined(self, event_id: str) -> dict[str, Any]:
         """One refused message as it came."""
-        from incumbent.loop import quarantine
+        from incumbent.loop.door import quarantine
 
         return quarantine.shown(self.stores.lake, self.stores.control, event_id)
 
     def replay(self, chosen: dict[str, Any], *, actor: str, reason: str, fix: Any = None, dry_run: bool = False,
                on_behalf_of: str | None = None) -> dict[str, Any]:
         """Send mended messages in again. `fix`: a JSON Patch; from the command line also ``module:function``."""
-        from incumbent.loop.mend import Door, fix_of
-        from incumbent.loop.quarantine import Replayer
+        from incumbent.loop.door.mend import Door, fix_of
+        from incumbent.loop.door.quarantine import Replayer
 
         secret = signing_secret(self.config)
         door = Door(self.config.limits, Signer(secret),
@@ -280,7 +280,7 @@ class Desk:
 
 def _chosen(given: dict[str, Any]) -> Any:
     """A selection of quarantined messages; `DataError` with the field that cannot be."""
-    from incumbent.loop.quarantine import Selection
+    from incumbent.loop.door.quarantine import Selection
 
     try:
         return msgspec.convert(given, Selection, strict=False)

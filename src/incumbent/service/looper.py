@@ -16,26 +16,27 @@ from incumbent.errors import StoreError
 from incumbent.events.ids import EventIds
 from incumbent.events.window import day_of
 from incumbent.logs import get
-from incumbent.loop import erase, quarantine
+from incumbent.loop import erase
 from incumbent.loop.act import Actor, Errands
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.catalogue import Cataloguer, current_plan
 from incumbent.loop.decide import Decider
 from incumbent.loop.definitions import definitions
-from incumbent.loop.door_states import DoorStates
-from incumbent.loop.door_watch import DoorWatch
-from incumbent.loop.drift_job import DriftJob
+from incumbent.loop.door import quarantine
+from incumbent.loop.door.states import DoorStates
+from incumbent.loop.door.watch import DoorWatch
+from incumbent.loop.drift.job import DriftJob
 from incumbent.loop.erase import Eraser
-from incumbent.loop.expectations import Expectations
+from incumbent.loop.evaluation.expectations import Expectations
+from incumbent.loop.generated.states import TextStates
 from incumbent.loop.live import LiveTally
 from incumbent.loop.mature import Maturer
-from incumbent.loop.metric_states import MetricStates
-from incumbent.loop.metric_watch import MetricWatch
+from incumbent.loop.metrics.states import MetricStates
+from incumbent.loop.metrics.watch import MetricWatch
 from incumbent.loop.plan import unservable
 from incumbent.loop.rollup import Rollup
 from incumbent.loop.schedule import Job, Scheduler
 from incumbent.loop.seal import Sealer
-from incumbent.loop.text_states import TextStates
 from incumbent.service import health
 from incumbent.service.metrics import Meter
 from incumbent.service.parts import Assignment, open_stores

@@ -12,11 +12,11 @@ from incumbent.clock import ManualClock
 from incumbent.config_sections import DriftMonitor
 from incumbent.events.window import Window
 from incumbent.loop.attribute import Attributor
-from incumbent.loop.baseline_build import BaselineBuilder
-from incumbent.loop.baselines import CURSOR, Baseline
 from incumbent.loop.detect import Detector
-from incumbent.loop.latest_vectors import LatestVectors
-from incumbent.loop.window_states import Windowed, WindowStates
+from incumbent.loop.drift.baselines import CURSOR, Baseline
+from incumbent.loop.drift.build import BaselineBuilder
+from incumbent.loop.drift.latest_vectors import LatestVectors
+from incumbent.loop.drift.window_states import Windowed, WindowStates
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.stores.store import Control

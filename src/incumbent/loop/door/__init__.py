@@ -1,0 +1,1 @@
+"""What came in: data quality per day, quarantine, and messages that were mended."""

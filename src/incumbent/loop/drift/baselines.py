@@ -1,0 +1,137 @@
+"""baselines: reading them. Which one is in force, its streams with their frames and windows, and how it is pinned."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from incumbent import registry
+from incumbent.clock import Clock
+from incumbent.drift.detector import BaselineWindow
+from incumbent.errors import DataError, NotFoundError
+from incumbent.events.ids import EventIds
+from incumbent.events.schema import Audit
+from incumbent.events.window import Window
+from incumbent.loop.drift.frames import Frame
+from incumbent.loop.enact import to_log
+from incumbent.loop.operate import named
+from incumbent.stores.store import BaselinePart, BaselineRow, Control
+
+CURSOR = "drift/baseline"
+ABOUT, FRAME = "about", "frame"
+
+
+class Pinned(Struct, frozen=True):
+    """Which baseline is in force, since when."""
+
+    name: str
+    version: int
+    at: datetime
+
+
+class StreamAbout(Struct, frozen=True):
+    """What is known of one stream of a baseline."""
+
+    kind: str
+    season: str  # the cycle by which its windows match
+    windows: int  # with rows enough
+    held: int  # of those, in the null: the frame was not fitted on them
+    rows: int
+    first: datetime | None = None
+    last: datetime | None = None
+    agreement: str = ""  # what its own windows say of one another
+    carried_from: str | None = None  # the version of a space that it was rotated from
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A stored baseline; its parts are read when they are asked for."""
+
+    row: BaselineRow
+    _control: Control = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """NAME@VERSION."""
+        return f"{self.row.name}@{self.row.version}"
+
+    @cached_property
+    def about(self) -> dict[str, StreamAbout]:
+        """What is known of every stream."""
+        parts = self._control.baseline_parts(self.row.name, self.row.version, part=ABOUT)
+        return {part.stream: msgspec.json.decode(part.data, type=StreamAbout) for part in parts}
+
+    @cached_property
+    def frames(self) -> dict[str, Frame]:
+        """The frame of every stream."""
+        parts = self._control.baseline_parts(self.row.name, self.row.version, part=FRAME)
+        return {part.stream: Frame.of(part.data) for part in parts}
+
+    @cached_property
+    def streams_hash(self) -> str:
+        """16 hex digits over the streams: another one where a stream was added."""
+        return hashlib.blake2b("\n".join(sorted(self.about)).encode(), digest_size=8).hexdigest()
+
+    def windows(self, stream: str) -> list[BaselineWindow]:
+        """The windows of a stream in order; `fitted` are those that the frame was fitted on."""
+        found = []
+        for part in self._control.baseline_parts(self.row.name, self.row.version, stream):
+            if part.part not in (ABOUT, FRAME):
+                start, end, mark = part.part.split("/")
+                state = registry.load("states", part.state).from_bytes(part.data)
+                found.append(BaselineWindow(state, Window(datetime.fromisoformat(start), datetime.fromisoformat(end)),
+                                            fitted=mark == "fitted"))
+        return sorted(found, key=lambda window: window.period)  # type: ignore[arg-type, return-value]
+
+
+def window_part(stream: str, window: Window, state: Any, *, fitted: bool) -> BaselinePart:
+    """A window of a stream as it is stored."""
+    mark = "fitted" if fitted else "held"
+    return BaselinePart(stream, f"{window.start:%Y-%m-%dT%H:%M+00:00}/{window.end:%Y-%m-%dT%H:%M+00:00}/{mark}",
+                        state.name, state.config_hash, state.to_bytes())
+
+
+def json_part(stream: str, part: str, data: bytes) -> BaselinePart:
+    """What is known of a stream, or its frame, as it is stored."""
+    return BaselinePart(stream, part, "json", hashlib.blake2b(data, digest_size=8).hexdigest(), data)
+
+
+def active(control: Control) -> Baseline | None:
+    """The baseline in force, None before the first."""
+    kept = control.cursor(CURSOR)
+    if kept is None:
+        return None
+    pinned = msgspec.json.decode(kept, type=Pinned)
+    row = control.baseline(pinned.name, pinned.version)
+    return None if row is None else Baseline(row, control)
+
+
+def find(control: Control, name: str, version: int | None = None) -> Baseline:
+    """A baseline by name, the newest version where none is given; `NotFoundError` with what there is."""
+    row = control.baseline(name, version)
+    if row is None:
+        known = ", ".join(f"{one.name}@{one.version}" for one in control.baselines())
+        raise NotFoundError("no such baseline", got=name if version is None else f"{name}@{version}",
+                            expected=f"one of {known}" if known else "none stands yet", field="baseline",
+                            hint="incumbent baseline build --from DAY --to DAY")
+    return Baseline(row, control)
+
+
+def pin(control: Control, clock: Clock, ids: EventIds, baseline: Baseline, *, actor: str, reason: str,
+        on_behalf_of: str | None = None, action: str = "baseline.pin") -> None:
+    """Put a baseline in force, with who did it and why, in one transaction; `DataError` without either."""
+    for name, text in (("actor", actor), ("reason", reason)):
+        if not text.strip():
+            raise DataError(f"a baseline is pinned with a {name}", got=text, field=name)
+    now, row = clock.now(), baseline.row
+    audit = Audit(event_id=ids.new(), time=now, actor=actor.strip(), action=action, subject=f"baseline:{row.name}",
+                  reason=reason.strip(), details={"version": row.version, "hash": row.hash, **named(on_behalf_of)})
+    control.conclude(audit, outbox=[to_log(audit)],
+                     cursor=(CURSOR, msgspec.json.encode(Pinned(row.name, row.version, now)).decode()))

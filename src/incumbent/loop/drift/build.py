@@ -1,0 +1,275 @@
+"""baseline_build: a period of the lake becomes a baseline: frames fitted, windows counted, its own windows compared.
+
+A frame is fitted on the first quarter of the windows; those stand in what is compared with and not in the null. A
+stream whose own windows disagree (an audit of the baseline against itself delivers more alarms than promised) makes
+the period no baseline, unless such streams are left out by name of the option.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from scipy.stats import binom
+
+from incumbent.clock import Clock
+from incumbent.config import Config
+from incumbent.config_sections import DriftConfig
+from incumbent.drift.audit import AuditReport, audit
+from incumbent.drift.detector import BaselineWindow, Reference
+from incumbent.errors import DataError
+from incumbent.events.ids import EventIds
+from incumbent.events.window import Window
+from incumbent.loop.drift import names
+from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, StreamAbout, active, json_part, pin, window_part
+from incumbent.loop.drift.frames import Frame, fit
+from incumbent.loop.drift.grid import Grid, moment_of
+from incumbent.loop.drift.judges import detector, judges, usable
+from incumbent.loop.drift.season import calendar_of, season_of
+from incumbent.loop.drift.shards import Reader, grid_of
+from incumbent.stats.binomial import proportion
+from incumbent.stores.store import BaselinePart, BaselineRow, Control, Lake, Partition
+
+CAP = 500_000  # rows of a stream that a frame is fitted on at most, evenly over them
+FIT_PART = 4  # a frame is fitted on the first of so many parts of the windows
+ODD = 0.3  # a window's rank among those outside its stretch, for it to count as far off
+STRETCHES = 3  # of a baseline that is audited against itself
+CHECKED = 0.05  # of an agreement check, dealt over the streams
+Progress = Callable[[str, int, int], None]  # what, done, of
+
+
+@dataclass
+class Built:
+    """A baseline on its way: windows and frames by stream, and why streams were left out."""
+
+    windows: list[Window]
+    frames: dict[str, Frame] = field(default_factory=dict)
+    first: frozenset[Window] = frozenset()  # the windows that frames were fitted on
+    states: dict[str, dict[Window, Any]] = field(default_factory=dict)
+    about: dict[str, StreamAbout] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    unstable: dict[str, str] = field(default_factory=dict)
+
+
+class BaselineBuilder:
+    """Builds baselines from the lake; what is stored is stored in one transaction at the end."""
+
+    def __init__(self, lake: Lake, control: Control, clock: Clock, config: Config, *,
+                 progress: Progress | None = None, seed: int = 1) -> None:
+        self._lake, self._control, self._clock, self._whole = lake, control, clock, config
+        self._config: DriftConfig = config.drift
+        self._progress, self._seed = progress or (lambda what, done, of: None), seed
+
+    def build(self, period: Window, name: str, *, actor: str, reason: str, leave_out_unstable: bool = False,
+              on_behalf_of: str | None = None) -> Baseline:
+        """Build, store, and put in force where none is yet; `DataError` says why the period is no baseline.
+
+        Only whole windows in the period count, those of events that the calendar excludes left out.
+        """
+        built = self._gathered(period)
+        if not built.about and not built.unstable:
+            raise DataError("nothing in the period makes a baseline", got=f"{len(built.windows)} windows",
+                            expected=f"{self._config.least_windows} or more with rows", field="period",
+                            hint="; ".join(f"{one}: {why}" for one, why in list(built.left_out.items())[:5]) or None)
+        if built.unstable and (not leave_out_unstable or not built.about):
+            raise DataError("the period disagrees with itself", got="; ".join(
+                f"{one}: {why}" for one, why in sorted(built.unstable.items())), field="period",
+                expected="windows that are alike, given the season",
+                hint="choose a calmer period, put known causes into [[drift.events]], or leave these streams out")
+        baseline = self._stored(built, name)
+        in_force = active(self._control) is None
+        if in_force:
+            pin(self._control, self._clock, EventIds(self._clock), baseline, actor=actor, reason=reason,
+                on_behalf_of=on_behalf_of, action="baseline.build")
+        return baseline
+
+    def _gathered(self, period: Window) -> Built:
+        config, reader = self._config, Reader.of(self._lake, self._config)
+        calendar = calendar_of(config)
+        whole = grid_of(config).inside(period)
+        built = Built([one for one in whole if (event := calendar.event(one)) is None or event.action == "match"])
+        if len(built.windows) < config.least_windows:
+            raise DataError("the period is too short for a baseline", got=f"{len(built.windows)} windows",
+                            expected=f"{config.least_windows} whole ones", field="period",
+                            hint=f"a window is a {config.window} of {config.time_zone}")
+        ordinary = [one for one in built.windows if calendar.event(one) is None] or built.windows
+        self._fit(reader, built, ordinary)
+        self._count(reader, built)
+        self._judge(built)
+        return built
+
+    # ----------------------------------------------------------------------------------------------------- frames
+    def _fit(self, reader: Reader, built: Built, ordinary: list[Window]) -> None:
+        """Frames from the first quarter of the ordinary windows in which a stream has rows."""
+        first = ordinary[:max(2, len(ordinary) // FIT_PART)]
+        span, starts = Window(first[0].start, first[-1].end), {window.start for window in first}
+        built.first = frozenset(first)
+        gathered: dict[str, list[pa.Table]] = {}
+        shards = self._shards(span)
+        for i, (family, shard) in enumerate(shards):
+            self._progress("frames", i, len(shards))
+            for piece in reader.rows(family, shard, {}):
+                for name, rows in piece.items():
+                    inside = [start in starts for start in map(moment_of, rows["start"].to_pylist())]
+                    kept = rows.filter(pa.array(inside, pa.bool_()))
+                    if kept.num_rows:
+                        gathered.setdefault(name, []).append(kept)
+        facts = reader.catalogue.at(span.end)
+        for name, tables in sorted(gathered.items()):
+            try:
+                rows = _thinned(pa.concat_tables(tables, promote_options="permissive"))
+                built.frames[name] = fit(name, rows, facts, seed=self._seed, ages=self._config.conversion_days)
+            except DataError as error:
+                built.left_out[name] = str(error)
+            tables.clear()
+
+    def _shards(self, span: Window) -> list[tuple[str, Partition]]:
+        """The shards of the lake that a period touches, by family."""
+        out = []
+        for family, table in ((names.EMBEDDINGS, "embedding"), (names.REQUESTS, "impression"),
+                              (names.RESPONSES, "impression")):
+            _, shards = self._lake.changes(table, -1)  # type: ignore[arg-type]
+            out += [(family, shard) for shard in sorted(shards) if span.touches(shard.day)]
+        return out
+
+    # ---------------------------------------------------------------------------------------------------- windows
+    def _count(self, reader: Reader, built: Built) -> None:
+        """The state of every stream in every window, summed over shards."""
+        by_start = {window.start: window for window in built.windows}
+        shards = self._shards(Window(built.windows[0].start, built.windows[-1].end))
+        for i, (family, shard) in enumerate(shards):
+            self._progress("windows", i, len(shards))
+            for (name, start), state in reader.states(family, shard, built.frames).items():
+                window = by_start.get(moment_of(start))
+                if window is not None and not name.endswith(names.FOREIGN):
+                    into = built.states.setdefault(name, {})
+                    into[window] = into[window].merge(state) if window in into else state
+
+    def _judge(self, built: Built) -> None:
+        """What is known of each stream; too few windows, or windows that disagree, leave it out."""
+        count = max(len(built.frames), 1)
+        for i, (name, frame) in enumerate(sorted(built.frames.items())):
+            self._progress("agreement", i, count)
+            windows = self._windows(built, name)
+            enough = next(judges(name), None)
+            least = self._config.monitor(enough.monitor).least_rows if enough is not None else 1
+            full = usable(enough, frame.kind, windows, least) if enough is not None else windows
+            held = [window for window in full if not window.fitted]
+            if len(full) < self._config.least_windows:
+                built.left_out[name] = (f"{len(full)} windows with {least} rows or more, "
+                                        f"{self._config.least_windows} are needed")
+                continue
+            season = season_of(self._config, full)
+            said, stable = self._agreement(name, frame, windows, alpha=CHECKED / count)
+            if not stable:
+                built.unstable[name] = said
+                continue
+            built.about[name] = StreamAbout(
+                frame.kind, season.cycle, len(full), len(held), sum(int(_rows(w.state)) for w in windows),
+                windows[0].period.start, windows[-1].period.end, said)  # type: ignore[union-attr]
+
+    def _windows(self, built: Built, name: str) -> list[BaselineWindow]:
+        states = built.states.get(name, {})
+        return [BaselineWindow(states[window], window, fitted=window in built.first)
+                for window in built.windows if window in states]
+
+    def _agreement(self, name: str, frame: Frame, windows: list[BaselineWindow], *, alpha: float) -> tuple[str, bool]:
+        """An audit of the stream's windows against themselves, at an alpha that they can carry."""
+        judge = next((one for one in judges(name) if one.risk is None), None)
+        if judge is None:
+            return "not compared: judged over time, against a bound", True
+        season, calendar = season_of(self._config, windows), calendar_of(self._config)
+        places: dict[str, list[BaselineWindow]] = {}
+        for window in usable(judge, frame.kind, windows, self._config.monitor(judge.monitor).least_rows):
+            if window.period is not None and calendar.event(window.period) is None:
+                places.setdefault(season.key(window.period), []).append(window)
+        alarms, judged, promised, apart = 0, 0, 0.0, ""
+        for found in places.values():
+            held = sum(not window.fitted for window in found)
+            if held >= STRETCHES:
+                tool = detector(judge, frame.kind, self._config, "rank", max(0.1, 1.5 / held))
+                report = audit(tool, Reference(tuple(found)), stretches=STRETCHES)
+                alarms, judged = alarms + len(report.alarms), judged + len(report.results)
+                promised += tool.alpha * len(report.results)
+                apart = apart or _apart(found, report, alpha / (STRETCHES * len(places)))
+        if not judged:
+            return "not compared: too few windows of one place in the season", True
+        said = f"{alarms} of {judged} windows alarm against the others, {promised:.2g} are promised"
+        low = proportion(alarms, judged, alpha=alpha).low or 0.0
+        return (f"{said}; {apart}", False) if apart else (said, low <= promised / judged)
+
+    # ------------------------------------------------------------------------------------------------------ storing
+    def _stored(self, built: Built, name: str) -> Baseline:
+        parts: list[BaselinePart] = []
+        for stream, about in sorted(built.about.items()):
+            parts += [json_part(stream, ABOUT, msgspec.json.encode(about)),
+                      json_part(stream, FRAME, built.frames[stream].data)]
+            parts += [window_part(stream, window.period, window.state, fitted=window.fitted)  # type: ignore[arg-type]
+                      for window in self._windows(built, stream)]
+        digest = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            digest.update(repr((part.stream, part.part, part.state, part.config_hash)).encode() + part.data)
+        row = self._control.put_baseline(BaselineRow(
+            name, 0, self._clock.now(), built.windows[0].start, built.windows[-1].end, self._config.window,
+            self._config.time_zone, digest.hexdigest(), self._definition(built)), parts)
+        return Baseline(row, self._control)
+
+    def _definition(self, built: Built) -> dict[str, Any]:
+        """What the baseline is pinned to, and what is not in it."""
+        models: dict[str, set[str]] = {}
+        spaces: dict[str, set[str]] = {}
+        for stream in built.about:
+            kind, *rest = names.parts_of(stream)
+            if kind == "embeddings":
+                spaces.setdefault(f"{rest[0]}/{rest[1]}", set()).add(rest[2])
+            elif kind in ("scores", "calibration"):
+                models.setdefault(f"{rest[0]}/{rest[1]}", set()).add(rest[2])
+            elif kind == "items":
+                models.setdefault(f"{rest[0]}/{rest[1]}", set())
+        return {"models": {key: sorted(known) for key, known in sorted(models.items())},
+                "spaces": {key: sorted(known) for key, known in sorted(spaces.items())},
+                "champions": {name: surface.champion for name, surface in sorted(self._whole.surfaces.items())},
+                "windows": len(built.windows), "left_out": built.left_out, "unstable": built.unstable,
+                "click_hours": self._config.click_hours, "conversion_days": self._config.conversion_days}
+
+
+def _apart(windows: list[BaselineWindow], report: AuditReport, alpha: float) -> str:
+    """A stretch most of whose windows are far from all others, where there is one, by ``P(Bin(n, ODD) >= k)`` for k of
+    n p-values of at most `ODD`: a break hides single alarms, since windows after it are in one another's null."""
+    places = [i for i, window in enumerate(windows) if not window.fitted]
+    for stretch in np.array_split(np.array(places), STRETCHES):
+        told = [report.results[i].p_value for i in stretch.tolist() if i in report.results]
+        odd = sum(p is not None and p <= ODD for p in told)
+        if told and binom.sf(odd - 1, len(told), ODD) < alpha:
+            start = windows[int(stretch[0])].period
+            return (f"{odd} of the {len(told)} windows from {start.start:%Y-%m-%d} on are apart from the others, "  # type: ignore[union-attr]
+                    f"{ODD * len(told):.1f} would be")
+    return ""
+
+
+def _rows(state: Any) -> int:
+    if hasattr(state, "n"):
+        return int(state.n)
+    return sum(n for key, n in state.counts.items() if key.startswith(f"{names.SHOWN}|"))
+
+
+def _thinned(rows: pa.Table) -> pa.Table:
+    """At most `CAP` rows, evenly over them."""
+    step = -(-rows.num_rows // CAP)
+    return rows if step <= 1 else rows.take(pa.array(range(0, rows.num_rows, step)))
+
+
+def period_of(config: DriftConfig, first: date, last: date) -> Window:
+    """The days from `first` to `last`, both included, in the configured time zone."""
+    days = Grid("day", config.time_zone)
+    noons = [datetime.combine(day, time(12), ZoneInfo(config.time_zone)) for day in (first, last)]
+    if last < first:
+        raise DataError("a period ends before it begins", got=f"{first} to {last}", field="to")
+    return Window(days.window(noons[0]).start, days.window(noons[1]).end)

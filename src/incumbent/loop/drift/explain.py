@@ -1,0 +1,191 @@
+"""What a drift consists of, in the catalogue's words: clusters, categories, items by title, cells, mix and within."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from incumbent.config_sections import DriftConfig
+from incumbent.drift.breakdown import breakdown
+from incumbent.drift.categorical import cell_changes
+from incumbent.drift.decompose import decompose
+from incumbent.drift.explain import explain
+from incumbent.drift.item_table import ItemTable
+from incumbent.drift.null import merged
+from incumbent.drift.segments import LEAST
+from incumbent.events.window import Window
+from incumbent.loop.drift import latest_vectors, names
+from incumbent.loop.drift.baselines import Baseline
+from incumbent.loop.drift.facts import Facts
+from incumbent.loop.drift.frames import Frame
+from incumbent.loop.drift.grid import micros
+from incumbent.loop.drift.judges import Share
+from incumbent.loop.drift.shards import Reader
+from incumbent.loop.drift.watch import Watch
+from incumbent.stats.items import Items
+from incumbent.stores.store import Lake, Partition
+
+EXAMPLES = 10
+VALUES = 8  # of a breakdown
+
+
+class Explainer:
+    """Explains one drift from its states, the catalogue and the latest vectors; plain JSON values with a `text`."""
+
+    def __init__(self, lake: Lake, baseline: Baseline, config: DriftConfig) -> None:
+        self._lake, self._baseline, self._config = lake, baseline, config
+
+    def explain(self, watch: Watch, window: Window, state: Any) -> dict[str, Any]:
+        """What moved between the matched windows and this one."""
+        frame = self._baseline.frames[watch.judge.stream]
+        then = self._then(watch, window)
+        if watch.judge.risk is not None:
+            return self._risk(watch, state, then)
+        reader = Reader.of(self._lake, self._config)
+        facts = reader.catalogue.at(window.end)
+        if frame.kind == "vectors":
+            return self._vectors(watch, state, then, facts)
+        if frame.kind in ("items", "categories"):
+            return self._items(watch, window, state, then, frame, facts, reader)
+        if frame.kind == "numbers":
+            return self._numbers(state, then)
+        return self._calibration(state, then)
+
+    def _then(self, watch: Watch, window: Window) -> Any:
+        """The stream's own states over the matched windows, merged."""
+        periods = {one.period for one in watch.reference(window).windows}
+        return merged([one.state for one in self._baseline.windows(watch.judge.stream) if one.period in periods])
+
+    # ------------------------------------------------------------------------------------------------------ embeddings
+    def _vectors(self, watch: Watch, now: Any, then: Any, facts: Facts) -> dict[str, Any]:
+        _, space, _, version = names.parts_of(watch.judge.stream)
+        rows = latest_vectors.latest(self._lake, space, version, "item")
+        rows = rows.filter(pc.equal(pc.list_value_length(rows["vector"]), now.frame.dimension))
+        ids = rows["entity_id"].to_pylist()
+        titles = facts.titles(ids)
+        table = ItemTable(
+            [titles[one] for one in ids], rows["vector"], {
+                name: facts.of(rows["entity_id"], name).to_pylist() for name in ("category", "brand")},
+            np.asarray(facts.of(rows["entity_id"], "price_minor").cast(pa.float64()).to_numpy(zero_copy_only=False)))
+        if not ids:
+            return {"text": "no items have a vector in this space: nothing to name the clusters by"}
+        found = explain(now, then, table, examples=EXAMPLES)
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found.to_dict()))
+        for one in plain["breakdowns"]:
+            one["changes"] = one["changes"][:VALUES]
+        return {"text": found.text(), **plain}
+
+    # ----------------------------------------------------------------------------------------------- ids and categories
+    def _items(self, watch: Watch, window: Window, now: Items, then: Items, frame: Frame, facts: Facts,
+               reader: Reader) -> dict[str, Any]:
+        ids = list(frame.vocabulary.ids[:len(now.top) - 1])
+        titles = facts.titles(ids) if frame.kind == "items" else {one: one for one in ids}
+        parts = [("cell", list(now.cells), now.popularity, then.popularity),
+                 ("item" if frame.kind == "items" else "value", [*(titles[one] for one in ids), "all others"],
+                  np.append(now.top[:-1], now.top[-1] + now.new), np.append(then.top[:-1], then.top[-1] + then.new))]
+        if frame.vocabulary.categories:
+            parts.append(("category", [*frame.vocabulary.categories, "(unknown)"], now.category, then.category))
+        tables = [_breakdown(by, labels, current, reference) for by, labels, current, reference in parts]
+        fresh = self._new(watch, window, frame, facts, reader) if now.new > then.new / max(then.n, 1) * now.n else []
+        before = [titles[ids[k]] for k in np.argsort(-then.top[:-1], kind="stable")[:EXAMPLES] if then.top[k]]
+        after = [titles[ids[k]] for k in np.argsort(-now.top[:-1], kind="stable")[:EXAMPLES] if now.top[k]]
+        lines = [f"{now.n:,} rows against {then.n:,}"]
+        for table in reversed(tables):
+            lines.append(f"by {table['by']}: divergence {table['js']:.4f} nats, {table['noise']:.4f} expected")
+            lines += [f"  {c['reference']:6.2%} -> {c['current']:6.2%} {c['part']:5.0%}  {c['name']}"
+                      for c in table["changes"][:4]]
+        if fresh:
+            lines.append("new: " + "; ".join(f"{one['title']} ({one['rows']})" for one in fresh[:EXAMPLES]))
+        cells = [vars(change) for change in cell_changes(now, then)[:VALUES]]
+        return {"text": "\n".join(lines), "breakdowns": tables, "cells": cells, "new": fresh,
+                "examples": {"before": before, "after": after}}
+
+    def _new(self, watch: Watch, window: Window, frame: Frame, facts: Facts, reader: Reader) -> list[dict[str, Any]]:
+        """The ids that the baseline did not know, most frequent first, from the window's rows."""
+        counts: Counter[str] = Counter()
+        column = "id" if frame.kind == "items" else "text"
+        for day in Window(window.start, window.end).days():
+            for bucket in range(self._lake.buckets):
+                for piece in reader.rows(names.REQUESTS, Partition(day, bucket), {}):
+                    rows = piece.get(watch.judge.stream)
+                    if rows is not None:
+                        rows = rows.filter(pc.equal(rows["start"], micros(window.start)))
+                        found = pc.value_counts(rows[column])
+                        counts.update({one: n for one, n in zip(found.field("values").to_pylist(),
+                                                                found.field("counts").to_pylist(), strict=True) if one})
+        known = set(frame.vocabulary.ids)
+        fresh = [(one, n) for one, n in counts.most_common() if one not in known][:EXAMPLES]
+        titles = facts.titles([one for one, _ in fresh]) if frame.kind == "items" else {one: one for one, _ in fresh}
+        return [{"id": one, "title": titles[one], "rows": n} for one, n in fresh]
+
+    # --------------------------------------------------------------------------------------------------------- numbers
+    def _numbers(self, now: Any, then: Any) -> dict[str, Any]:
+        edges = now.edges[now.config["coarse"]]
+        labels = [f"below {edges[0]:g}", *(f"{a:g} to {b:g}" for a, b in pairwise(edges)),
+                  f"{edges[-1]:g} or more"]
+        table = _breakdown("value", labels, now.coarse, then.coarse)
+        means = {side: state.mean().to_dict() for side, state in (("reference", then), ("current", now))}
+        lines = [f"mean {means['reference']['value']:.5g} -> {means['current']['value']:.5g}, {int(now.n):,} values "
+                 f"against {int(then.n):,}"]
+        lines += [f"  {c['reference']:6.2%} -> {c['current']:6.2%} {c['part']:5.0%}  {c['name']}"
+                  for c in table["changes"][:5]]
+        return {"text": "\n".join(lines), "means": means, "breakdowns": [table]}
+
+    def _calibration(self, now: Any, then: Any) -> dict[str, Any]:
+        sides = {side: {"observed_expected": state.observed_expected().to_dict(), "rate": state.rate().to_dict()}
+                 for side, state in (("reference", then), ("current", now))}
+        ratio = {side: told["observed_expected"]["value"] for side, told in sides.items()}
+        bins = [{"from": low, "rows": int(n), "predicted": float(p / n), "observed": float(y / n)}
+                for low, n, p, y in zip([0.0, *now.config["edges"]], now.rows.sum(axis=0), now.p.sum(axis=0),
+                                        now.y.sum(axis=0), strict=True) if n]
+        return {"text": f"clicks observed over expected: {ratio['reference']:.3g} -> {ratio['current']:.3g}",
+                **sides, "bins": bins}
+
+    # ---------------------------------------------------------------------------------------------------------- risks
+    def _risk(self, watch: Watch, now: Any, then: Any) -> dict[str, Any]:
+        """The change of a share, as mix and change within the segments where a field tells them apart."""
+        if not isinstance(watch.judge.of, Share):
+            state = watch.judge.of(now)
+            before = watch.judge.of(then)
+            return {"text": f"missing {before.mean('x').value:.1%} -> {state.mean('x').value:.1%} of {int(state.n):,} "
+                            "values"}
+        what = watch.judge.of.what
+        sides = [_segments(state, what) for state in (now, then)]
+        rates = [sum(hits for _, hits in side.values()) / max(sum(n for n, _ in side.values()), 1) for side in sides]
+        text = f"{what}: {rates[1]:.2%} -> {rates[0]:.2%} of requests"
+        if len(sides[0] | sides[1]) < 2:
+            return {"text": text, "current": rates[0], "reference": rates[1]}
+        parts = decompose(*sides)
+        lines = [text, f"  {parts.mix:+.2%} by the mix of {self._config.segment}, {parts.within:+.2%} within"]
+        felt = [{**vars(one), "n": sides[0].get(one.segment, (0, 0))[0]} for one in parts.segments]
+        lines += [f"  {one['segment']}: {_percent(one['reference_rate'])} -> {_percent(one['current_rate'])} of "
+                  f"{one['n']:,}{' (few)' if one['n'] < LEAST else ''}" for one in felt]
+        return {"text": "\n".join(lines), "current": rates[0], "reference": rates[1], "mix": parts.mix,
+                "within": parts.within, "segments": felt}
+
+
+def _segments(state: Any, what: str) -> dict[str, tuple[int, float]]:
+    """segment -> (requests, of which with something)."""
+    shown: dict[str, int] = {}
+    hits: dict[str, int] = {}
+    for key, count in state.counts.items():
+        kind, _, segment = key.partition("|")
+        (shown if kind == names.SHOWN else hits if kind == what else {})[segment] = count
+    return {one: (n, float(hits.get(one, 0))) for one, n in shown.items() if n}
+
+
+def _breakdown(by: str, labels: Sequence[str], current: Any, reference: Any) -> dict[str, Any]:
+    found = breakdown(by, labels, current, reference)
+    return {"by": by, "js": found.js, "noise": found.noise,
+            "changes": [vars(change) for change in found.changes if change.part > 0][:VALUES]}
+
+
+def _percent(rate: float | None) -> str:
+    return "none" if rate is None else f"{rate:.2%}"

@@ -1,0 +1,221 @@
+"""drift_status: how drift stands, what a baseline holds, and the audit of one against itself. Plain JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from incumbent.config import Config
+from incumbent.drift.audit import audit
+from incumbent.drift.budget import HOURS_PER_MONTH
+from incumbent.drift.delay import final_rate, maturity
+from incumbent.drift.detector import BaselineWindow, Reference
+from incumbent.drift.null import merged
+from incumbent.drift.vector_age import age_s, age_update, age_zero, oldest_s
+from incumbent.errors import DataError
+from incumbent.events.window import Window
+from incumbent.loop.drift import baselines, names, space_versions
+from incumbent.loop.drift import ledger as drift_ledger
+from incumbent.loop.drift.baselines import Baseline
+from incumbent.loop.drift.shards import grid_of
+from incumbent.loop.drift.watch import Watch, watches
+from incumbent.stats.binomial import proportion
+from incumbent.stats.delay import Delay
+from incumbent.stores.store import Control, Lake
+
+STRETCHES = 4
+Progress = Callable[[str, int, int], None]
+
+
+def status(control: Control, config: Config, now: datetime, *, made: dict[str, list[Watch]] | None = None,
+           ) -> dict[str, Any]:
+    """The baseline in force, how far judging has come, and every judge with its standing and part of the budget.
+
+    `made` keeps what was made of a baseline from one call to the next, for whoever asks often.
+    ``monitors`` come with open incidents first; ``cohorts`` are conversions that are still to come, per surface.
+    """
+    found: dict[str, Any] = {
+        "enabled": config.drift.enabled, "window": config.drift.window, "time_zone": config.drift.time_zone,
+        "false_alarms_per_month": config.drift.false_alarms_per_month, "now": now.isoformat(),
+        "baseline": None, "until": {}, "monitors": [], "refused": {}, "unwatched": [], "cohorts": []}
+    baseline = baselines.active(control)
+    if baseline is None:
+        return {**found, "reason": "no baseline stands: incumbent baseline build --from DAY --to DAY"}
+    ledger, key = drift_ledger.read(control), f"{baseline.id}/{baseline.streams_hash}"
+    made = {} if made is None else made
+    if key not in made:
+        made.clear()
+        made[key] = watches(baseline, config.drift)[0]
+    watched = made[key]
+    rows = [_monitor(watch, ledger.standings.get(watch.name, drift_ledger.Standing())) for watch in watched]
+    rows.sort(key=lambda row: (row["open"] is None, row["status"] == "ok", row["name"]))
+    return {**found, "baseline": summary(baseline, in_force=True), "reason": None,
+            "until": {group: until.isoformat() for group, until in ledger.until.items()}, "monitors": rows,
+            "refused": {watch.name: watch.part.reason for watch in watched if not watch.part.honoured},
+            "unwatched": _unwatched(baseline, config), "cohorts": _cohorts(control, baseline, config, now)}
+
+
+def _monitor(watch: Watch, standing: drift_ledger.Standing) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(standing)
+    plain.pop("memory", None)
+    return {"name": watch.name, "monitor": watch.judge.monitor, "stream": watch.judge.stream,
+            "group": watch.judge.group, "status": standing.status, "severity": standing.severity,
+            "reason": standing.reason if watch.part.honoured else watch.part.reason,
+            "since": plain.get("since"), "open": standing.open, "recent": plain.get("recent", []),
+            "budget": {"alpha": watch.part.alpha, "false_alarms_per_month": watch.part.false_alarms_per_month,
+                       "method": watch.part.monitor.kind, "honoured": watch.part.honoured,
+                       "resolution": watch.part.resolution, "needs_windows": watch.part.needs_windows,
+                       "windows": watch.part.monitor.windows}}
+
+
+def _unwatched(baseline: Baseline, config: Config) -> list[str]:
+    """Champions of the configuration that the baseline has no items of."""
+    return [f"{name}: its champion {surface.champion} has no baseline" for name, surface in config.surfaces.items()
+            if names.stream("items", name, surface.champion) not in baseline.about]
+
+
+def _cohorts(control: Control, baseline: Baseline, config: Config, now: datetime) -> list[dict[str, Any]]:
+    """Each surface's windows of which purchases are still to come: so far, how mature, and what is to be expected."""
+    grid, out = grid_of(config.drift), []
+    for stream in sorted(baseline.about):
+        if not stream.startswith("delay/"):
+            continue
+        reference = merged([one.state for one in baseline.windows(stream)])
+        hash_ = baseline.frames[stream].zero.config_hash
+        since = max(now - timedelta(days=config.drift.conversion_days), baseline.row.until)
+        for window in grid.inside(Window(since, now)) if since < now else ():
+            shards = [Delay.from_bytes(row.data) for row in control.range(names.key(stream, window.start))
+                      if row.config_hash == hash_]
+            if shards:
+                young = cohort(merged(shards), (now - window.end).days)
+                out.append({"stream": stream, "start": window.start.isoformat(),
+                            "so_far": young.estimates()["so_far"].to_dict(),
+                            "maturity": maturity(young, reference).to_dict(),
+                            "final": final_rate(young, reference).to_dict()})
+    return out
+
+
+def cohort(state: Delay, age: int) -> Delay:
+    """A window's triangle, stored at its full age, as it could be seen `age` whole days after the window.
+
+    >>> full = Delay.zero(ages=3).update([3.0] * 4, [1.0, 3.0, None, None])
+    >>> young = cohort(full, 1)
+    >>> young.shown.tolist(), young.conversions
+    ([0, 4, 0, 0], 1)
+    """
+    age = min(max(age, 0), state.ages)
+    late = state.converted[-1][:age + 1]
+    ages, counts = [float(age)] * (age + 2), [*late.tolist(), int(state.n) - int(late.sum())]
+    return Delay.zero(ages=state.ages).update(ages, [*map(float, range(age + 1)), float("nan")], counts)
+
+
+def subjects(control: Control) -> list[str]:
+    """What findings of drift are about: every monitor, every new version of a space, every baseline."""
+    told = control.cursor(space_versions.CURSOR)
+    known = {*drift_ledger.read(control).standings, *(
+        msgspec.json.decode(told, type=space_versions.Told).status if told is not None else ())}
+    return [*(f"stream:{name}" for name in sorted(known)),
+            *sorted({f"baseline:{row.name}" for row in control.baselines()})]
+
+
+def summary(baseline: Baseline, *, in_force: bool) -> dict[str, Any]:
+    """A baseline in one line."""
+    row = baseline.row
+    return {"name": row.name, "version": row.version, "from": row.since.isoformat(), "to": row.until.isoformat(),
+            "window": row.window, "time_zone": row.time_zone, "built_at": row.built_at.isoformat(), "hash": row.hash,
+            "in_force": in_force, "windows": row.definition.get("windows"), "models": row.definition.get("models", {}),
+            "spaces": row.definition.get("spaces", {}), "left_out": row.definition.get("left_out", {}),
+            "unstable": row.definition.get("unstable", {})}
+
+
+def listed(control: Control) -> list[dict[str, Any]]:
+    """All baselines, by name and version."""
+    pinned = baselines.active(control)
+    return [summary(Baseline(row, control), in_force=pinned is not None and pinned.id == f"{row.name}@{row.version}")
+            for row in control.baselines()]
+
+
+def shown(control: Control, name: str, version: int | None = None) -> dict[str, Any]:
+    """One baseline with what it holds of every stream; `NotFoundError` with what there is."""
+    baseline, pinned = baselines.find(control, name, version), baselines.active(control)
+    return {**summary(baseline, in_force=pinned is not None and pinned.id == baseline.id),
+            "champions": baseline.row.definition.get("champions", {}),
+            "streams": [{"stream": stream, **msgspec.to_builtins(about)}
+                        for stream, about in sorted(baseline.about.items())]}
+
+
+def audited(control: Control, config: Config, name: str | None = None, version: int | None = None,
+            progress: Progress | None = None) -> dict[str, Any]:
+    """Replay a baseline against itself: every stretch judged against the windows outside it, promised beside delivered.
+
+    Windows of one place in the season are audited together. ``delivered_per_month`` is of the judges that could be
+    judged; a judge that cannot honour its part is not, and says why.
+    """
+    baseline = baselines.active(control) if name is None else baselines.find(control, name, version)
+    if baseline is None:
+        raise DataError("there is no baseline to audit", got="none in force",
+                        hint="incumbent baseline build --from DAY --to DAY")
+    watched, _ = watches(baseline, config.drift)
+    looks = HOURS_PER_MONTH / grid_of(config.drift).hours
+    rows = []
+    for i, watch in enumerate(watched):
+        if progress is not None:
+            progress("audit", i, len(watched))
+        rows.append(_audited(watch, looks))
+    judged = [row for row in rows if row["judged"]]
+    promised = sum(row["promised_per_month"] for row in judged)
+    delivered = sum(row["alarms"] / row["judged"] * looks for row in judged)
+    return {"baseline": summary(baseline, in_force=name is None), "budget": config.drift.false_alarms_per_month,
+            "promised_per_month": promised, "delivered_per_month": delivered,
+            "alarms": sum(row["alarms"] for row in rows), "judged": sum(row["judged"] for row in rows),
+            "refused": {row["name"]: row["reason"] for row in rows if not row["honoured"]}, "monitors": rows}
+
+
+def _audited(watch: Watch, looks: float) -> dict[str, Any]:
+    part = watch.part
+    row: dict[str, Any] = {
+        "name": watch.name, "monitor": watch.judge.monitor, "method": part.monitor.kind, "honoured": part.honoured,
+        "promised": part.alpha, "promised_per_month": part.alpha * looks, "alarms": 0, "judged": 0, "delivered": None,
+        "kept": None, "reason": part.reason}
+    if not part.honoured:
+        return row
+    places: dict[str, list[BaselineWindow]] = {}
+    for window in watch.windows:
+        if window.period is not None and watch.calendar.event(window.period) is None:
+            places.setdefault(watch.season.key(window.period), []).append(window)
+    for windows in places.values():
+        held = sum(not window.fitted for window in windows)
+        if held >= STRETCHES:
+            report = audit(watch.detector, Reference(tuple(windows)), stretches=_stretches(watch, held))
+            row["alarms"], row["judged"] = row["alarms"] + len(report.alarms), row["judged"] + len(report.results)
+            if not report.results and report.delivered.reason:
+                row["reason"] = report.delivered.reason
+    if row["judged"]:
+        share = proportion(row["alarms"], row["judged"], unit="alarms/window")
+        row["delivered"], row["kept"] = share.to_dict(), (share.low or 0.0) <= part.alpha
+    return row
+
+
+def _stretches(watch: Watch, held: int) -> int:
+    """The fewest stretches, four or more, of which each leaves as many windows as the detector needs; four where none
+    does, and then it says that it cannot judge."""
+    needs = watch.detector.least_windows()
+    return next((n for n in range(STRETCHES, held // 2 + 1) if held - -(-held // n) >= needs), STRETCHES)
+
+
+def ages(lake: Lake, now: datetime) -> list[dict[str, Any]]:
+    """How old the vectors of every version of every space are: the median and the oldest."""
+    rows = lake.scan("latest_vector", columns=["space", "entity", "version", "time"])
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for space, entity, version, time in zip(*(rows[name].to_pylist() for name in (
+            "space", "entity", "version", "time")), strict=True):
+        found.setdefault((space, entity, version), []).append(time.timestamp())
+    out = []
+    for (space, entity, version), made in sorted(found.items()):
+        state = age_update(age_zero(), made, now.timestamp())
+        out.append({"space": space, "entity": entity, "version": version, "vectors": len(made),
+                    "median": age_s(state).to_dict(), "oldest": oldest_s(state).to_dict()})
+    return out

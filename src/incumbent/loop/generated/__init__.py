@@ -1,0 +1,1 @@
+"""What generating models wrote, checked and counted."""

@@ -1,0 +1,122 @@
+"""How well a proxy has predicted its parent: over days, over cells of the population, and over past experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+from msgspec import Struct
+from scipy import stats
+
+from incumbent.loop.metrics.keys import Cell, States
+from incumbent.loop.metrics.read import Days, noisy, summed
+from incumbent.loop.metrics.slices import OTHER, UNKNOWN
+from incumbent.stats.shared_noise import Noisy, Relation, relation
+
+WEEK = 7
+BLOCK = 3  # days in a row that the jackknife leaves out together
+Pairs = list[tuple[Noisy, Noisy]]
+Halves = list[tuple[States, States]]  # before and after, or without and with
+
+
+class Prediction(Struct, frozen=True):
+    """A proxy against its parent over one kind of points: estimates as plain values."""
+
+    over: str  # days, cells, experiments
+    points: int
+    slope: dict[str, object]
+    correlation: dict[str, object]
+    noise: float | None  # the part of the proxy's variance that is sampling noise
+
+
+class Predictions:
+    """What proxies of a surface have predicted; the sums that all of them need are made once."""
+
+    def __init__(self, cells: Mapping[Cell, Days], surface: str, first: date, last: date) -> None:
+        self._days, self._first, self._last = cells.get(Cell(surface), {}), first, last
+        self._halves, self._lanes = halves(cells, first, last), lanes(cells)
+
+    def of(self, proxy: str, parent: str) -> list[Prediction]:
+        """Over days, cells and experiments, each with its interval or the reason why nothing can be said."""
+        return [_told("days", days_of(self._days, proxy, parent, self._first, self._last), BLOCK),
+                _told("cells", _pairs(self._halves, proxy, parent), 1),
+                _told("experiments", _pairs(self._lanes, proxy, parent), 1)]
+
+
+def days_of(days: Days, proxy: str, parent: str, first: date, last: date) -> Pairs:
+    """Each day less the same weekday a week before: neither the week's rhythm nor a slow trend is in it."""
+    out: Pairs = []
+    day = first + timedelta(days=WEEK)
+    while day <= last:
+        pair = _difference(days.get(day - timedelta(days=WEEK), {}), days.get(day, {}), proxy, parent)
+        out += [pair] if pair is not None else []
+        day += timedelta(days=1)
+    return out
+
+
+def halves(cells: Mapping[Cell, Days], first: date, last: date) -> Halves:
+    """Each cell's first and second half of the period: cells that gained on the proxy should gain on the parent."""
+    middle = first + (last - first) // 2
+    return [(summed(days, first, middle), summed(days, middle + timedelta(days=1), last))
+            for cell, days in cells.items() if cell.by not in (None, "lane") and cell.value not in (OTHER, UNKNOWN)]
+
+
+def lanes(cells: Mapping[Cell, Days]) -> Halves:
+    """Each experiment's holdout and interleave lane, over all days that are at hand."""
+    found: dict[str, dict[str, Days]] = {}
+    for cell, days in cells.items():
+        if cell.by == "lane" and cell.value is not None:
+            experiment, _, lane = cell.value.rpartition(":")
+            found.setdefault(experiment, {})[lane] = days
+    return [(summed(both["holdout"], date.min, date.max), summed(both["interleave"], date.min, date.max))
+            for both in found.values() if {"interleave", "holdout"} <= both.keys()]
+
+
+def _pairs(states: Halves, proxy: str, parent: str) -> Pairs:
+    made = (_difference(before, after, proxy, parent) for before, after in states)
+    return [pair for pair in made if pair is not None]
+
+
+def _difference(before: Mapping[str, object], after: Mapping[str, object], proxy: str,
+                parent: str) -> tuple[Noisy, Noisy] | None:
+    made = []
+    for name in (proxy, parent):
+        one, other = noisy(after.get(name)), noisy(before.get(name))
+        if one is None or other is None or len(one.influence) != len(other.influence):
+            return None
+        made.append(one.minus(other))
+    return (made[0], made[1]) if len(made[0].influence) == len(made[1].influence) else None
+
+
+def _told(over: str, pairs: Pairs, block: int) -> Prediction:
+    made = relation(pairs, block=block)
+    return Prediction(over, len(pairs), made.slope.to_dict(), made.correlation.to_dict(), made.noise)
+
+
+def predicts(made: Relation) -> bool:
+    """Does the interval of the correlation leave 0 out?"""
+    low, high = made.correlation.low, made.correlation.high
+    return low is not None and high is not None and not low <= 0 <= high
+
+
+def stopped(earlier: Relation, recent: Relation, alpha: float) -> str | None:
+    """Why a proxy that predicted its parent no longer does, None where it does or where nobody can tell.
+
+    The recent slope is smaller, on the scale of the earlier one's sign, by more than the noise of both at one-sided level
+    `alpha` (Student's t with the degrees of the fewer blocks), and the recent correlation's interval does not lie on the
+    earlier one's side of 0.
+    """  # noqa: E501
+    was, now = earlier.correlation, recent.correlation
+    if was.value is None or now.value is None or now.low is None or now.high is None or not predicts(earlier):
+        return None
+    sign = 1.0 if was.value > 0 else -1.0
+    if min(sign * now.low, sign * now.high) > 0:
+        return None
+    before, after = earlier.slope, recent.slope
+    if before.value is None or after.value is None or not before.se or after.se is None:
+        return None
+    drop = sign * (before.value - after.value) / float((before.se**2 + after.se**2) ** 0.5)
+    if drop <= float(stats.t.ppf(1 - alpha, max(now.n // BLOCK - 1, 1))):
+        return None
+    return (f"their correlation was {was.value:+.2f} [{was.low:+.2f}, {was.high:+.2f}] and is {now.value:+.2f} "
+            f"[{now.low:+.2f}, {now.high:+.2f}], the slope {drop:.1f} standard errors less")

@@ -1,0 +1,117 @@
+"""Reading measured metrics: states per cell and day, their sums over periods, and cohorts put together from days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from incumbent.events.window import Window
+from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, States, add, unpacked
+from incumbent.loop.metrics.shard import RETURNED, SLOT_BOUGHT
+from incumbent.metrics.item_counts import ItemCounts
+from incumbent.metrics.metric import Metric
+from incumbent.metrics.per_list import PerList
+from incumbent.metrics.rate import Rate
+from incumbent.metrics.within_days import WithinDays
+from incumbent.stats.buckets import Buckets
+from incumbent.stats.delay import Delay
+from incumbent.stats.estimate import Estimate
+from incumbent.stats.shared_noise import Noisy, of_ratio
+from incumbent.stores.store import Control
+
+Days = dict[date, States]
+KEPT = 4_096  # rows that a reader keeps unpacked
+
+
+class Reader:
+    """The states of cells by day; rows that have not changed are not unpacked again."""
+
+    def __init__(self, control: Control) -> None:
+        self._control, self._kept = control, dict[tuple[str, date], tuple[bytes, States]]()
+
+    def cells(self, surface: str, first: date, last: date) -> dict[Cell, Days]:
+        """Every cell of a surface, in the order of their keys."""
+        out: dict[Cell, Days] = {}
+        prefix = f"{DAY_FAMILY}/{surface}"
+        for row in self._control.range(prefix, Window.of_days(first, last)):
+            if row.key == prefix or row.key.startswith(f"{prefix}/"):
+                out.setdefault(Cell.of(row.key), {})[row.day] = self._unpacked(row)
+        return out
+
+    def _unpacked(self, row: Any) -> States:
+        found = self._kept.pop((row.key, row.day), None)
+        if found is None or found[0] != row.data:
+            found = (row.data, unpacked(row))
+        self._kept[row.key, row.day] = found
+        if len(self._kept) > KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        return found[1]
+
+
+def summed(days: Days, first: date, last: date) -> States:
+    """The states of a period added up."""
+    total: States = {}
+    for day in sorted(days):
+        if first <= day <= last:
+            add(total, days[day])
+    return total
+
+
+def number(metric: Metric, state: Any) -> float | None:
+    """A metric's value without its interval, which is most of the work."""
+    if isinstance(metric, Rate | PerList) and isinstance(state, Buckets):
+        made = noisy(state)
+        return None if made is None else made.value
+    return metric.estimate(state).value
+
+
+def noisy(state: Any) -> Noisy | None:
+    """A ratio with the influence of its user buckets; None for states of other kinds."""
+    if not isinstance(state, Buckets):
+        return None
+    names = state.variables
+    return of_ratio(state, names[0], names[1] if len(names) > 1 else None)
+
+
+def listed(state: Any, catalogue: Iterable[str]) -> Any:
+    """Item counts with every item of the catalogue that was not shown, as 0; other states as they are."""
+    if not isinstance(state, ItemCounts):
+        return state
+    more = sorted(set(catalogue) - state.counts.keys())
+    return state.update(more, np.zeros(len(more), np.int64)) if more else state
+
+
+def cohorts(metric: WithinDays, days: Mapping[date, States], first: date, last: date, until: date) -> Delay:
+    """The triangle of the cohorts of `first` to `last`, as it stands at the end of `until`.
+
+    Who came back (or bought) on day D after k days belongs to the cohort of day D - k.
+    """
+    name = RETURNED if metric.name.startswith("return_rate") else SLOT_BOUGHT
+    state = Delay.zero(ages=metric.days)
+    day = first
+    while day <= last:
+        size = _count(days, day, name, "all")
+        age = (until - day).days
+        done = [(k, _count(days, day + timedelta(days=k), name, str(k))) for k in range(min(age, metric.days) + 1)]
+        left = max(size - sum(count for _, count in done), 0)
+        if size:
+            state = state.update([age] * (len(done) + 1), [*(float(k) for k, _ in done), np.nan],
+                                 np.array([*(count for _, count in done), left], np.int64))
+        day += timedelta(days=1)
+    return state
+
+
+def _count(days: Mapping[date, States], day: date, name: str, key: str) -> int:
+    found = days.get(day, {}).get(name)
+    return 0 if found is None else int(found.counts.get(key, 0))
+
+
+def enough(estimate: Estimate, least: int) -> Estimate:
+    """The estimate, or the reason why so few rows are not shown."""
+    if estimate.value is None or estimate.n >= least:
+        return estimate
+    return Estimate.missing(f"{estimate.n} rows, fewer than {least}", n=estimate.n, method=estimate.method,
+                            unit=estimate.unit)

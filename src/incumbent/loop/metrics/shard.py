@@ -1,0 +1,210 @@
+"""One day of one user bucket as states: every metric of every surface, model and cell. A pure function of its rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from incumbent.config import MetricsConfig
+from incumbent.errors import DataError
+from incumbent.loop.left_out import without
+from incumbent.loop.metrics import days as metric_days
+from incumbent.loop.metrics import rows as metric_rows
+from incumbent.loop.metrics import sides as metric_sides
+from incumbent.loop.metrics import slices as metric_slices
+from incumbent.loop.metrics.keys import Cell, States
+from incumbent.loop.metrics.set import BOUGHT, ITEM_SLICED, MONEY, RETURNS, SLICED, Measured, measured, stem
+from incumbent.loop.metrics.slices import Budget, Cut
+from incumbent.loop.metrics.tables import Span, on_days
+from incumbent.loop.relations import DAY_US
+from incumbent.metrics.metric import Batch, Metric, Side
+from incumbent.stats.counts import Counts
+
+RETURNED, SLOT_BOUGHT = "cohort:returned", "cohort:bought"  # Counts: rows by how many days after the event came
+
+
+@dataclass(eq=False)
+class Known:
+    """What is the same for all shards of a run: settings, sides, caps, and what is learnt on the way."""
+
+    config: MetricsConfig
+    catalogue: metric_sides.Catalogue
+    ages: metric_sides.Ages
+    budget: Budget
+    popular: Any  # date -> table or None
+    excluded: Mapping[str, frozenset[str]]
+    left_out: frozenset[str] = frozenset()  # past interactions that their shoppers excluded
+    currencies: dict[str, str] = field(default_factory=dict)
+    caps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # surface -> value, dwell, seconds
+    vectors: pa.Table | None = None
+    _made: dict[str, Measured] = field(default_factory=dict)
+    _zeros: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def metrics(self, surface: str) -> Measured:
+        """The metrics of a surface, whose money is of one currency."""
+        currency = self.currencies.get(surface, "")
+        if currency not in self._made:
+            self._made[currency] = measured(self.config, currency)
+        return self._made[currency]
+
+    def zero(self, surface: str, metric: Metric) -> Any:
+        """The empty state of a metric, with the cap of a heavy-tailed one once the baseline has it. Made once: states
+        that share their configuration add without a look at it."""
+        key = (surface, metric.name)
+        if key not in self._zeros:
+            settings = {}
+            if getattr(metric, "heavy_tailed", False):
+                name = "value" if metric.name in MONEY else "dwell" if metric.name == "dwell" else "seconds"
+                cap = self.caps.get(surface, {}).get(name)
+                settings = {} if cap is None else {"cap": cap}
+            self._zeros[key] = metric.state(settings)
+        return self._zeros[key]
+
+
+class Shard:
+    """One (day, bucket)."""
+
+    def __init__(self, span: Span, day: date, known: Known) -> None:
+        self._day, self._known, config = day, known, known.config
+        self._impressions = on_days(span.shown, day, day).sort_by([("time", "ascending"), ("request_id", "ascending")])
+        self._lookup = on_days(span.shown, day - timedelta(days=1), day)
+        self._outcomes = on_days(span.outcomes, day, day)
+        self._told = on_days(span.told, day, day)
+        self._excluded = metric_sides.excluded(on_days(span.told, day - timedelta(days=config.history_days), day),
+                                               known.excluded)
+        self._seen = on_days(span.seen, day - timedelta(days=config.history_days), day)
+        self._wanted = without(span.outcomes, known.left_out)
+        self._history = metric_sides.history(self._wanted, day, config.history_days)
+        self.out: dict[Cell, States] = {}
+
+    def states(self) -> dict[Cell, States]:
+        """Cell -> metric name -> state, empty ones left out."""
+        surfaces = {*pc.unique(self._impressions["surface"]).to_pylist(),
+                    *(one for one in pc.unique(self._outcomes["surface"]).to_pylist() if one is not None)}
+        for surface in sorted(surfaces):
+            self._surface(surface)
+        return self.out
+
+    def _put(self, cell: Cell, metric: Metric, arguments: Iterable[Any]) -> None:
+        state = self._known.zero(cell.surface, metric).update(*arguments)
+        if not state.empty:
+            self.out.setdefault(cell, {})[metric.name] = state
+
+    def _surface(self, surface: str) -> None:
+        known, config = self._known, self._known.config
+        rows = self._impressions.filter(pc.equal(self._impressions["surface"], surface))
+        metrics, facts = known.metrics(surface), known.catalogue.as_of(self._day)
+        before = self._before()
+        cuts = metric_slices.of_requests(rows, surface, config, known.budget, set(before))
+        shown = metric_rows.of_surface(rows)
+        relevant = metric_sides.relevant(self._wanted, rows, self._day, config.relevant_days, config.relevant)
+        self._lists(Cell(surface), shown, metrics.answers, metrics.lists, relevant, facts, cuts)
+        for (name, role), one in metric_rows.of_models(rows, {
+                "model": known.ages.model, "vectors": known.ages.vectors}).items():
+            self._lists(Cell(surface, model=name, role=role), one, metrics.model, metrics.lists, relevant, facts, [])
+        if not known.currencies.get(surface):
+            known.currencies[surface] = self._currency(surface)
+        events = metric_days.events_of(self._outcomes, self._told, surface, known.currencies[surface])
+        self._days(surface, rows, shown, events, cuts, facts)
+        clicks = metric_rows.of_clicks(self._told, self._outcomes, self._lookup, surface)
+        dwells = metric_rows.of_dwells(self._told, set(events["event_id"].to_pylist()))
+        for part, batch in ((metrics.clicks, clicks), (metrics.dwells, dwells)):
+            for metric in part:
+                self._put(Cell(surface), metric, metric.observe(batch, Side()))
+        self._cohorts(surface, rows, before)
+
+    def _currency(self, surface: str) -> str:
+        """The configured currency, or the one in which most of what was bought here first."""
+        if self._known.config.currency is not None:
+            return self._known.config.currency
+        rows = self._outcomes
+        bought = rows.filter(pc.and_(pc.equal(rows["action"], "purchase"), rows["placed"]))
+        found = Counter(bought.filter(pc.equal(bought["surface"], surface))["currency"].to_pylist())
+        found.pop(None, None)
+        return max(sorted(found), key=lambda one: found[one]) if found else ""
+
+    def _lists(self, cell: Cell, shown: metric_rows.Lists, of_answers: tuple[Any, ...], of_lists: tuple[Any, ...],
+               relevant: pa.Table, facts: metric_sides.Facts | None, cuts: list[Cut]) -> None:
+        known = self._known
+        side = Side(
+            relevant=relevant, history=self._history, popularity=known.popular(self._day), vectors=known.vectors,
+            catalogue=None if facts is None else facts.among(shown.items), excluded=self._excluded)
+        for part, batch, rows in ((of_answers, shown.answers, None), (of_lists, shown.lists, shown.rows)):
+            for metric in part:
+                try:
+                    observed = metric.observe(batch, side)
+                except DataError as error:
+                    if not (error.field or "").startswith("side."):
+                        raise
+                    continue  # the shop has not told what this one needs
+                self._put(cell, metric, observed)
+                if stem(metric.name) in SLICED:
+                    for cut in cuts:
+                        self._cut(cell.surface, metric, observed, cut, cut.codes if rows is None else cut.codes[rows])
+
+    def _cut(self, surface: str, metric: Metric, observed: tuple[Any, ...], cut: Cut, codes: NDArray[np.int64]) -> None:
+        bucket, values = observed
+        for code in np.unique(codes[codes >= 0]).tolist():
+            mine = codes == code
+            self._put(Cell(surface, by=cut.by, value=cut.names[code]), metric, (bucket[mine], values[mine]))
+
+    def _days(self, surface: str, rows: pa.Table, shown: metric_rows.Lists, events: pa.Table, cuts: list[Cut],
+              facts: metric_sides.Facts | None) -> None:
+        known = self._known
+        metrics = known.metrics(surface).days
+        owner = shown.lists.rows["list_id"]
+        none, here = np.zeros(len(owner), np.int64), np.zeros(events.num_rows, np.int64)
+        asked = {"user_id": rows["user_id"], "session_id": rows["session_id"]}
+        batch, _ = metric_days.user_days({**asked, "label": np.zeros(rows.num_rows, np.int64)}, (owner, none), events,
+                                         here)
+        for metric in metrics:
+            self._put(Cell(surface), metric, metric.observe(batch, Side()))
+        for cut in cuts:
+            at = metric_slices.of_events(events, cut, rows)
+            made = metric_days.user_days({**asked, "label": cut.codes}, (owner, none), events, at, len(cut.names))
+            self._by_label(surface, metrics, SLICED, cut, *made)
+        both = pa.concat_arrays([metric_rows.one_array(part).cast(pa.string()) for part in (
+            shown.items, events["item_id"])])
+        for cut in metric_slices.of_items(both, surface, known.config, known.budget, facts):
+            of_slots, of_events = cut.codes[:len(owner)], cut.codes[len(owner):]
+            made = metric_days.user_days(asked, (owner, of_slots), events, of_events, len(cut.names))
+            self._by_label(surface, metrics, ITEM_SLICED, cut, *made)
+
+    def _by_label(self, surface: str, metrics: tuple[Any, ...], names: tuple[str, ...], cut: Cut, batch: Batch,
+                  labels: NDArray[np.int64]) -> None:
+        for metric in metrics:
+            if stem(metric.name) in names:
+                self._cut(surface, metric, metric.observe(batch, Side()), cut, labels)
+
+    def _before(self) -> dict[str, int]:
+        """User -> the last day before this one on which they asked, in days since 1970."""
+        day = (self._day - metric_sides.EPOCH).days
+        earlier = self._seen.filter(pa.array(self._seen["time"].to_numpy() < day * DAY_US))
+        last = earlier.group_by("user_id").aggregate([("time", "max")])
+        return dict(zip(last["user_id"].to_pylist(), (last["time_max"].to_numpy() // DAY_US).tolist(), strict=True))
+
+    def _cohorts(self, surface: str, rows: pa.Table, before: Mapping[str, int]) -> None:
+        """How many users were here, and how many days after their last day; slots shown, and bought how late."""
+        day = (self._day - metric_sides.EPOCH).days
+        users = set(rows["user_id"].to_pylist())
+        away = [day - before[user] for user in users if user in before]
+        gaps = Counter(str(days) for days in away if days <= max(RETURNS))
+        slots = pc.sum(pc.list_value_length(rows["slots"])).as_py() or 0
+        own = self._outcomes.filter(pc.and_(pc.equal(self._outcomes["action"], "purchase"), pc.and_(
+            pc.equal(self._outcomes["surface"], surface), pc.is_valid(self._outcomes["exposed_at"]))))
+        late = day - own["exposed_at"].cast(pa.int64()).to_numpy() // DAY_US
+        pairs = {pair[:2]: pair[2] for pair in zip(own["request_id"].to_pylist(), own["item_id"].to_pylist(),
+                                                   late.tolist(), strict=True)}
+        bought = Counter(str(days) for days in pairs.values() if days <= BOUGHT)
+        for name, all_rows, found in ((RETURNED, len(users), gaps), (SLOT_BOUGHT, slots, bought)):
+            state = Counts.zero().update(["all", *sorted(found)], [all_rows, *(found[key] for key in sorted(found))])
+            if state.total:
+                self.out.setdefault(Cell(surface), {})[name] = state

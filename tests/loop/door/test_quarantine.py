@@ -1,0 +1,247 @@
+"""Quarantine and back: what is chosen, mended, judged again, counted once, marked and audited."""
+
+import asyncio
+import json
+import random
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from incumbent import config as configs
+from incumbent.clock import ManualClock
+from incumbent.errors import ConflictError, DataError, NotFoundError
+from incumbent.events.ids import EventIds, Signer, hash_user, id_time
+from incumbent.loop.act import Actor
+from incumbent.loop.door.mend import Door, fix_of, id_after
+from incumbent.loop.door.quarantine import KIND, Replayer, Selection, forget, listed, marked, returner, shown
+from incumbent.loop.erase import Eraser
+from incumbent.loop.ingest import Ingest
+from incumbent.loop.plan import build_plan
+from incumbent.loop.seal import Sealer
+from incumbent.stores.memory import open_stores
+from incumbent.stores.store import Record
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+SIGNER = Signer(b"secret")
+CONFIG = configs.parse({"models": {"a": {"target": "m:a"}}, "surfaces": {"home": {"champion": "a"}}})
+CURRENCY = fix_of('[{"op": "add", "path": "/currency", "value": "EUR"}]')
+
+
+class Shop:
+    def __init__(self, secret=None):
+        self.clock = ManualClock(NOW)
+        self.stores = open_stores(CONFIG, self.clock)
+        self.ids = EventIds(self.clock, random=random.Random(3).randbytes)
+        self.ingest = Ingest(self.stores.log, clock=self.clock, ids=self.ids, signer=SIGNER, limits=CONFIG.limits,
+                             user_secret=secret)
+        self.sealer = Sealer(self.stores.log, self.stores.lake, self.stores.control, self.clock, holder="loop")
+        self.actor = Actor(self.stores.control, self.stores.log, self.clock, lambda: build_plan(CONFIG),
+                           more={KIND: returner(self.stores.log, self.stores.lake)})
+        self.replayer = Replayer(self.stores.lake, self.stores.control, self.clock, self.ids,
+                                 Door(CONFIG.limits, SIGNER, user_secret=secret))
+
+    def send(self, *events):
+        receipt = asyncio.run(self.ingest.take([e if isinstance(e, bytes) else json.dumps(e).encode()
+                                                for e in events]))
+        self.sealer.run_once()
+        return receipt
+
+    def purchase(self, **changes):
+        base = {"type": "feedback", "event_id": self.ids.new(), "time": NOW.isoformat(), "user_id": "u1",
+                "item_id": "i1", "action": "purchase", "value_minor": 500}
+        return {key: value for key, value in {**base, **changes}.items() if value is not ...}
+
+    def replay(self, chosen=None, fix=None, **how):
+        done = self.replayer.replay(chosen or Selection(), actor="ada", reason="the shop sent no currency", fix=fix,
+                                    **how)
+        self.actor.run_once()
+        self.sealer.run_once()
+        return done
+
+    def kept(self):
+        return self.stores.lake.scan("feedback").sort_by("event_id").to_pylist()
+
+    def listed(self, everything=False, **chosen):
+        return listed(self.stores.lake, self.stores.control, self.clock.now(), Selection(**chosen),
+                      everything=everything)
+
+
+def test_what_was_refused_comes_back_mended_once_and_is_marked():
+    shop = Shop()
+    good, bad = shop.purchase(currency="EUR"), shop.purchase()
+    receipt = shop.send(good, bad, b"{")
+    assert (receipt.accepted, receipt.rejected) == (1, 2)
+    found = shop.listed()
+    assert found["total"] == 2 and {row["index"] for row in found["rows"]} == {1, 2}
+    assert {(group["kind"], group["field"]) for group in found["groups"]} == {("currency", "value_minor"),
+                                                                             ("schema", None)}
+    done = shop.replay(Selection(kind="currency"), CURRENCY)
+    assert (done.selected, done.returned, done.refused) == (1, 1, 0)
+    assert [row["event_id"] for row in shop.kept()] == sorted([good["event_id"], bad["event_id"]])
+    again = shop.replay(Selection(kind="currency"), CURRENCY)
+    assert (again.selected, again.returned, again.before, again.audit) == (0, 0, 1, None)
+    assert len(shop.kept()) == 2 and shop.listed()["total"] == 1 and shop.listed(everything=True)["total"] == 2
+    [audit] = shop.stores.control.conclusions("audit")
+    assert (audit.action, audit.actor, audit.reason) == ("quarantine.replay", "ada", "the shop sent no currency")
+    assert audit.details["returned"] == 1 and audit.details["chosen"]["kind"] == "currency"
+    assert shop.listed(everything=True, kind="currency")["rows"][0]["returned"] == audit.event_id
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing():
+    shop = Shop()
+    shop.send(shop.purchase(), shop.purchase(action="buy"))
+    dry = shop.replay(fix=CURRENCY, dry_run=True)
+    assert (dry.selected, dry.returned, dry.refused, dry.audit) == (2, 1, 1, None)
+    assert shop.kept() == [] and marked(shop.stores.control) == {} and not shop.stores.control.conclusions("audit")
+    assert not shop.stores.control.outbox()
+    wet = shop.replay(fix=CURRENCY)
+    assert (wet.returned, wet.refused, wet.refusals) == (1, 1, dry.refusals)
+    assert "action" in wet.refusals[0]["field"]
+
+
+def test_what_still_fails_stays_and_says_why():
+    shop = Shop()
+    shop.send(shop.purchase())
+    done = shop.replay()
+    assert done.refused == 1 and "money without a currency" in done.refusals[0]["reason"]
+    assert shop.listed()["total"] == 1 and shop.kept() == []
+
+
+def test_a_message_without_an_id_gets_that_of_quarantine_and_so_counts_once():
+    shop = Shop()
+    shop.send(shop.purchase(event_id=...), shop.purchase(event_id="nonsense", currency="EUR"))
+    ids = [row["event_id"] for row in shop.listed()["rows"]]
+    assert shop.replay(fix=CURRENCY).returned == 2
+    assert {row["event_id"] for row in shop.kept()} == {id_after(id) for id in ids}
+    assert [id_time(id_after(id)) for id in ids] == [id_time(id) for id in ids]
+
+
+def test_outbox_rows_that_are_worked_off_twice_count_once():
+    shop = Shop()
+    shop.send(shop.purchase())
+    shop.replayer.replay(Selection(), actor="ada", reason="r", fix=CURRENCY)
+    [row] = [row for row in shop.stores.control.outbox() if row.kind == KIND]
+    for _ in range(3):
+        returner(shop.stores.log, shop.stores.lake)(row.payload)
+        shop.sealer.run_once()
+    assert len(shop.kept()) == 1
+
+
+def test_the_age_counts_from_the_first_arrival():
+    shop = Shop()
+    shop.send(shop.purchase())
+    shop.clock.set(NOW + timedelta(days=CONFIG.limits.event_age_days + 5))
+    assert shop.replay(fix=CURRENCY).returned == 1
+    shop.send(shop.purchase(time="2025-01-01T00:00:00Z", currency="EUR"))
+    assert "too old" in shop.replay().refusals[0]["reason"]
+
+
+def test_what_came_from_the_future_is_judged_by_the_time_of_today():
+    shop = Shop()
+    shop.send(shop.purchase(time=(NOW + timedelta(days=1)).isoformat(), currency="EUR"))
+    assert shop.replay().refused == 1
+    shop.clock.set(NOW + timedelta(days=2))
+    assert shop.replay().returned == 1
+
+
+def test_choices_are_all_of_them():
+    shop = Shop()
+    shop.send(shop.purchase(), shop.purchase(value_minor=-1, currency="EUR"))
+    shop.clock.advance(3600)
+    shop.send(shop.purchase())
+    assert shop.listed(reason="MONEY WITHOUT")["total"] == 2
+    assert shop.listed(kind="schema", field="value_minor")["total"] == 1
+    assert shop.listed(since=NOW + timedelta(minutes=30))["total"] == 1
+    assert shop.listed(until=NOW + timedelta(minutes=30))["total"] == 2
+    assert shop.listed(source="sealer")["total"] == 0
+    newest = shop.listed()["rows"][0]["event_id"]
+    assert shop.replay(Selection(ids=[newest]), CURRENCY).selected == 1
+    both = [row["event_id"] for row in shop.listed(everything=True)["rows"]][:2]
+    assert shop.listed(everything=True, ids=both)["total"] == 2
+
+
+def test_one_message_is_shown_as_it_came():
+    shop = Shop()
+    sent = shop.purchase()
+    shop.send(sent)
+    row = shop.listed()["rows"][0]
+    found = shown(shop.stores.lake, shop.stores.control, row["event_id"])
+    assert json.loads(found["raw"]) == sent == found["message"] and found["user_id"] == "u1"
+    with pytest.raises(NotFoundError):
+        shown(shop.stores.lake, shop.stores.control, shop.ids.new())
+    with pytest.raises(DataError):
+        shown(shop.stores.lake, shop.stores.control, "nonsense")
+
+
+def test_a_function_mends_what_does_not_parse_and_may_leave_it(tmp_path):
+    (tmp_path / "my_fixes.py").write_text(
+        "import json\n"
+        "def mend(message):\n"
+        "    if isinstance(message, bytes):\n"
+        "        return json.loads(message + b'}')\n"
+        "    return None\n"
+        "def broken(message):\n"
+        "    return message['nowhere']\n")
+    shop = Shop()
+    whole = json.dumps(shop.purchase(currency="EUR")).encode()
+    shop.send(whole[:-1], shop.purchase())
+    failed = shop.replay(fix=fix_of("my_fixes:broken", tmp_path))
+    assert failed.refused == 2 and all("the fix failed" in one["reason"] for one in failed.refusals)
+    done = shop.replay(fix=fix_of("my_fixes:mend", tmp_path))
+    assert (done.returned, done.refused) == (1, 1) and "left it" in done.refusals[0]["reason"]
+    assert len(shop.kept()) == 1
+
+
+def test_hashed_users_stay_hashed_and_are_hashed_once():
+    secret = b"0123456789abcdef"
+    shop = Shop(secret)
+    shop.send(shop.purchase(), shop.purchase(user_id="u2"), b'{"no user')
+    fix = fix_of('[{"op": "add", "path": "/currency", "value": "EUR"}]')
+    done = shop.replay(fix=fix)
+    assert (done.returned, done.refused) == (2, 1) and "was not kept" in done.refusals[0]["reason"]
+    assert {row["user_id"] for row in shop.kept()} == {hash_user("u1", secret), hash_user("u2", secret)}
+    shop = Shop(secret)
+    shop.send(shop.purchase())
+    shop.replay(fix=fix_of('[{"op": "add", "path": "/currency", "value": "EUR"}, '
+                           '{"op": "replace", "path": "/user_id", "value": "u9"}]'))
+    assert [row["user_id"] for row in shop.kept()] == [hash_user("u9", secret)]
+
+
+def test_an_exclusion_that_comes_back_holds():
+    shop = Shop()
+    shop.send(shop.purchase(action="exclude", value_minor=...), shop.purchase(action="exclude", item_id="i7"))
+    shop.replay(fix=CURRENCY)
+    assert shop.stores.control.exclusions()[1]["u1"] >= {"i7"}
+
+
+def test_what_the_sealer_refused_comes_back_too():
+    shop = Shop()
+    event = {**shop.purchase(currency="EUR"), "schema": 99}
+    shop.stores.log.append([Record(event["event_id"], "feedback", msgspec.msgpack.encode(event))]).result()
+    shop.sealer.run_once()
+    assert shop.listed(source="sealer")["total"] == 1
+    assert shop.replay().refused == 1
+    assert shop.replay(fix=fix_of('[{"op": "replace", "path": "/schema", "value": 1}]')).returned == 1
+    assert [row["event_id"] for row in shop.kept()] == [event["event_id"]]
+
+
+def test_an_erasure_takes_what_is_on_its_way_back():
+    shop = Shop()
+    shop.send(shop.purchase(), shop.purchase(user_id="u2"))
+    shop.replayer.replay(Selection(), actor="ada", reason="r", fix=CURRENCY)
+    shop.sealer.stop()
+    Eraser(shop.stores, shop.clock, shop.ids).erase("u1", actor="ada", reason="asked")
+    shop.actor.run_once()
+    shop.sealer.run_once()
+    assert [row["user_id"] for row in shop.kept()] == ["u2"]
+    forget(shop.stores.control, "nobody")
+
+
+def test_no_reason_no_replay_and_one_at_a_time():
+    shop = Shop()
+    with pytest.raises(DataError, match="needs a reason"):
+        shop.replayer.replay(Selection(), actor="ada", reason=" ")
+    assert shop.stores.control.acquire("quarantine", "somebody", 60.0, NOW) is not None
+    with pytest.raises(ConflictError, match="another replay"):
+        shop.replay()

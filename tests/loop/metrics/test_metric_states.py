@@ -1,0 +1,278 @@
+"""Measured states: a day by hand, plain Python over random logs, and that shards, late events and cuts add up."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from incumbent.clock import ManualClock
+from incumbent.config import MetricsConfig
+from incumbent.events.schema import Feedback, Impression, Item, ModelAnswer
+from incumbent.events.window import Window
+from incumbent.loop.attribute import Attributor
+from incumbent.loop.metrics.keys import Cell, unpacked
+from incumbent.loop.metrics.set import measured
+from incumbent.loop.metrics.states import MetricStates, cursor_of
+from incumbent.stores.memory_control import MemoryControl
+from incumbent.stores.memory_lake import MemoryLake
+from incumbent.testing.golden import event_id, impression, moment
+
+CONFIG = MetricsConfig(k=3, slice_keys=2, currency="EUR", shard_buckets=1)
+#: without what stands on popularity, which is frozen when it is asked for first
+UNFROZEN = CONFIG.model_copy(update={"without": ("novelty", "popularity", "unexpectedness", "serendipity",
+                                                 "cold_item_share")})
+DAY = date(2026, 3, 1)
+
+
+class Run:
+    def __init__(self, config: MetricsConfig = CONFIG, buckets: int = 2) -> None:
+        self.lake, self.control, self.config = MemoryLake(buckets), MemoryControl(), config
+        self.clock = ManualClock(moment("2026-03-20T00:00"))
+        self.sequence = 0
+
+    def commit(self, events: Sequence[Any]) -> None:
+        self.sequence += 1
+        self.lake.commit(list(events), "g1", self.sequence)
+
+    def run(self) -> Any:
+        Attributor(self.lake, self.control, self.clock, dict).run_once()
+        return MetricStates(self.lake, self.control, self.clock, lambda: self.config).run_once()
+
+    def states(self, cell: Cell, day: date = DAY) -> dict[str, Any]:
+        rows = [row for row in self.control.range(cell.day_key, Window.of_day(day))
+                if row.key == cell.day_key and row.day == day]
+        return unpacked(rows[0]) if rows else {}
+
+    def value(self, name: str, cell: Cell = Cell("home"), day: date = DAY) -> float | None:
+        metric, states = measured(self.config, "EUR").all()[name], self.states(cell, day)
+        return metric.estimate(states[name]).value if name in states else None
+
+
+def shown(name: str, time: str, user: str, items: str, where: str = "-", *, k: int = 3, mode: str = "champion",
+          context: dict[str, Any] | None = None, lists: dict[str, Any] | None = None) -> Impression:
+    made = impression(name, moment(time), user, "home", where, items.split())
+    models = [ModelAnswer(role, f"{role}-model", "1", "ok" if listed is not None else "timeout", 20.0,  # type: ignore[arg-type]
+                          len(listed or []), items=list(listed or []), cost=0.5,
+                          reason="duplicates=1" if role == "candidate" else None)
+              for role, listed in (lists or {}).items()]
+    return msgspec.structs.replace(made, models=models, latency_ms=40.0, k=k, mode=mode,
+                                   context=context or {}, session_id=f"s-{user}")
+
+
+def told(name: str, time: str, user: str, item: str, action: str, value: int | None = None, **more: Any) -> Feedback:
+    at = moment(time)
+    return Feedback(event_id=event_id(name, at), time=at, user_id=user, item_id=item, action=action,  # type: ignore[arg-type]
+                    value_minor=value, currency="EUR" if value is not None else None, **more)
+
+
+def item(name: str, time: str, category: str | None = None, price: int | None = None, *, listed: bool = True) -> Item:
+    at = moment(time)
+    return Item(event_id=event_id(name + time, at), time=at, item_id=name, category=category, price_minor=price,
+                listed=listed)
+
+
+LOG = [
+    *(item(name, "2026-02-01T00:00", "shoes" if name in "ab" else "hats", 500 if name in "ac" else 30_000)
+      for name in "abcd"),
+    item("d", "2026-03-01T11:30", listed=False),
+    shown("r0", "2026-02-27T09:00", "u1", "a b"),
+    told("p0", "2026-02-27T09:10", "u1", "b", "purchase", 700, request_id="r0", order_id="o0"),
+    shown("r1", "2026-03-01T10:00", "u1", "a b c", context={"country": "DE"},
+          lists={"champion": "abc", "candidate": "cx"}),
+    shown("r2", "2026-03-01T12:00", "u1", "a d x", context={"country": "DE"},
+          lists={"champion": "adx", "candidate": None}),
+    shown("r3", "2026-03-01T12:00", "u2", "", mode="fallback", context={"country": "FR"}),
+    shown("r4", "2026-03-01T13:00", "u3", "a c", context={"country": "IT"}),
+    shown("r5", "2026-03-02T13:00", "u2", "a b c"),
+    told("f1", "2026-03-01T10:05", "u1", "b", "click", request_id="r1"),
+    told("f2", "2026-03-01T10:06", "u1", "zzz", "click", request_id="r1"),  # off the list
+    told("f3", "2026-03-01T10:07", "u1", "c", "add_to_cart", request_id="r1"),
+    told("f4", "2026-03-01T10:08", "u1", "c", "purchase", 1000, request_id="r1", order_id="o1"),
+    told("f5", "2026-03-01T10:08", "u1", "a", "purchase", 500, request_id="r1", order_id="o1"),
+    told("f6", "2026-03-01T10:09", "u1", "c", "refund", 200, refers_to=event_id("f4", moment("2026-03-01T10:08"))),
+    told("f7", "2026-03-01T10:10", "u1", "a", "dwell", seconds=55.0, context={"length_s": 60}),
+    told("f8", "2026-03-01T11:00", "u1", "d", "exclude"),
+    told("f9", "2026-03-01T13:05", "u3", "c", "click"),  # names no request: matched to r4
+    told("g1", "2026-03-02T09:00", "u3", "a", "purchase", 300, order_id="o2"),
+    told("g2", "2026-03-01T10:11", "u1", "a", "click", request_id="r1", marks=["forged"]),
+]
+
+
+@pytest.fixture(scope="module")
+def day() -> Run:
+    run = Run()
+    run.commit(LOG)
+    run.control.exclude("u1", "d", moment("2026-03-01T11:00"))
+    assert run.run().shards
+    return run
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("empty_share", 1 / 4), ("short_share", 1 / 4), ("duplicate_share", 0.0), ("bought_again_share", 1 / 8),
+    ("shown_again_share", 1 / 8), ("invented_share", 1 / 8), ("delisted_share", 1 / 8), ("excluded_share", 1 / 8),
+    ("fallback_share", 1 / 4), ("cold_user_share", 2 / 4), ("off_list_share", 1 / 3), ("click_rank@50", 2.0),
+    ("click_through", 2 / 8), ("add_to_cart", 1 / 4), ("conversion", 1 / 3), ("orders_per_request", 1 / 4),
+    ("revenue_per_user", 1300 / 3), ("revenue_per_slot", 1300 / 8), ("order_value", 1500.0),
+    ("refund_share", 0.2 / 1.5), ("dismissals", 0.0), ("time_spent", 55 / 3), ("completion_0.9", 1.0),
+    ("latency_p50", 40.0),
+    # u1: a, b, c and zzz are relevant, the lists hold 3 and 1 of them; u3: c and, a day later, a
+    ("recall@3", (3 / 4 + 1 / 4 + 1) / 3), ("precision@3", (1 + 1 / 3 + 2 / 3) / 3)])
+def test_a_day_by_hand(day: Run, name: str, value: float) -> None:
+    assert day.value(name) == pytest.approx(value, rel=0.011 if name.startswith("latency") else 1e-9)
+
+
+def test_models_by_hand(day: Run) -> None:
+    champion, candidate = (Cell("home", model=f"{role}-model", role=role) for role in ("champion", "candidate"))
+    assert day.value("error_rate", candidate) == 0.5 and day.value("timeout_rate", candidate) == 0.5
+    assert day.value("error_rate", champion) == 0.0 and day.value("cost_per_thousand", champion) == 500.0
+    assert day.value("removed_share", candidate) == pytest.approx(2 / 4)
+    assert day.value("invented_share", champion) == pytest.approx(1 / 6)
+    assert day.value("recall@3", champion) == pytest.approx((3 / 4 + 1 / 4) / 2)
+    assert day.value("empty_share", candidate) == 0.5
+
+
+def test_cuts_by_hand_and_that_they_add_up_to_the_whole(day: Run) -> None:
+    assert day.value("click_through", Cell("home", by="country", value="DE")) == pytest.approx(1 / 6)
+    assert day.value("click_through", Cell("home", by="country", value="other")) == pytest.approx(1 / 2)  # IT: no room
+    assert day.value("revenue_per_slot", Cell("home", by="category", value="hats")) == pytest.approx(400)  # d has none
+    assert day.value("click_through", Cell("home", by="price_band", value="below 1000")) == pytest.approx(1 / 5)
+    assert day.value("empty_share", Cell("home", by="visitor", value="new")) == pytest.approx(1 / 2)
+    for by, metric in (("country", "click_through"), ("country", "empty_share"), ("visitor", "revenue_per_user"),
+                       ("category", "click_through"), ("price_band", "dismissals"), ("country", "recall@3")):
+        cells = {Cell.of(row.key) for row in day.control.range(f"metric_day/home/by={by}/", Window.of_day(DAY))}
+        parts = [day.states(cell)[metric] for cell in cells if metric in day.states(cell)]
+        whole = day.states(Cell("home"))[metric]
+        assert sum(part.sums.sum(axis=0) for part in parts) == pytest.approx(whole.sums.sum(axis=0)), (by, metric)
+
+
+def test_who_comes_back_and_what_is_bought_later(day: Run) -> None:
+    first, second = (day.states(Cell("home"), DAY + timedelta(days=more)) for more in (0, 1))
+    assert first["cohort:returned"].counts == {"all": 3, "2": 1}
+    assert second["cohort:returned"].counts == {"all": 1, "1": 1}
+    assert first["cohort:bought"].counts == {"all": 8, "0": 2}
+    assert second["cohort:bought"].counts == {"all": 3, "1": 1}
+
+
+def _rows(control: MemoryControl) -> dict[Any, Any]:
+    return {(row.key, row.day, row.bucket): {name: state.to_bytes() for name, state in unpacked(row).items()}
+            for family in ("metric/", "metric_day/") for row in control.range(family)}
+
+
+def test_late_events_give_what_one_reading_of_everything_gives() -> None:
+    whole, pieces = Run(UNFROZEN), Run(UNFROZEN)
+    whole.commit(LOG)
+    whole.run()
+    items, late = [one for one in LOG if isinstance(one, Item)], [one for one in LOG if not isinstance(one, Item)]
+    random.Random(4).shuffle(late)
+    late.sort(key=lambda one: not isinstance(one, Impression) or one.context == {})  # cells are first come, first kept
+    pieces.commit(items)
+    for at in range(0, len(late), 7):
+        pieces.commit(late[at:at + 7])
+        pieces.run()
+    assert pieces.run().shards == 0
+    assert _rows(pieces.control) == _rows(whole.control)
+
+
+def test_an_erased_user_is_in_no_state() -> None:
+    erased, never = Run(), Run()
+    erased.commit(LOG)
+    erased.run()
+    erased.lake.erase(["u1"])
+    erased.run()
+    never.commit([one for one in LOG if getattr(one, "user_id", "") != "u1"])
+    never.run()
+    for name in ("click_through", "empty_share", "recall@3", "conversion"):
+        assert erased.value(name) == never.value(name)
+
+
+def test_a_changed_setting_measures_the_last_days_anew() -> None:
+    run = Run()
+    run.commit(LOG)
+    run.run()
+    run.config = CONFIG.model_copy(update={"k": 1, "rebuild_days": 2})
+    assert run.run().shards == 2 * run.lake.buckets
+    assert "recall@1" in run.states(Cell("home")) and "recall@3" not in run.states(Cell("home"))
+    assert "recall@3" in run.states(Cell("home"), date(2026, 2, 27))
+
+
+def test_wider_shards_hold_the_same_and_a_change_of_width_counts_nothing_twice() -> None:
+    narrow, wide, changed = Run(), Run(CONFIG.model_copy(update={"shard_buckets": 2})), Run()
+    for run in (narrow, wide, changed):
+        run.commit(LOG)
+        run.run()
+    assert {row.bucket for row in wide.control.range("metric/")} == {0}
+    changed.config = wide.config
+    changed.run()
+    for day in (DAY, DAY + timedelta(days=1)):
+        states = narrow.states(Cell("home"), day)
+        assert states.keys() == wide.states(Cell("home"), day).keys()
+        for name in ("click_through", "recall@3", "coverage@3", "cohort:returned", "latency_p50"):
+            assert states[name] == wide.states(Cell("home"), day)[name] == changed.states(Cell("home"), day)[name]
+
+
+def test_a_day_is_measured_when_it_is_over() -> None:
+    run = Run()
+    run.clock = ManualClock(moment("2026-03-01T23:00"))
+    run.commit([one for one in LOG if one.time < moment("2026-03-02T00:00")])
+    run.run()
+    assert run.states(Cell("home")) == {} and run.value("click_through", day=date(2026, 2, 27)) is not None
+    assert run.run().shards == 0
+    run.clock = ManualClock(moment("2026-03-02T00:01"))
+    assert run.run().shards > 0
+    assert run.value("click_through") == pytest.approx(2 / 8)
+
+
+def test_caps_are_frozen_after_a_week_and_then_stand_in_every_state() -> None:
+    rng = random.Random(2)
+    run = Run(CONFIG.model_copy(update={"attributes": (), "context": ()}))
+    amounts = [int(rng.paretovariate(1.1) * 100) for _ in range(150)]
+    run.commit([event for n, amount in enumerate(amounts) for event in (
+        shown(f"r{n}", f"2026-03-0{n % 7 + 1}T10:00", f"u{n}", "a b"),
+        told(f"p{n}", f"2026-03-0{n % 7 + 1}T10:05", f"u{n}", "a", "purchase", amount, request_id=f"r{n}"))])
+    run.clock = ManualClock(moment("2026-03-07T23:00"))
+    run.run()
+    assert cursor_of(run.control).caps == {}
+    run.clock = ManualClock(moment("2026-03-08T00:00"))
+    run.run()
+    cap = cursor_of(run.control).caps["home"]["value"]
+    ranked = sorted(amounts)
+    assert ranked[-3] <= cap <= ranked[-1]
+    total = sum(run.states(Cell("home"), date(2026, 3, n))["revenue_per_user"].sums[:, 0].sum() for n in range(1, 8))
+    assert total == pytest.approx(sum(min(amount, cap) for amount in amounts))
+
+
+def test_random_logs_against_plain_python() -> None:
+    rng = random.Random(9)
+    events: list[Any] = []
+    lists: dict[str, tuple[str, list[str], int]] = {}
+    clicks: Counter[int] = Counter()
+    slots: Counter[int] = Counter()
+    for n in range(120):
+        day, user = rng.randrange(4), f"u{rng.randrange(12)}"
+        chosen = rng.sample("abcdefgh", rng.randrange(1, 4))
+        lists[f"r{n}"] = user, chosen, day
+        slots[day] += len(chosen)
+        events.append(shown(f"r{n}", f"2026-03-0{day + 1}T{rng.randrange(10):02}:00", user, " ".join(chosen)))
+    for n in range(80):
+        request, (user, chosen, day) = rng.choice(sorted(lists.items()))
+        events.append(told(f"f{n}", f"2026-03-0{day + 1}T{rng.randrange(10, 20)}:00", user, rng.choice(chosen), "click",
+                           request_id=request))
+        clicks[day] += 1
+    run = Run(buckets=4)
+    run.commit(events)
+    run.run()
+    for day in range(4):
+        found = run.value("click_through", day=DAY + timedelta(days=day))
+        assert found == pytest.approx(clicks[day] / slots[day])
+        users = {user for user, _, on in lists.values() if on == day}
+        before = {user: max((on for other, _, on in lists.values() if other == user and on < day), default=None)
+                  for user in users}
+        gaps = Counter(str(day - last) for last in before.values() if last is not None)
+        assert run.states(Cell("home"), DAY + timedelta(days=day))["cohort:returned"].counts == {
+            "all": len(users), **gaps}

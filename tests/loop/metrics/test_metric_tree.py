@@ -1,0 +1,175 @@
+"""The tree, its bands, proxies and worst cells, from day states made by hand; and the finding that is told once."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from incumbent.clock import ManualClock
+from incumbent.config import MetricsConfig
+from incumbent.events.ids import EventIds
+from incumbent.loop.metrics.bands import band
+from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
+from incumbent.loop.metrics.read import Reader, cohorts
+from incumbent.loop.metrics.set import measured
+from incumbent.loop.metrics.tree import parents, tree
+from incumbent.loop.metrics.watch import MetricWatch, standing_of
+from incumbent.stats.counts import Counts
+from incumbent.stores.memory_control import MemoryControl
+
+CONFIG = MetricsConfig(currency="EUR", least_rows=10)
+METRICS = measured(CONFIG, "EUR").all()
+NOW = datetime(2026, 6, 30, 8, tzinfo=UTC)
+LAST = date(2026, 6, 29)
+
+
+def ratio(name: str, value: float, rng: np.random.Generator, rows: int = 400) -> Any:
+    """A state of so many rows whose ratio is near a value."""
+    metric = METRICS[name]
+    bucket, bottom = rng.integers(0, 128, rows), np.full(rows, 10.0)
+    top = rng.poisson(value * 10, rows).astype(float) if value > 0 else np.zeros(rows)
+    many = len(metric.state().variables) > 1
+    return metric.state().update(bucket, np.stack([top, bottom], axis=1) if many else top / 10)
+
+
+def put(control: MemoryControl, day: date, cells: dict[Cell, dict[str, Any]]) -> None:
+    control.put(day, 0, DAY_FAMILY, [packed(cell.day_key, day, 0, states) for cell, states in cells.items()])
+
+
+def history(days: int, *, breaks: int = 0, seed: int = 1) -> MemoryControl:
+    """Click-through drives conversion until the last `breaks` days; orders follow nothing."""
+    rng, control = np.random.default_rng(seed), MemoryControl()
+    for at in range(days, 0, -1):
+        move = float(rng.normal(0, 0.25))
+        follows = move if at > breaks else float(rng.normal(0, 0.25))
+        whole = {"click_through": ratio("click_through", 1 + move, rng),
+                 "conversion": ratio("conversion", 1 + follows, rng),
+                 "revenue_per_user": ratio("revenue_per_user", 5.0, rng)}
+        put(control, LAST - timedelta(days=at - 1), {Cell("home"): whole})
+    return control
+
+
+def test_every_metric_has_a_parent_but_the_root_and_none_is_its_own_ancestor() -> None:
+    above = parents(METRICS, CONFIG)
+    assert [name for name, parent in above.items() if parent is None] == ["revenue_per_user"]
+    for name in above:
+        at, steps = name, 0
+        while above[at] is not None:
+            at, steps = above[at], steps + 1
+            assert steps < 10, name
+    circle = parents(METRICS, CONFIG.model_copy(update={"parents": {
+        "click_through": "conversion", "conversion": "click_through", "add_to_cart": "no_such_metric"}}))
+    assert circle["add_to_cart"] == "revenue_per_user" and "revenue_per_user" in (
+        circle["click_through"], circle["conversion"])
+
+
+def test_a_node_has_its_value_its_days_and_its_band() -> None:
+    control = history(40)
+    made = tree(Reader(control), "home", CONFIG, NOW, currency="EUR")
+    assert made.day == LAST and made.since == LAST - timedelta(days=6) and made.notes == []
+    node = next(one for one in made.nodes if one.name == "click_through")
+    assert node.value["n"] == 7 * 400 and node.value["low"] < node.value["value"] < node.value["high"]
+    assert node.band.days == CONFIG.baseline_days and len(node.series) == CONFIG.baseline_days + 1
+    assert node.series[-1][0] == LAST and node.band.value == node.series[-1][1]
+    assert next(one for one in made.nodes if one.name == "dwell").value["reason"] == "no rows"
+    assert {one.level for one in made.nodes} == {"business", "proxy", "quality", "response", "health"}
+    msgspec.json.encode(msgspec.to_builtins(made))
+
+
+def test_a_day_outside_its_band_is_good_or_bad_by_its_direction() -> None:
+    for value, status in ((3.0, "good"), (0.1, "bad")):
+        rng, control = np.random.default_rng(2), history(30)
+        put(control, LAST, {Cell("home"): {"click_through": ratio("click_through", value, rng)}})
+        node = next(one for one in tree(Reader(control), "home", CONFIG, NOW).nodes if one.name == "click_through")
+        assert node.status == status
+
+
+def test_bands_are_robust_and_need_a_week() -> None:
+    rng = random.Random(5)
+    past = [10 + rng.gauss(0, 1) for _ in range(28)]
+    usual, spoilt = band(past, 10.0), band([*past[:24], 900.0, 950.0, 999.0, 1000.0], 10.0)
+    assert usual.status == "ok" and spoilt.high < 20 and band(past, 20.0).status == "above"
+    assert band(past[:6], 10.0).reason == "6 past days, fewer than 7" and band(past, None).status == "no_data"
+    assert band([1.0] * 10, 1.0).status == "ok" and band([1.0] * 10, 1.1).status == "above"
+
+
+def test_a_proxy_that_drives_its_parent_is_told_from_one_that_does_not() -> None:
+    made = tree(Reader(history(80)), "home", CONFIG.model_copy(update={"baseline_days": 60}), NOW)
+    over = {one.over: one for one in next(n for n in made.nodes if n.name == "click_through").predicts}
+    assert over["days"].correlation["low"] > 0.3 and over["days"].points > 60
+    assert over["cells"].correlation["reason"] and over["experiments"].correlation["reason"]
+
+
+def test_past_experiments_count_as_points() -> None:
+    rng, control, cells = np.random.default_rng(7), history(3), {}
+    for n in range(12):
+        effect = float(rng.normal(0, 0.3))
+        for lane, more in (("holdout", 0.0), ("interleave", effect)):
+            cells[Cell("home", by="lane", value=f"e{n}:{lane}")] = {
+                "click_through": ratio("click_through", 1 + more, rng, 2000),
+                "conversion": ratio("conversion", 1 + more, rng, 2000)}
+    put(control, LAST - timedelta(days=1), cells)
+    made = tree(Reader(control), "home", CONFIG, NOW)
+    found = next(n for n in made.nodes if n.name == "click_through").predicts[2]
+    assert found.points == 12 and found.correlation["low"] > 0.5
+    assert 0.5 < found.slope["value"] < 1.5
+
+
+def test_a_proxy_that_stops_is_a_finding_told_once_and_again_only_after_it_has_come_back() -> None:
+    control = history(100, breaks=28)
+    clock = ManualClock(NOW)
+    watch = MetricWatch(control, clock, EventIds(clock), lambda: CONFIG, lambda: ["home"])
+    assert watch.run_once().findings == 1
+    finding = control.conclusions("finding")[0]
+    assert finding.subject == "surface:home" and finding.check == "proxy:click_through" and finding.status == "drift"
+    assert "no longer predicts conversion" in finding.reason and standing_of(control).stopped == ["home/click_through"]
+    assert watch.run_once().proxies == 0
+    clock.advance(86_400.0)
+    assert watch.run_once().findings == 0
+    assert len(control.conclusions("finding")) == 1
+
+
+def test_a_proxy_that_goes_on_predicting_is_no_finding() -> None:
+    told = 0
+    for seed in range(12):
+        clock = ManualClock(NOW)
+        told += MetricWatch(history(100, seed=seed), clock, EventIds(clock), lambda: CONFIG,
+                            lambda: ["home"]).run_once().findings
+    assert told <= 1
+
+
+def test_the_worst_cells_come_first_and_small_ones_have_no_number() -> None:
+    rng, control = np.random.default_rng(3), history(3)
+    for at in range(36):
+        now = at < 7
+        whole = {Cell("home"): {"click_through": ratio("click_through", 1.0, rng, 600)}}
+        put(control, LAST - timedelta(days=at), whole | {
+            Cell("home", by="country", value=value): {"click_through": ratio("click_through", rate, rng, rows)}
+            for value, rate, rows in (("DE", 0.7 if now else 1.0, 300), ("FR", 0.4 if now else 1.0, 60),
+                                      ("IT", 1.0, 200), ("MT", 0.1 if now else 1.0, 1))})
+    worst = tree(Reader(control), "home", CONFIG, NOW).slices
+    assert [one.value for one in worst[:2]] == ["DE", "FR"] and worst[0].worst > worst[1].worst > 0
+    by = {one.value: one for one in worst}
+    assert by["IT"].worst == 0.0 and by["MT"].now is None and "fewer than 10" in by["MT"].reason
+    assert by["DE"].harm == pytest.approx(0.3, abs=0.05) and by["DE"].share == pytest.approx(0.5)
+
+
+def test_cohorts_are_put_together_from_the_days_on_which_users_came_back() -> None:
+    control = MemoryControl()
+    told = [{"all": 100}, {"all": 80, "1": 30}, {"all": 60, "1": 20, "2": 10}, {"all": 1, "3": 1}]
+    for at, counts in enumerate(told):
+        put(control, LAST - timedelta(days=3 - at), {Cell("home"): {
+            "cohort:returned": Counts.zero().update(list(counts), list(counts.values()))}})
+    days = Reader(control).cells("home", LAST - timedelta(days=9), LAST)[Cell("home")]
+    metric, first = METRICS["return_rate_7d"], LAST - timedelta(days=3)
+    made = cohorts(metric, days, first, first, LAST)
+    assert made.shown[3] == 100 and made.converted[3].tolist()[:4] == [0, 30, 10, 1]
+    one = METRICS["return_rate_1d"]
+    assert one.estimate(cohorts(one, days, first, LAST, LAST)).value == pytest.approx(50 / 240)
+    node = next(n for n in tree(Reader(control), "home", CONFIG, NOW).nodes if n.name == "return_rate_7d")
+    assert node.value["value"] is None and "younger than 7 days" in node.value["reason"]
