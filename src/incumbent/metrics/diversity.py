@@ -8,15 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, numbers
 from incumbent.metrics.item_facts import categories_of, facts_of
-from incumbent.metrics.lists import lists_of
+from incumbent.metrics.lists import Lists, lists_of
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.per_list import PerList, check_k
 
-_ROWS = 1 << 16
+_ROWS = 1 << 15
 
 
 def diversity(*, k: int = 10, **policy: Any) -> PerList:
@@ -34,9 +35,7 @@ def diversity(*, k: int = 10, **policy: Any) -> PerList:
     k = check_k(k)
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
-        lists, (place, units) = batch.once(lists_of), batch.once(_units, side)
-        rows = np.flatnonzero(lists.head(k) & (place >= 0))
-        return _by_square(lists.owners()[rows], place[rows], units, lists.n)
+        return _by_square(batch.once(lists_of), k, *batch.once(_scaled, side))
 
     return PerList(f"diversity@{k}", values, unit="1 - cosine", direction="none", **policy)
 
@@ -73,8 +72,8 @@ def _share(same: NDArray[np.float64], m: NDArray[Any]) -> NDArray[np.float64]:
     return 1 - shares
 
 
-def _units(batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64]]:
-    """The place of each row's vector, -1 without one, and the vectors on length 1."""
+def _scaled(batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64], NDArray[np.float64]]:
+    """The place of each row's vector, -1 without one, the vectors as they are, and one over the length of each."""
     facts = facts_of(batch, side, "vectors", ("vector",))
     column = facts.columns["vector"]
     kind = column.type
@@ -85,24 +84,29 @@ def _units(batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64]]:
         raise DataError("vectors must be there and of one length", got=lengths, field="vectors.vector")
     flat = numbers(column.flatten(), "vectors.vector")
     vectors = flat.reshape(len(column), lengths.pop())
-    if not np.isfinite(vectors).all():
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    if not np.isfinite(squares).all() and not np.isfinite(vectors).all():
         raise DataError("a vector holds a value that is not finite", field="vectors.vector")
-    norms = np.linalg.norm(vectors, axis=1)
-    usable = np.append(norms > 0, False)[facts.place]
-    return np.where(usable, facts.place, -1), vectors / np.where(norms > 0, norms, 1.0)[:, None]
+    norms = np.sqrt(squares)
+    there = norms > 0
+    place = facts.place if there.all() else np.where(np.append(there, False)[facts.place], facts.place, -1)
+    return place, vectors, 1 / np.where(there, norms, 1.0)
 
 
-def _by_square(owner: Codes, place: Codes, units: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    m: Codes = np.bincount(owner, minlength=n)
-    squares: NDArray[np.float64] = np.zeros(n)
-    ends = np.cumsum(m)
-    begin = 0
-    while begin < n:  # blocks of whole lists, so that no more than _ROWS vectors (or one list) stand in memory
-        first = int(ends[begin] - m[begin])
-        end = max(int(np.searchsorted(ends, first + _ROWS, side="right")), begin + 1)
-        some = np.flatnonzero(m[begin:end]) + begin
-        if len(some):
-            sums = np.add.reduceat(units[place[first:ends[end - 1]]], ends[some] - m[some] - first, axis=0)
-            squares[some] = np.einsum("ij,ij->i", sums, sums)
-        begin = end
+def _by_square(lists: Lists, k: int, place: Codes, vectors: NDArray[np.float64],
+               scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By blocks of lists, a sparse matrix of 1 / length at (list, vector) times the vectors: the sums, one per list."""
+    m: Codes = np.zeros(lists.n, np.int64)
+    squares: NDArray[np.float64] = np.zeros(lists.n)
+    for begin, end in lists.blocks(_ROWS):
+        found = place[lists.starts[begin]:lists.starts[end]]
+        lengths, keep = lists.lengths[begin:end], found >= 0
+        if lists.longest > k:
+            keep &= lists.positions(begin, end) < k
+        if not keep.all():
+            lengths = np.bincount(np.repeat(np.arange(end - begin), lengths)[keep], minlength=end - begin)
+            found = found[keep]
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        sums = csr_array((scale[found], found, ends), shape=(end - begin, len(vectors))) @ vectors
+        squares[begin:end], m[begin:end] = np.einsum("ij,ij->i", sums, sums), lengths
     return _share(squares, m)

@@ -62,7 +62,8 @@ def _native(frame: Any, what: str) -> pa.Table:
 def _array(column: Any, path: str) -> pa.Array:
     try:
         made = column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, from_pandas=True)
-        made = made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
+        if isinstance(made, pa.ChunkedArray):  # one chunk is taken as it is: combining would copy it
+            made = made.chunk(0) if made.num_chunks == 1 else made.combine_chunks()
         if isinstance(made, pa.ChunkedArray):  # more text than one array can hold
             made = made.cast(pa.large_string()).combine_chunks()
         return made.dictionary_decode() if pa.types.is_dictionary(made.type) else made

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from incumbent.stats.buckets import bucket_of
 
 COLUMNS = ("user_id", "item_id", "rank")
 WHAT = "recommendations"
+_NEAR, _ROWS = 32, 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +27,8 @@ class Lists:
     """n lists of m items: list j is ``items[starts[j]:starts[j + 1]]``, best first, of the user ``users[j]``.
 
     `dropped` rows held no user or no item and are in nothing else; `ties` rows had the rank of the row before them and
-    stand in the order of their item ids. Positions count from 1 in that order, so gaps between ranks close.
+    stand in the order of their item ids. Positions count from 1 in that order, so gaps between ranks close. `apart`:
+    no user has two lists.
     """
 
     users: pa.Array
@@ -32,16 +36,79 @@ class Lists:
     starts: Codes
     dropped: int = 0
     ties: int = 0
+    apart: bool = False
 
     @property
     def n(self) -> int:
         """The number of lists."""
         return len(self.users)
 
-    @property
+    @cached_property
     def lengths(self) -> Codes:
         """The number of items of each list, (n,)."""
         return np.diff(self.starts)
+
+    @cached_property
+    def longest(self) -> int:
+        """The number of items of the longest list."""
+        return int(self.lengths.max(initial=0))
+
+    @cached_property
+    def even(self) -> bool:
+        """Whether all lists are of one length, so that rows are a matrix."""
+        return self.n > 0 and len(self.items) == self.n * self.longest
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, int]]:
+        """Runs of whole lists, from and to, of at most so many rows (or one list), so that a pass stays in the cache."""
+        begin = 0
+        while begin < self.n:
+            most = int(np.searchsorted(self.starts, self.starts[begin] + rows, side="right")) - 1
+            end = min(max(most, begin + 1), self.n)
+            yield begin, end
+            begin = end
+
+    def positions(self, begin: int, end: int) -> Codes:
+        """The position of each row within its list, from 0, of the lists from `begin` to `end`."""
+        first = self.starts[begin]
+        return np.arange(self.starts[end] - first) - np.repeat(self.starts[begin:end] - first, self.lengths[begin:end])
+
+    def owner_of(self, rows: Codes) -> Codes:
+        """The list of each of some rows."""
+        if self.even:
+            return rows // self.longest
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
+    @cached_property
+    def coded(self) -> tuple[Codes, pa.Array]:
+        """The items as whole numbers, (m,), and the ids they stand for; some of them may stand in no list."""
+        if pa.types.is_integer(self.items.type) and len(self.items):
+            low, high = (int(end) for end in pc.min_max(self.items).as_py().values())
+            if high - low < 4 * len(self.items) + 1024:
+                values = self.items.to_numpy()
+                return (values - low if low else values), pa.array(np.arange(low, high + 1))
+        made = self.items.dictionary_encode()
+        return made.indices.to_numpy().astype(np.int64), made.dictionary
+
+    def again(self, k: int) -> Codes:
+        """The rows in the first k of a list whose item stands before them in that list, rising."""
+        if self.longest <= 1:
+            return np.zeros(0, np.int64)
+        codes, cut = self.coded[0], min(k, self.longest)
+        if cut > _NEAR:
+            rows = np.arange(len(codes)) if cut == self.longest else np.flatnonzero(self.head(k))
+            order = rows[np.lexsort((rows, codes[rows], self.owner_of(rows)))]
+            same = (np.diff(self.owner_of(order)) == 0) & (np.diff(codes[order]) == 0)
+            return np.sort(order[1:][same])
+        found = []
+        for first in range(0, len(codes), _ROWS):  # a row against the rows before it, at every distance that a list has
+            part = codes[max(first - cut + 1, 0):first + _ROWS]
+            for step in range(1, cut):
+                later = np.flatnonzero(part[step:] == part[:-step]) + step + max(first - cut + 1, 0)
+                if len(later):
+                    owner = self.owner_of(later)
+                    start = self.starts[owner]
+                    found.append(later[(later - step >= start) & (later - start < k)])
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
     def owners(self) -> Codes:
         """The list of each row, (m,)."""
@@ -49,7 +116,7 @@ class Lists:
 
     def head(self, k: int) -> NDArray[np.bool_]:
         """Which rows stand in the first k of their list, (m,)."""
-        return np.arange(len(self.items)) - np.repeat(self.starts[:-1], self.lengths) < k
+        return np.ones(len(self.items), np.bool_) if self.longest <= k else self.positions(0, self.n) < k
 
     def buckets(self, k: int) -> Codes:
         """The bucket of each list's user, (n,), by `bucket_of`; whole numbers as their decimal text."""
@@ -87,13 +154,14 @@ def read_lists(frame: Any) -> Lists:
                         field=f"{WHAT}.rank")
     ties = 0
     starts = _runs(keys)
-    if not _sorted(keys, order, starts):
+    if not (_rising(order, starts) and _distinct(keys.take(pa.array(starts[:-1])))):
         rows, ties = _order(keys, items, order)
         users, items, keys = (part.take(pa.array(rows)) for part in (users, items, keys))
         starts = _runs(keys)
     if keys is not users and len(np.setdiff1d(_runs(users), starts)):
         raise DataError("a list belongs to two users", field=f"{WHAT}.list_id", hint="give every list an id of its own")
-    return Lists(users.take(pa.array(starts[:-1])), items, starts, dropped, ties)
+    owners = users.take(pa.array(starts[:-1]))
+    return Lists(owners, items, starts, dropped, ties, keys is users or _distinct(owners))
 
 
 def _runs(keys: pa.Array) -> Codes:
@@ -108,11 +176,20 @@ def _runs(keys: pa.Array) -> Codes:
     return np.concatenate([[0], np.flatnonzero(turns) + 1, [len(keys)]])
 
 
-def _sorted(keys: pa.Array, order: NDArray[Any], starts: Codes) -> bool:
-    """Whether every list is one run of rising ranks."""
+def _rising(order: NDArray[Any], starts: Codes) -> bool:
+    """Whether ranks rise in every run."""
     falls = order[1:] <= order[:-1]
     falls[starts[1:-1] - 1] = False
-    return not falls.any() and len(pc.unique(keys.take(pa.array(starts[:-1])))) == len(starts) - 1
+    return not falls.any()
+
+
+def _distinct(ids: pa.Array) -> bool:
+    """Whether no id stands there twice; rising whole numbers need no hashing."""
+    if pa.types.is_integer(ids.type):
+        values = ids.to_numpy()
+        if (values[1:] > values[:-1]).all():
+            return True
+    return len(ids.unique()) == len(ids)
 
 
 def _order(keys: pa.Array, items: pa.Array, order: NDArray[Any]) -> tuple[Codes, int]:

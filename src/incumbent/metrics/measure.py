@@ -57,7 +57,7 @@ def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -
                         expected="registered names of grain slot, or metrics made with settings")
     batch = Batch(recommendations)
     lists = batch.once(lists_of)
-    if len(lists.users.unique()) < lists.n:
+    if not lists.apart:
         raise DataError("measure takes one list per user", field="recommendations.list_id",
                         hint="measure several lists of a user by the states of the metrics")
     estimates, values = dict[str, Estimate](), dict[str, NDArray[np.float64]]()
