@@ -1,5 +1,8 @@
 """Online, business and service metrics: values by hand, intervals that hold for users, caps and young cohorts."""
 
+import random
+import statistics
+
 import numpy as np
 import pytest
 
@@ -53,6 +56,53 @@ def test_young_cohorts_are_left_out_and_said():
     assert made.value == 0.5 and made.n == 2 and "2 younger rows left out" in made.method
     young = read("return_rate", {"user_id": ["u"], "age_days": [3], "return_days": [1]}, days=28)
     assert young.value is None and "younger than 28 days" in young.reason
+
+
+def test_the_interval_of_cohorts_is_that_of_users():
+    """Rows of one user agree: the error is that of a bootstrap of whole users in plain Python, not of rows."""
+    rng = np.random.default_rng(7)
+    habit, many = rng.random(400) < 0.3, rng.integers(1, 40, 400)  # whoever comes back does nearly always
+    rows = {"user_id": [], "age_days": [], "return_days": []}
+    sums = []
+    for user in range(400):
+        came = rng.random(many[user]) < (0.95 if habit[user] else 0.02)
+        rows["user_id"] += [f"u{user}"] * (many[user] + 2)
+        rows["age_days"] += [9] * many[user] + [3, 3]  # two young rows of each are in no number
+        rows["return_days"] += [int(rng.integers(1, 8)) if one else None for one in came] + [1, None]
+        sums.append((int(came.sum()), int(many[user])))
+    made = read("return_rate", rows, days=7)
+    drawn = random.Random(7)
+    shares = []
+    for _ in range(2000):
+        picked = drawn.choices(sums, k=len(sums))
+        shares.append(sum(top for top, _ in picked) / sum(bottom for _, bottom in picked))
+    apart = statistics.stdev(shares)
+    assert made.value == pytest.approx(sum(top for top, _ in sums) / sum(bottom for _, bottom in sums))
+    assert made.n == sum(many) and made.se == pytest.approx(apart, rel=0.15)
+    assert made.se > 3 * (made.value * (1 - made.value) / made.n) ** 0.5
+    ordered = sorted(shares)
+    assert made.low == pytest.approx(ordered[50], abs=0.02) and made.high == pytest.approx(ordered[1949], abs=0.02)
+
+
+def test_the_interval_of_cohorts_covers_over_many_shops():
+    hits = 0
+    for seed in range(200):
+        rng = np.random.default_rng([9, seed])
+        chance = np.where(rng.random(300) < 0.2, 0.9, 0.1)  # 0.26 in the mean
+        came = rng.random((300, 8)) < chance[:, None]
+        rows = {"user_id": np.repeat([f"{seed}-{user}" for user in range(300)], 8).tolist(), "age_days": [8] * 2400,
+                "return_days": [2 if one else None for one in came.ravel().tolist()]}
+        made = read("return_rate", rows, days=7)
+        hits += made.low <= 0.26 <= made.high
+    assert 180 <= hits <= 199
+
+
+def test_a_cohort_in_which_nobody_came_back_is_no_certain_zero():
+    made = read("return_rate", {"user_id": [f"u{user}" for user in range(50)], "age_days": [9] * 50,
+                                "return_days": [None] * 50}, days=7)
+    assert made.value == 0.0 and made.low == 0.0 and 0.05 < made.high < 0.15
+    alone = read("bought_within", {"user_id": ["u"] * 9, "age_days": [9] * 9, "return_days": [1] * 4 + [None] * 5})
+    assert (alone.low, alone.high) == (0.0, 1.0)  # one user says nothing of others
 
 
 def test_service_metrics_by_hand():

@@ -60,7 +60,7 @@ class Rate:
 
     def observe(self, batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64]]:
         """The bucket of each row's user, and its numerator and denominator."""
-        return batch.once(_buckets, None, self.clusters), self.parts(batch, side)
+        return buckets_of(batch, self.clusters), self.parts(batch, side)
 
     def estimate(self, state: Buckets) -> Estimate:
         """The ratio with its interval from between the buckets of users; n counts rows."""
@@ -75,6 +75,11 @@ def column_of(batch: Batch, name: str) -> pa.Array:
 def numbers_of(batch: Batch, name: str) -> NDArray[np.float64]:
     """A numeric column of a batch, NaN for null."""
     return numbers(column_of(batch, name), f"{WHAT}.{name}")
+
+
+def buckets_of(batch: Batch, clusters: int) -> Codes:
+    """The bucket of each row's user, (n,); `DataError` where a row has none."""
+    return batch.once(_buckets, None, clusters)
 
 
 def share(top: NDArray[Any], bottom: NDArray[Any] | float = 1.0) -> NDArray[np.float64]:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from incumbent.errors import DataError
+from incumbent.metrics.frames import Codes
 from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
-from incumbent.metrics.rate import column_of, numbers_of
+from incumbent.metrics.rate import buckets_of, numbers_of
+from incumbent.stats.bounded_share import bounded_share
+from incumbent.stats.buckets import Buckets
+from incumbent.stats.composite import Composite
 from incumbent.stats.delay import Delay
 from incumbent.stats.estimate import Estimate
+
+CLUSTERS = 128  # buckets of users
+DELAY, USERS = "delay", "users"  # the parts of the state
+Columns = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -21,9 +29,12 @@ class WithinDays:
     """The share of rows with an event at most `days` after them, over rows that are `days` old or older.
 
     A row's `age` is how many whole days it has been observed, its `delay` after how many the event came (null: not yet).
-    Rows that are younger stand in the state but not in the number: `delay.final_rate` of the drift library reads from the
-    same state what a young cohort will reach, and the loop shows it marked as corrected. The interval is that of
-    independent rows.
+    The state has two parts: `delay` (`Delay`) holds all rows by age and delay, `users` (`Buckets`) the rows that are old
+    enough and those of them with an event, by bucket of users. Rows that are younger are not in the number:
+    `delay.final_rate` of the drift library reads from the first part what a young cohort will reach, and the loop shows
+    it marked as corrected. The interval is that of users, by the delta method over the buckets, on the scale of a share
+    (`stats.bounded_share`): a user's rows are not independent. `DataError` for a row without a user and for a delay above
+    the age. Source: Deng, Knoblich, Lu, KDD 2018.
     """  # noqa: E501
 
     name: str
@@ -39,25 +50,34 @@ class WithinDays:
     def columns(self) -> tuple[str, ...]:
         return ("user_id", self.age, self.delay)
 
-    def state(self, config: Mapping[str, Any] | None = None) -> Delay:
+    def state(self, config: Mapping[str, Any] | None = None) -> Composite:
         """No rows yet. There is nothing that a baseline freezes: any key is a `DataError`."""
         if config:
             raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
-        return Delay.zero(ages=self.days)
+        return self.of(Delay.zero(ages=self.days), Buckets.zero(k=CLUSTERS, variables=["came", "mature"]))
 
-    def observe(self, batch: Batch, side: Side) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Age and delay of each row, in days."""
-        column_of(batch, "user_id")
-        return numbers_of(batch, self.age), numbers_of(batch, self.delay)
+    @staticmethod
+    def of(delay: Delay, users: Buckets) -> Composite:
+        """The state of these parts: `users` holds, per bucket, the mature rows of `delay` and those with an event."""
+        return Composite.of(delay=delay, users=users)
 
-    def estimate(self, state: Delay) -> Estimate:
-        """The share of the mature rows; missing while none is `days` old."""
-        made = state.estimates()["mature"]
-        young = state.n - made.n
-        if made.value is None:
-            why = f"all {state.n} rows are younger than {self.days} days" if state.n else "no rows"
-            return Estimate.missing(why, n=state.n, method="mature cohorts", unit=self.unit)
-        return replace(made, unit=self.unit, method=f"mature cohorts, {young} younger rows left out")
+    def observe(self, batch: Batch, side: Side) -> tuple[Columns, tuple[Codes, NDArray[np.float64]]]:
+        """Age and delay of each row, in days; of rows that are old enough their user's bucket and whether it came."""
+        bucket, age, late = buckets_of(batch, CLUSTERS), numbers_of(batch, self.age), numbers_of(batch, self.delay)
+        mature = np.isfinite(age) & (age >= self.days)
+        came = np.isfinite(late[mature]) & (late[mature] <= self.days)
+        return (age, late), (bucket[mature], np.stack([came, np.ones(len(came))], axis=1))
+
+    def estimate(self, state: Composite) -> Estimate:
+        """The share of the mature rows, n of them; missing while none is `days` old."""
+        delay, users = state.part(DELAY), state.part(USERS)
+        n, mature = delay.n, int(delay.shown[-1])
+        if not mature:
+            why = f"all {n} rows are younger than {self.days} days" if n else "no rows"
+            return Estimate.missing(why, n=n, method="mature cohorts", unit=self.unit)
+        found, used = users.ratio("came", "mature"), int((users.rows > 0).sum())
+        return bounded_share(int(delay.converted[-1].sum()) / mature, found.se, mature, used, unit=self.unit,
+                             method=f"mature cohorts over {used} user buckets, {n - mature} younger rows left out")
 
 
 def return_rate(*, days: int = 7) -> WithinDays:

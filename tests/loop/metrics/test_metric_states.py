@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -151,12 +152,21 @@ def test_cuts_by_hand_and_that_they_add_up_to_the_whole(day: Run) -> None:
         assert sum(part.sums.sum(axis=0) for part in parts) == pytest.approx(whole.sums.sum(axis=0)), (by, metric)
 
 
+def cohort(state: Any) -> dict[str, int]:
+    """The sums of all users that are not 0."""
+    return {name: int(total) for name, total in zip(state.variables, state.sums.sum(axis=0), strict=True) if total}
+
+
 def test_who_comes_back_and_what_is_bought_later(day: Run) -> None:
     first, second = (day.states(Cell("home"), DAY + timedelta(days=more)) for more in (0, 1))
-    assert first["cohort:returned"].counts == {"all": 3, "2": 1}
-    assert second["cohort:returned"].counts == {"all": 1, "1": 1}
-    assert first["cohort:bought"].counts == {"all": 8, "0": 2}
-    assert second["cohort:bought"].counts == {"all": 3, "1": 1}
+    assert cohort(first["cohort:users_returned"]) == {"all": 3, "2": 1}
+    assert cohort(second["cohort:users_returned"]) == {"all": 1, "1": 1}
+    assert cohort(first["cohort:slots_bought"]) == {"all": 8, "0": 2}
+    assert cohort(second["cohort:slots_bought"]) == {"all": 3, "1": 1}
+    bought = first["cohort:slots_bought"]
+    for user, slots, came in (("u1", 6, 2), ("u3", 2, 0)):  # a user's slots and purchases stand in the user's bucket
+        at = int.from_bytes(hashlib.blake2b(user.encode(), digest_size=8).digest(), "big") % 128
+        assert bought.sums[at].tolist() == [slots, came, *[0] * 7]
 
 
 def _rows(control: MemoryControl) -> dict[Any, Any]:
@@ -212,7 +222,8 @@ def test_wider_shards_hold_the_same_and_a_change_of_width_counts_nothing_twice()
     for day in (DAY, DAY + timedelta(days=1)):
         states = narrow.states(Cell("home"), day)
         assert states.keys() == wide.states(Cell("home"), day).keys()
-        for name in ("click_through", "recall@3", "coverage@3", "cohort:returned", "latency_p50"):
+        for name in ("click_through", "recall@3", "coverage@3", "cohort:users_returned", "cohort:slots_bought",
+                     "latency_p50"):
             assert states[name] == wide.states(Cell("home"), day)[name] == changed.states(Cell("home"), day)[name]
 
 
@@ -274,5 +285,5 @@ def test_random_logs_against_plain_python() -> None:
         before = {user: max((on for other, _, on in lists.values() if other == user and on < day), default=None)
                   for user in users}
         gaps = Counter(str(day - last) for last in before.values() if last is not None)
-        assert run.states(Cell("home"), DAY + timedelta(days=day))["cohort:returned"].counts == {
+        assert cohort(run.states(Cell("home"), DAY + timedelta(days=day))["cohort:users_returned"]) == {
             "all": len(users), **gaps}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,12 +15,12 @@ from incumbent.clock import ManualClock
 from incumbent.config import MetricsConfig
 from incumbent.events.ids import EventIds
 from incumbent.loop.metrics.bands import band
+from incumbent.loop.metrics.cohorts import cohorts, counted
 from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
-from incumbent.loop.metrics.read import Reader, cohorts
+from incumbent.loop.metrics.read import Reader
 from incumbent.loop.metrics.set import measured
 from incumbent.loop.metrics.tree import parents, tree
 from incumbent.loop.metrics.watch import MetricWatch, standing_of
-from incumbent.stats.counts import Counts
 from incumbent.stores.memory_control import MemoryControl
 
 CONFIG = MetricsConfig(currency="EUR", least_rows=10)
@@ -160,16 +161,48 @@ def test_the_worst_cells_come_first_and_small_ones_have_no_number() -> None:
 
 
 def test_cohorts_are_put_together_from_the_days_on_which_users_came_back() -> None:
+    """Day by day who was here, and who came back after how many days; by hand, in whole users and user by user."""
     control = MemoryControl()
-    told = [{"all": 100}, {"all": 80, "1": 30}, {"all": 60, "1": 20, "2": 10}, {"all": 1, "3": 1}]
-    for at, counts in enumerate(told):
-        put(control, LAST - timedelta(days=3 - at), {Cell("home"): {
-            "cohort:returned": Counts.zero().update(list(counts), list(counts.values()))}})
+    told = [(100, {}), (80, {1: 30}), (60, {1: 20, 2: 10}), (1, {3: 1})]
+    for at, (here, gaps) in enumerate(told):
+        since = {1: 0, 2: 30, 3: 40}  # who came back after a day is not back after two
+        back = [(f"u{since[gap] + user}", gap) for gap, count in gaps.items() for user in range(count)]
+        state = counted(28, [f"u{user}" for user in range(here)], [1] * here, back)
+        put(control, LAST - timedelta(days=3 - at), {Cell("home"): {"cohort:users_returned": state}})
     days = Reader(control).cells("home", LAST - timedelta(days=9), LAST)[Cell("home")]
     metric, first = METRICS["return_rate_7d"], LAST - timedelta(days=3)
-    made = cohorts(metric, days, first, first, LAST)
+    made = cohorts(metric, days, first, first, LAST).part("delay")
     assert made.shown[3] == 100 and made.converted[3].tolist()[:4] == [0, 30, 10, 1]
     one = METRICS["return_rate_1d"]
-    assert one.estimate(cohorts(one, days, first, LAST, LAST)).value == pytest.approx(50 / 240)
+    found = one.estimate(cohorts(one, days, first, LAST, LAST))
+    assert found.value == pytest.approx(50 / 240) and found.n == 240
+    groups: dict[int, list[int]] = {}  # bucket of users -> user-days, those that were followed by another
+    for here, back_next in ((100, 30), (80, 20), (60, 0)):
+        for user in range(here):
+            sums = groups.setdefault(bucket_by_hand(f"u{user}"), [0, 0])
+            sums[0], sums[1] = sums[0] + 1, sums[1] + (user < back_next)
+    spread = sum((came - 50 / 240 * rows) ** 2 for rows, came in groups.values())
+    assert found.se == pytest.approx((128 / 127 * spread) ** 0.5 / 240) and found.low < found.value < found.high
     node = next(n for n in tree(Reader(control), "home", CONFIG, NOW).nodes if n.name == "return_rate_7d")
     assert node.value["value"] is None and "younger than 7 days" in node.value["reason"]
+
+
+def bucket_by_hand(user: str) -> int:
+    return int.from_bytes(hashlib.blake2b(user.encode(), digest_size=8).digest(), "big") % 128
+
+
+def test_young_cohorts_are_corrected_and_marked_beside_the_mature_ones() -> None:
+    """Of 200 users a day 30 % come back within the week, evenly over its days."""
+    rng, control = np.random.default_rng(5), MemoryControl()
+    came: dict[int, list[tuple[str, int]]] = {}
+    for at in range(40):
+        users = [f"u{user}" for user in rng.choice(2_000, 200, replace=False)]
+        for user in users:
+            if rng.random() < 0.3:
+                gap = int(rng.integers(1, 8))
+                came.setdefault(at + gap, []).append((user, gap))
+        put(control, LAST - timedelta(days=39 - at), {Cell("home"): {
+            "cohort:users_returned": counted(28, users, [1] * 200, came.get(at, []))}})
+    node = next(n for n in tree(Reader(control), "home", CONFIG, NOW).nodes if n.name == "return_rate_7d")
+    assert node.value["low"] < 0.3 < node.value["high"] and "younger rows left out" in node.value["method"]
+    assert node.corrected is not None and node.corrected["low"] < 0.3 < node.corrected["high"]

@@ -1,23 +1,20 @@
-"""Reading measured metrics: states per cell and day, their sums over periods, and cohorts put together from days."""
+"""Reading measured metrics: states per cell and day, and their sums over periods."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import numpy as np
 
 from incumbent.events.window import Window
 from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, States, add, unpacked
-from incumbent.loop.metrics.shard import RETURNED, SLOT_BOUGHT
 from incumbent.metrics.item_counts import ItemCounts
 from incumbent.metrics.metric import Metric
 from incumbent.metrics.per_list import PerList
 from incumbent.metrics.rate import Rate
-from incumbent.metrics.within_days import WithinDays
 from incumbent.stats.buckets import Buckets
-from incumbent.stats.delay import Delay
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.shared_noise import Noisy, of_ratio
 from incumbent.stores.store import Control
@@ -82,31 +79,6 @@ def listed(state: Any, catalogue: Iterable[str]) -> Any:
         return state
     more = sorted(set(catalogue) - state.counts.keys())
     return state.update(more, np.zeros(len(more), np.int64)) if more else state
-
-
-def cohorts(metric: WithinDays, days: Mapping[date, States], first: date, last: date, until: date) -> Delay:
-    """The triangle of the cohorts of `first` to `last`, as it stands at the end of `until`.
-
-    Who came back (or bought) on day D after k days belongs to the cohort of day D - k.
-    """
-    name = RETURNED if metric.name.startswith("return_rate") else SLOT_BOUGHT
-    state = Delay.zero(ages=metric.days)
-    day = first
-    while day <= last:
-        size = _count(days, day, name, "all")
-        age = (until - day).days
-        done = [(k, _count(days, day + timedelta(days=k), name, str(k))) for k in range(min(age, metric.days) + 1)]
-        left = max(size - sum(count for _, count in done), 0)
-        if size:
-            state = state.update([age] * (len(done) + 1), [*(float(k) for k, _ in done), np.nan],
-                                 np.array([*(count for _, count in done), left], np.int64))
-        day += timedelta(days=1)
-    return state
-
-
-def _count(days: Mapping[date, States], day: date, name: str, key: str) -> int:
-    found = days.get(day, {}).get(name)
-    return 0 if found is None else int(found.counts.get(key, 0))
 
 
 def enough(estimate: Estimate, least: int) -> Estimate:

@@ -20,15 +20,13 @@ from incumbent.loop.metrics import days as metric_days
 from incumbent.loop.metrics import rows as metric_rows
 from incumbent.loop.metrics import sides as metric_sides
 from incumbent.loop.metrics import slices as metric_slices
+from incumbent.loop.metrics.cohorts import RETURNED, SLOT_BOUGHT, counted
 from incumbent.loop.metrics.keys import Cell, States
 from incumbent.loop.metrics.set import BOUGHT, ITEM_SLICED, MONEY, RETURNS, SLICED, Measured, measured, stem
 from incumbent.loop.metrics.slices import Budget, Cut
 from incumbent.loop.metrics.tables import Span, on_days
 from incumbent.loop.relations import DAY_US
 from incumbent.metrics.metric import Batch, Metric, Side
-from incumbent.stats.counts import Counts
-
-RETURNED, SLOT_BOUGHT = "cohort:returned", "cohort:bought"  # Counts: rows by how many days after the event came
 
 
 @dataclass(eq=False)
@@ -194,17 +192,18 @@ class Shard:
     def _cohorts(self, surface: str, rows: pa.Table, before: Mapping[str, int]) -> None:
         """How many users were here, and how many days after their last day; slots shown, and bought how late."""
         day = (self._day - metric_sides.EPOCH).days
-        users = set(rows["user_id"].to_pylist())
-        away = [day - before[user] for user in users if user in before]
-        gaps = Counter(str(days) for days in away if days <= max(RETURNS))
-        slots = pc.sum(pc.list_value_length(rows["slots"])).as_py() or 0
+        users = sorted(set(rows["user_id"].to_pylist()))
+        away = [(user, day - before[user]) for user in users if user in before]
+        slots = Counter[str]()
+        for user, shown in zip(*(one.to_pylist() for one in (rows["user_id"], pc.list_value_length(rows["slots"]))),
+                               strict=True):
+            slots[user] += shown or 0
         own = self._outcomes.filter(pc.and_(pc.equal(self._outcomes["action"], "purchase"), pc.and_(
             pc.equal(self._outcomes["surface"], surface), pc.is_valid(self._outcomes["exposed_at"]))))
         late = day - own["exposed_at"].cast(pa.int64()).to_numpy() // DAY_US
-        pairs = {pair[:2]: pair[2] for pair in zip(own["request_id"].to_pylist(), own["item_id"].to_pylist(),
-                                                   late.tolist(), strict=True)}
-        bought = Counter(str(days) for days in pairs.values() if days <= BOUGHT)
-        for name, all_rows, found in ((RETURNED, len(users), gaps), (SLOT_BOUGHT, slots, bought)):
-            state = Counts.zero().update(["all", *sorted(found)], [all_rows, *(found[key] for key in sorted(found))])
-            if state.total:
+        bought = {(request, item): (user, days) for request, item, user, days in zip(
+            *(own[name].to_pylist() for name in ("request_id", "item_id", "user_id")), late.tolist(), strict=True)}
+        for name, state in ((RETURNED, counted(max(RETURNS), users, [1] * len(users), away)),
+                            (SLOT_BOUGHT, counted(BOUGHT, list(slots), list(slots.values()), bought.values()))):
+            if not state.empty:
                 self.out.setdefault(Cell(surface), {})[name] = state

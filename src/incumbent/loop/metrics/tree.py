@@ -17,13 +17,14 @@ from incumbent.config import MetricsConfig
 from incumbent.drift.delay import final_rate
 from incumbent.events.window import day_of
 from incumbent.loop.metrics.bands import Band, band
+from incumbent.loop.metrics.cohorts import cohorts
 from incumbent.loop.metrics.keys import Cell
 from incumbent.loop.metrics.proxies import Prediction, Predictions
-from incumbent.loop.metrics.read import Days, Reader, cohorts, enough, listed, number, summed
+from incumbent.loop.metrics.read import Days, Reader, enough, listed, number, summed
 from incumbent.loop.metrics.set import Measured, measured, stem
 from incumbent.loop.metrics.slices_ranked import Slice, ranked
 from incumbent.metrics.metric import Metric
-from incumbent.metrics.within_days import WithinDays
+from incumbent.metrics.within_days import DELAY, WithinDays
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.winsorised import Winsorised
 
@@ -162,7 +163,7 @@ def _cohort_node(metric: WithinDays, days: Days, view: View, parent: str | None)
     first = view.band_from
     whole = cohorts(metric, days, first, view.day, view.day)
     young = cohorts(metric, days, view.since, view.day, view.day)
-    corrected = final_rate(young, whole) if not young.empty else Estimate.missing("no rows")
+    corrected = final_rate(young.part(DELAY), whole.part(DELAY)) if not young.empty else Estimate.missing("no rows")
     series = []
     day = first
     while day <= view.day:
