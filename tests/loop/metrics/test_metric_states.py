@@ -169,6 +169,25 @@ def test_who_comes_back_and_what_is_bought_later(day: Run) -> None:
         assert bought.sums[at].tolist() == [slots, came, *[0] * 7]
 
 
+def test_who_comes_from_another_surface_has_not_come_back_to_this_one() -> None:
+    """10 users here and 100 elsewhere; the next day 2 of the 10 and all 100 are here, the day after all of them."""
+    here, there = [f"h{n}" for n in range(10)], [f"t{n}" for n in range(100)]
+    visits = [("2026-03-01", "home", here), ("2026-03-01", "cart", there),
+              ("2026-03-02", "home", [*here[:2], *there]), ("2026-03-03", "home", [*here, *there])]
+    run = Run()
+    run.commit([msgspec.structs.replace(shown(f"{on}{where}{user}", f"{on}T10:00", user, "a b"), surface=where)
+                for on, where, users in visits for user in users])
+    run.run()
+    first, second, third = (run.states(Cell("home"), DAY + timedelta(days=n)) for n in range(3))
+    assert cohort(first["cohort:users_returned"]) == {"all": 10}
+    assert cohort(second["cohort:users_returned"]) == {"all": 102, "1": 2}
+    assert cohort(third["cohort:users_returned"]) == {"all": 110, "1": 102, "2": 8}
+    came = [state["cohort:users_returned"].sums for state in (second, third)]
+    assert (came[0][:, 2] + came[1][:, 3] <= first["cohort:users_returned"].sums[:, 0]).all()
+    # a visitor is new to the shop, not to a surface
+    assert run.value("empty_share", Cell("home", by="visitor", value="new"), DAY + timedelta(days=1)) is None
+
+
 def _rows(control: MemoryControl) -> dict[Any, Any]:
     return {(row.key, row.day, row.bucket): {name: state.to_bytes() for name, state in unpacked(row).items()}
             for family in ("metric/", "metric_day/") for row in control.range(family)}

@@ -100,8 +100,7 @@ class Shard:
         known, config = self._known, self._known.config
         rows = self._impressions.filter(pc.equal(self._impressions["surface"], surface))
         metrics, facts = known.metrics(surface), known.catalogue.as_of(self._day)
-        before = self._before()
-        cuts = metric_slices.of_requests(rows, surface, config, known.budget, set(before))
+        cuts = metric_slices.of_requests(rows, surface, config, known.budget, set(self._before(self._seen)))
         shown = metric_rows.of_surface(rows)
         relevant = metric_sides.relevant(self._wanted, rows, self._day, config.relevant_days, config.relevant)
         self._lists(Cell(surface), shown, metrics.answers, metrics.lists, relevant, facts, cuts)
@@ -117,7 +116,7 @@ class Shard:
         for part, batch in ((metrics.clicks, clicks), (metrics.dwells, dwells)):
             for metric in part:
                 self._put(Cell(surface), metric, metric.observe(batch, Side()))
-        self._cohorts(surface, rows, before)
+        self._cohorts(surface, rows)
 
     def _currency(self, surface: str) -> str:
         """The configured currency, or the one in which most of what was bought here first."""
@@ -182,16 +181,17 @@ class Shard:
             if stem(metric.name) in names:
                 self._cut(surface, metric, metric.observe(batch, Side()), cut, labels)
 
-    def _before(self) -> dict[str, int]:
+    def _before(self, seen: pa.Table) -> dict[str, int]:
         """User -> the last day before this one on which they asked, in days since 1970."""
         day = (self._day - metric_sides.EPOCH).days
-        earlier = self._seen.filter(pa.array(self._seen["time"].to_numpy() < day * DAY_US))
+        earlier = seen.filter(pa.array(seen["time"].to_numpy() < day * DAY_US))
         last = earlier.group_by("user_id").aggregate([("time", "max")])
         return dict(zip(last["user_id"].to_pylist(), (last["time_max"].to_numpy() // DAY_US).tolist(), strict=True))
 
-    def _cohorts(self, surface: str, rows: pa.Table, before: Mapping[str, int]) -> None:
-        """How many users were here, and how many days after their last day; slots shown, and bought how late."""
+    def _cohorts(self, surface: str, rows: pa.Table) -> None:
+        """How many users were here, and how many days after their last day here; slots shown, and bought how late."""
         day = (self._day - metric_sides.EPOCH).days
+        before = self._before(self._seen.filter(pc.equal(self._seen["surface"], surface)))
         users = sorted(set(rows["user_id"].to_pylist()))
         away = [(user, day - before[user]) for user in users if user in before]
         slots = Counter[str]()

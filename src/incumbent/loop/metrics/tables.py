@@ -16,7 +16,7 @@ from incumbent.stores.store import Lake
 
 SHOWN = ["request_id", "time", "user_id", "surface", "mode", "lane", "experiment", "k", "session_id", "context",
          "latency_ms", "slots", "models"]
-SEEN = ["request_id", "time", "user_id"]
+SEEN = ["request_id", "time", "user_id", "surface"]
 OUTCOME = ["event_id", "time", "user_id", "item_id", "action", "value_minor", "currency", "surface", "reason",
            "request_id", "exposed_at", "position"]
 TOLD = ["event_id", "time", "user_id", "item_id", "action", "request_id", "order_id", "seconds", "context", "marks"]
@@ -46,7 +46,7 @@ class Span:
 
     @cached_property
     def seen(self) -> pa.Table:
-        """Who asked when, as far back as history goes."""
+        """Who asked when and where, as far back as history goes."""
         return self._scan("impression", SEEN, self.before, 0)
 
     @cached_property
