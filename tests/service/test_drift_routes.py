@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import sys
 import urllib.parse
 from datetime import timedelta
 
@@ -11,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from incumbent import cli
+from incumbent.dashboard import progress
 from incumbent.service import drift as drift_routes
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
@@ -104,6 +107,28 @@ def test_on_the_command_line(shop, monkeypatch, capsys):
     told = json.loads(run(capsys, "drift", "status", "--json")[1])
     assert told["baseline"]["version"] == 2 and {row["monitor"] for row in told["monitors"]} >= {"items", "response"}
     assert "response/home/clicked" in run(capsys, "drift", "status")[1]
+
+
+def test_long_work_shows_how_far_it_is_on_a_terminal_alone(shop, monkeypatch, capsys, tmp_path):
+    root = tmp_path / "shop"
+    shutil.copytree(shop[0], root)
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    build = ("baseline", "build", "--from", "2026-03-02", "--to", "2026-03-21", "--reason", "calm", "--json")
+    monkeypatch.setattr(progress, "AFTER_S", 0.0)
+    code, out, err = run(capsys, *build)
+    assert (code, err, json.loads(out)["windows"]) == (0, "", 20)  # in a pipe: the answer alone, however long it takes
+    assert run(capsys, "drift", "audit", "--json")[2] == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    code, out, err = run(capsys, *build)
+    assert (code, json.loads(out)["windows"]) == (0, 20)
+    assert all(part in err for part in ("frames", "windows", "agreement"))
+    code, out, err = run(capsys, "drift", "audit", "--json")
+    monitors = json.loads(out)["monitors"]
+    assert code == 0 and "audit" in err and f"/{len(monitors)}" in err
+    monkeypatch.setattr(progress, "AFTER_S", 1e9)  # shorter work than that shows nothing
+    assert run(capsys, "drift", "audit", "--json")[1:] == (out, "")
 
 
 def test_over_http(shop, tmp_path):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from incumbent.commands.options import ConfigPath, Directory, Json, Key, Url
+from incumbent.dashboard.progress import bar
 
 baseline = typer.Typer(no_args_is_help=True, help="Build and pin what drift is judged against.")
 
@@ -30,8 +31,9 @@ def build(
 ) -> None:
     """Fit, count and check a baseline from a period; the first one is in force at once."""
     desk, actor = _desk(path, directory, url, key)
-    made = desk.build_baseline(first.date(), last.date(), name, actor=actor, reason=reason,
-                               leave_out_unstable=leave_out_unstable)
+    with bar() as step:
+        made = desk.build_baseline(first.date(), last.date(), name, actor=actor, reason=reason,
+                                   leave_out_unstable=leave_out_unstable, progress=step)
     _show(made, as_json)
     if not as_json and not made["in_force"]:
         print(f'not in force yet: incumbent baseline pin {made["name"]} --version {made["version"]} --reason "..."')

@@ -5,12 +5,15 @@ from __future__ import annotations
 import atexit
 import getpass
 import urllib.parse
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
 from incumbent.commands.codes import local_parts
 from incumbent.commands.common import Remote, configured, stores
+
+Progress = Callable[[str, int, int | None], None]  # what, done, of
 
 
 class AnyDesk(Protocol):
@@ -23,11 +26,12 @@ class AnyDesk(Protocol):
     def metrics(self, surface: str | None = None, days: int = 7) -> list[dict[str, Any]]: ...
     def drift(self) -> dict[str, Any]: ...
     def drift_findings(self, monitor: str | None = None, limit: int = 100) -> list[dict[str, Any]]: ...
-    def drift_audit(self, name: str | None = None, version: int | None = None) -> dict[str, Any]: ...
+    def drift_audit(self, name: str | None = None, version: int | None = None, *,
+                    progress: Progress | None = None) -> dict[str, Any]: ...
     def baselines(self) -> list[dict[str, Any]]: ...
     def baseline(self, name: str, version: int | None = None) -> dict[str, Any]: ...
     def build_baseline(self, first: date, last: date, name: str, *, actor: str, reason: str,
-                       leave_out_unstable: bool = False) -> dict[str, Any]: ...
+                       leave_out_unstable: bool = False, progress: Progress | None = None) -> dict[str, Any]: ...
     def pin_baseline(self, name: str, version: int | None = None, *, actor: str,
                      reason: str) -> dict[str, Any]: ...
     def trace_request(self, request_id: str) -> dict[str, Any]: ...
@@ -75,8 +79,9 @@ class RemoteDesk:
         found: list[dict[str, Any]] = self._remote.get(f"/v1/drift/findings?{_query(monitor=monitor, limit=limit)}")
         return found
 
-    def drift_audit(self, name: str | None = None, version: int | None = None) -> dict[str, Any]:
-        """Promised beside delivered."""
+    def drift_audit(self, name: str | None = None, version: int | None = None, *,
+                    progress: Progress | None = None) -> dict[str, Any]:
+        """Promised beside delivered; a service tells no progress."""
         return self._object(f"/v1/drift/audit?{_query(name=name, version=version)}")
 
     def baselines(self) -> list[dict[str, Any]]:
@@ -89,8 +94,8 @@ class RemoteDesk:
         return self._object(f"/v1/baselines/{_quote(name)}?{_query(version=version)}")
 
     def build_baseline(self, first: date, last: date, name: str, *, actor: str, reason: str,
-                       leave_out_unstable: bool = False) -> dict[str, Any]:
-        """A baseline of a period."""
+                       leave_out_unstable: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+        """A baseline of a period; a service tells no progress."""
         made: dict[str, Any] = self._remote.post("/v1/baselines", {
             "from": first.isoformat(), "to": last.isoformat(), "name": name, "actor": actor, "reason": reason,
             "leave_out_unstable": leave_out_unstable})

@@ -10,6 +10,7 @@ import typer
 
 from incumbent.commands.drift_compare import compare
 from incumbent.commands.options import ConfigPath, Directory, Json, Key, Url
+from incumbent.dashboard.progress import bar
 
 drift = typer.Typer(no_args_is_help=True, help="Drift of embeddings, items, inputs and outcomes.")
 
@@ -62,7 +63,9 @@ def audit(
     directory: Directory = None, url: Url = None, key: Key = None, as_json: Json = False,
 ) -> None:
     """Replay a baseline against itself: promised false alarms beside delivered ones."""
-    found = _desk(path, directory, url, key).drift_audit(name, version)
+    desk = _desk(path, directory, url, key)
+    with bar() as step:
+        found = desk.drift_audit(name, version, progress=step)
     if as_json:
         print(json.dumps(found, indent=2))
         return

@@ -26,6 +26,7 @@ from incumbent.service.pulse import Pulse, credit_tiles
 from incumbent.stores.store import ExperimentRow, Stores
 
 if TYPE_CHECKING:
+    from incumbent.loop.drift.status import Progress
     from incumbent.loop.metrics.desk import Trees
 
 #: what a path or a command calls a step -> the operator's verb
@@ -152,11 +153,12 @@ class Desk:
         found = [one for subject in asked for one in self.conclusions("finding", subject, limit)]
         return sorted(found, key=lambda one: (str(one["time"]), one["event_id"]), reverse=True)[:limit]
 
-    def drift_audit(self, name: str | None = None, version: int | None = None) -> dict[str, Any]:
+    def drift_audit(self, name: str | None = None, version: int | None = None, *,
+                    progress: Progress | None = None) -> dict[str, Any]:
         """A baseline replayed against itself: promised false alarms beside delivered ones."""
         from incumbent.loop.drift.status import audited
 
-        return audited(self.stores.control, self.config, name, version)
+        return audited(self.stores.control, self.config, name, version, progress)
 
     def baselines(self) -> list[dict[str, Any]]:
         """All baselines, by name and version."""
@@ -171,11 +173,13 @@ class Desk:
         return shown(self.stores.control, name, version)
 
     def build_baseline(self, first: date, last: date, name: str, *, actor: str, reason: str,
-                       leave_out_unstable: bool = False, on_behalf_of: str | None = None) -> dict[str, Any]:
+                       leave_out_unstable: bool = False, on_behalf_of: str | None = None,
+                       progress: Progress | None = None) -> dict[str, Any]:
         """A baseline of the days from `first` to `last`, both included, in the configured time zone."""
         from incumbent.loop.drift.build import BaselineBuilder, period_of
 
-        built = BaselineBuilder(self.stores.lake, self.stores.control, self.clock, self.config).build(
+        built = BaselineBuilder(
+            self.stores.lake, self.stores.control, self.clock, self.config, progress=progress).build(
             period_of(self.config.drift, first, last), name, actor=actor, reason=reason,
             leave_out_unstable=leave_out_unstable, on_behalf_of=on_behalf_of)
         return self.baseline(name, built.row.version)
