@@ -37,7 +37,7 @@ class Claims:
 
     def __init__(self, tolerance: int = 0) -> None:
         self._tolerance = tolerance
-        self._titles: tuple[int, str] = (0, "")
+        self._titles: tuple[Facts | None, str] = (None, "")
 
     def __call__(self, text: Text, facts: Facts) -> list[str]:
         """A reason per name and per price that is not had."""
@@ -56,8 +56,8 @@ class Claims:
 
     def _all(self, facts: Facts) -> str:
         """All titles as one text, made once per catalogue: a name is had where it stands in it."""
-        if self._titles[0] != id(facts):
-            self._titles = (id(facts), "\x1f".join(["", *map(plain, facts.titles.values()), ""]))
+        if self._titles[0] is not facts:
+            self._titles = (facts, "\x1f".join(["", *map(plain, facts.titles.values()), ""]))
         return self._titles[1]
 
 

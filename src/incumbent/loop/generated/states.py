@@ -1,16 +1,19 @@
 """text_states: what generating models wrote and were given, checked, as states of every (day, user bucket) shard.
 
-The texts stand in the impressions, which are read only where a model says ``options = { generates = true }``. Key
-``text/SURFACE/model=M/role=R/metric=NAME``; shards add over days and buckets. A text is checked against the catalogue
-as it is when its shard is rebuilt.
+The texts stand in the impressions, which are read only where a model says ``options = { generates = true }``, piece by
+piece, once their UTC day is over and again where late rows come. Key ``text/SURFACE/model=M/role=R/metric=NAME``;
+shards add over days and buckets. A text is checked against the catalogue as it is when its shard is rebuilt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import date
+from itertools import chain
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
@@ -18,7 +21,7 @@ from msgspec import Struct
 from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.events.schema import Generated
-from incumbent.events.window import Window
+from incumbent.events.window import day_of
 from incumbent.loop.leases import Held
 from incumbent.loop.rollup import state_row
 from incumbent.metrics.generated_text import (
@@ -28,14 +31,21 @@ from incumbent.metrics.generated_text import (
     invented_titles,
     unsupported_claims,
 )
-from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.scorer import Facts, Text, reasons
+from incumbent.stats.buckets import Buckets, bucket_of
 from incumbent.stores.store import Control, Lake, Partition, StateRow
 
 LEASE = CURSOR = "text"
 PREFIX = "text/"
+PIECE_ROWS = 256  # impressions whose lists are looked at together
 _generated = msgspec.json.Decoder(Generated)
-Rows = dict[str, list[Any]]
+
+
+class TextCursor(Struct, frozen=True):
+    """The version of the lake's impressions that the states know, and the shards of days that are not over."""
+
+    impression: int = -1
+    waiting: list[tuple[date, int]] = []
 
 
 class Read(Struct, frozen=True):
@@ -64,57 +74,111 @@ class TextStates:
         self._metrics: list[FlaggedTexts] | None = None
 
     def run_once(self) -> Read:
-        """Bring the states up to what the lake holds now; nothing where no model writes."""
+        """Bring the states of days that are over up to what the lake holds now; nothing where no model writes."""
         if not any(model.options.get("generates") is True for model in self._config.models.values()):
             return Read()
         with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Read(stopped="another process holds the lease")
-            version, changed = self._lake.changes("impression", int(self._control.cursor(CURSOR) or -1))
-            shards, made = sorted(changed), 0
+            before = cursor_of(self._control)
+            version, changed = self._lake.changes("impression", before.impression)
+            today, touched = day_of(self._clock.now()), sorted(changed | {Partition(*one) for one in before.waiting})
+            after = TextCursor(version, [(shard.day, shard.bucket) for shard in touched if shard.day >= today])
+            shards, made = [shard for shard in touched if shard.day < today], 0
+            moved = (CURSOR, msgspec.json.encode(after).decode())
             if not shards:
-                self._control.set_cursor(CURSOR, str(version))
+                self._control.set_cursor(*moved)
                 return Read()
-            catalogue = catalogue_of(self._lake)
+            self._metrics = self._metrics or metrics_of(self._config)
+            checks = Checks(self._metrics, facts_of(catalogue_of(self._lake)))
             for i, shard in enumerate(shards):
-                states = list(self._states(shard, catalogue))
-                if not lease.renew():
+                states = self._states(shard, checks, lease)
+                if states is None:
                     return Read(i, made, "the lease went to another process")
-                self._control.put(shard.day, shard.bucket, LEASE, states,
-                                  (CURSOR, str(version)) if i == len(shards) - 1 else None)
+                self._control.put(shard.day, shard.bucket, LEASE, states, moved if i == len(shards) - 1 else None)
                 made += len(states)
             return Read(len(shards), made)
 
-    def _states(self, shard: Partition, catalogue: pa.Table) -> Iterator[StateRow]:
-        rows = self._lake.scan("impression", Window.of_day(shard.day), [shard.bucket], ["user_id", "surface", "models"])
-        self._metrics = self._metrics or metrics_of(self._config)
-        titles = dict(zip(catalogue["item_id"].to_pylist(), catalogue["title"].to_pylist(), strict=True))
-        for (surface, model, role), texts in sorted(texts_by_model(rows, titles).items()):
-            batch, side = Batch(texts), Side(catalogue=catalogue)
-            for metric in self._metrics:
-                state = metric.state().update(*metric.observe(batch, side))
-                if not state.empty:
-                    yield state_row(f"{PREFIX}{surface}/model={model}/role={role}/metric={metric.name}", shard, state)
+    def _states(self, shard: Partition, checks: Checks, lease: Held) -> list[StateRow] | None:
+        """The states of a shard; None where the lease went meanwhile."""
+        found: dict[tuple[str, str, str, int], Buckets] = {}
+        for rows in self._lake.fresh("impression", shard, -1).read(["user_id", "surface", "models"]):
+            for piece in rows.to_batches(max_chunksize=PIECE_ROWS):
+                for answer in answers_of(piece):
+                    checks.add(answer, found)
+                if not lease.renew():
+                    return None
+        if not lease.renew():
+            return None
+        return [state_row(f"{PREFIX}{surface}/model={model}/role={role}/metric={checks.metrics[n].name}", shard, state)
+                for (surface, model, role, n), state in sorted(found.items(), key=lambda one: one[0])
+                if not state.empty]
 
 
-def texts_by_model(rows: pa.Table, titles: dict[str, str | None]) -> dict[tuple[str, str, str], Rows]:
-    """(surface, model, role) -> its texts as rows of `FlaggedTexts`."""
-    out: dict[tuple[str, str, str], Rows] = {}
-    for row in rows.to_pylist():
-        for answer in row["models"] or ():
-            if answer["generated"] is None:
-                continue
-            found = out.setdefault((row["surface"], answer["name"], answer["role"]), {
-                "user_id": [], "text": [], "place": [], "item_id": [], "shown": []})
-            for text in texts_of(_generated.decode(answer["generated"]), answer["items"], titles):
-                for name, value in (("user_id", row["user_id"]), ("text", text.text), ("place", text.place),
-                                    ("item_id", text.item_id), ("shown", list(text.shown))):
-                    found[name].append(value)
-    return out
+class Answer(Struct, frozen=True):
+    """What a model wrote in answer to a request, and the list beside it."""
+
+    user_id: str
+    surface: str
+    model: str
+    role: str
+    items: list[str]
+    generated: Generated
 
 
-def texts_of(generated: Generated, items: list[str], titles: dict[str, str | None]) -> Iterator[Text]:
-    """All texts of one answer: what was written, and what was given, the titles of its items among them."""
+class Checks:
+    """The checks against one catalogue. A title of the catalogue is looked at once, however often it is listed."""
+
+    def __init__(self, metrics: list[FlaggedTexts], facts: Facts) -> None:
+        self.metrics, self._facts = metrics, facts
+        self._titles: list[dict[str, float]] = [{} for _ in metrics]
+
+    def add(self, answer: Answer, to: dict[tuple[str, str, str, int], Buckets]) -> None:
+        """Add what each check finds in one answer to the state of (surface, model, role, number of the check)."""
+        texts = list(texts_of(answer.generated, answer.items))
+        for n, metric in enumerate(self.metrics):
+            flags = [self._flag(metric, text) for text in texts if text.place in metric.places]
+            if "catalogue" in metric.places:
+                flags += self._of_titles(n, answer.items)
+            if flags:
+                key = (answer.surface, answer.model, answer.role, n)
+                bucket = np.repeat(bucket_of([answer.user_id], metric.clusters), len(flags))
+                to[key] = (to.get(key) or metric.state()).update(bucket, flags)
+
+    def _of_titles(self, n: int, items: Iterable[str]) -> list[float]:
+        known, flags = self._titles[n], []
+        for text in titles_of(items, self._facts):
+            if text.item_id not in known:
+                known[str(text.item_id)] = self._flag(self.metrics[n], text)
+            flags.append(known[str(text.item_id)])
+        return flags
+
+    def _flag(self, metric: FlaggedTexts, text: Text) -> float:
+        return float(bool(reasons(metric.scorer, text, self._facts)))
+
+
+def cursor_of(control: Control) -> TextCursor:
+    """Where the states stand."""
+    text = control.cursor(CURSOR)
+    found = TextCursor() if text is None else msgspec.json.decode(text, type=int | TextCursor)
+    return TextCursor(found) if isinstance(found, int) else found  # a bare version is the older form
+
+
+def answers_of(rows: pa.RecordBatch) -> Iterator[Answer]:
+    """The answers of models that wrote, one after the other; only theirs leave Arrow."""
+    models = rows.column("models")
+    parent, answers = pc.list_parent_indices(models), pc.list_flatten(models)
+    wrote = pc.is_valid(pc.struct_field(answers, "generated"))
+    parent, answers = parent.filter(wrote), answers.filter(wrote)
+    fields = (rows.column("user_id").take(parent), rows.column("surface").take(parent),
+              *(pc.struct_field(answers, name) for name in ("name", "role", "items", "generated")))
+    for at in range(len(parent)):
+        user, surface, name, role, items, generated = (column[at].as_py() for column in fields)
+        yield Answer(user, surface, name, role, items or [], _generated.decode(generated))
+
+
+def texts_of(generated: Generated, items: list[str]) -> Iterator[Text]:
+    """The texts of one answer: what was written, and what was given but the titles of its items (`titles_of`)."""
     page = tuple(items)
     if generated.text:
         yield Text(generated.text, "page", None, page)
@@ -127,9 +191,13 @@ def texts_of(generated: Generated, items: list[str], titles: dict[str, str | Non
         yield Text(generated.input, "input", None, page)
     for piece in generated.retrieved:
         yield Text(piece.text, "retrieved", piece.item_id, page)
+
+
+def titles_of(items: Iterable[str], facts: Facts) -> Iterator[Text]:
+    """The titles that the catalogue has of some items; a title is of no page."""
     for item in items:
-        if title := titles.get(item):
-            yield Text(title, "catalogue", item, page)
+        if title := facts.titles.get(item):
+            yield Text(title, "catalogue", item)
 
 
 def catalogue_of(lake: Lake) -> pa.Table:
@@ -142,13 +210,17 @@ def catalogue_of(lake: Lake) -> pa.Table:
         ["item_id", "title", "price_minor", "currency"])
 
 
+def facts_of(catalogue: pa.Table) -> Facts:
+    """A catalogue as the checks read it."""
+    return Facts.of(zip(*(catalogue[name].to_pylist() for name in catalogue.column_names), strict=True))
+
+
 def checked(lake: Lake, generated: Generated, items: list[str], config: Config | None = None) -> list[dict[str, Any]]:
     """What the checks find in one answer: place, item, the text, and every reason; texts without any are left out."""
-    catalogue = catalogue_of(lake)
-    facts = Facts.of(zip(*(catalogue[name].to_pylist() for name in catalogue.column_names), strict=True))
+    facts = facts_of(catalogue_of(lake))
     metrics = metrics_of(config or Config())
     found = []
-    for text in texts_of(generated, items, dict(facts.titles)):
+    for text in chain(texts_of(generated, items), titles_of(items, facts)):
         why = [(metric.name, reason) for metric in metrics if text.place in metric.places
                for reason in reasons(metric.scorer, text, facts)]
         if why:
