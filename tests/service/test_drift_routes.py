@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from incumbent import cli
+from incumbent.commands import desk as desks
 from incumbent.dashboard import progress
 from incumbent.service import drift as drift_routes
 from incumbent.service.auth import Keys
@@ -129,6 +130,29 @@ def test_long_work_shows_how_far_it_is_on_a_terminal_alone(shop, monkeypatch, ca
     assert code == 0 and "audit" in err and f"/{len(monitors)}" in err
     monkeypatch.setattr(progress, "AFTER_S", 1e9)  # shorter work than that shows nothing
     assert run(capsys, "drift", "audit", "--json")[1:] == (out, "")
+
+
+def test_a_service_tells_no_progress(monkeypatch, capsys):
+    class Service:
+        def __init__(self, url, key):
+            pass
+
+        def get(self, path):
+            return {"asked": path, "monitors": []}
+
+        def post(self, path, body):
+            return {"asked": path, "name": body["name"], "version": 1, "in_force": True}
+
+    monkeypatch.setattr(desks, "Remote", Service)
+    monkeypatch.setattr(progress, "AFTER_S", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    url = ("--json", "--url", "http://127.0.0.1:1")
+    code, out, err = run(capsys, "drift", "audit", "march", *url)
+    assert (code, err) == (0, "") and json.loads(out)["asked"] == "/v1/drift/audit?name=march"
+    code, out, err = run(capsys, "baseline", "build", "--from", "2026-03-02", "--to", "2026-03-21", "--reason", "calm",
+                         *url)
+    assert (code, err) == (0, "") and json.loads(out)["asked"] == "/v1/baselines"
 
 
 def test_over_http(shop, tmp_path):

@@ -38,8 +38,10 @@ def bar(clock: Clock | None = None, stream: Any = None) -> Iterator[Step]:
             return
         if what not in tasks:
             shown.start()
+            for earlier in tasks.values():  # one line, that of what is being done
+                shown.update(earlier, visible=False)
             tasks[what] = shown.add_task(what, total=total)
-        shown.update(tasks[what], completed=done, total=total)
+        shown.update(tasks[what], completed=done, total=total, visible=True)
 
     try:
         yield step
