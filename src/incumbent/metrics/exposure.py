@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -53,12 +54,23 @@ class Exposure:
         """Items, the number of lists that hold each, the number of lists, and slots outside the catalogue."""
         if self.listed:
             side.need("catalogue", self.name)
-        return batch.once(_counted, side if self.listed else None, self.k)
+        counts, ids, outside = batch.once(_counted, side if self.listed else None, self.k)
+        return pc.cast(ids, "string").to_pylist(), counts, batch.once(lists_of).n, outside
 
     def estimate(self, state: ItemCounts) -> Estimate:
         """The number, without an interval; missing without lists."""
-        n, method = int(state.lists), "item counts"
-        found = self.read(state.shown.astype(np.float64), n) if n else "no lists"
+        return self._of(state.shown.astype(np.float64), int(state.lists))
+
+    def of(self, batch: Batch, side: Side) -> Estimate:
+        """The estimate of one batch, without the names of its items."""
+        if self.listed:
+            side.need("catalogue", self.name)
+        counts = batch.once(_counted, side if self.listed else None, self.k)[0]
+        return self._of(counts.astype(np.float64), batch.once(lists_of).n)
+
+    def _of(self, counts: Counts, n: int) -> Estimate:
+        method = "item counts"
+        found = self.read(counts, n) if n else "no lists"
         if isinstance(found, str):
             return Estimate.missing(found, n=n, method=method, unit=self.unit)
         return Estimate(found, n=n, method=method, unit=self.unit)
@@ -127,20 +139,21 @@ def personalisation(*, k: int = 10) -> Exposure:
 _EMPTY = "nothing of the catalogue was shown"
 
 
-def _counted(batch: Batch, side: Side | None, k: int) -> tuple[list[str], Codes, int, int]:
+def _counted(batch: Batch, side: Side | None, k: int) -> tuple[Codes, pa.Array, int]:
+    """The number of lists that hold each item, its id, and slots outside the catalogue."""
     lists = batch.once(lists_of)
-    parts = {f"{WHAT}.item_id": lists.items}
-    if side is not None:
-        parts["catalogue.item_id"] = columns(side.catalogue, "catalogue", ("item_id",))["item_id"]
-    (shown, *listed), size = code_together(parts)
-    head = lists.head(k)
-    cells = np.sort(lists.owners()[head] * max(size, 1) + shown[head])
-    counts = np.bincount(cells[np.diff(cells, prepend=-1) > 0] % max(size, 1), minlength=size)
-    codes, ids = (shown, lists.items) if side is None else (listed[0], parts["catalogue.item_id"])
-    first = np.unique(codes, return_index=True)[1]
-    first = first[codes[first] >= 0]
+    codes, ids = lists.coded
+    head = codes if lists.longest <= k else codes[lists.head(k)]
+    counts = np.bincount(head, minlength=len(ids)) - np.bincount(codes[lists.again(k)], minlength=len(ids))
     if side is None:
-        first = first[counts[codes[first]] > 0]
-    names = pc.cast(as_ids(ids, "catalogue.item_id").take(first), "string").to_pylist()
-    found = counts[codes[first]]
-    return names, found, lists.n, int(counts.sum() - found.sum())
+        some = np.flatnonzero(counts)
+        return counts[some], ids.take(pa.array(some)), 0
+    listed = as_ids(columns(side.catalogue, "catalogue", ("item_id",))["item_id"], "catalogue.item_id")
+    (mine, known), size = code_together({f"{WHAT}.item_id": ids, "catalogue.item_id": listed})
+    shown = np.zeros(size, np.int64)
+    shown[mine] = counts
+    place = np.full(size, len(known))
+    np.minimum.at(place, known[known >= 0], np.flatnonzero(known >= 0))
+    first = np.sort(place[place < len(known)])
+    found = shown[known[first]]
+    return found, listed.take(pa.array(first)), int(counts.sum() - found.sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,33 @@ from numpy.typing import NDArray
 
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers
-from incumbent.metrics.lists import WHAT, lists_of
+from incumbent.metrics.lists import WHAT, Lists, lists_of
 from incumbent.metrics.metric import Batch, Side
+
+_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """A table of the side by item: `place` (m,) is the line of each recommended row's item, -1 where there is none."""
+    """A table of the side by item: `line` (d,) is that of each id of ``Lists.coded``, -1 where it has none.
 
-    place: Codes
+    `codes` (m,): the id of each recommended row.
+    """
+
+    codes: Codes
+    line: Codes
     ids: pa.Array
     columns: dict[str, pa.Array]
 
+    @cached_property
+    def place(self) -> Codes:
+        """The line of each recommended row's item, (m,), -1 where there is none."""
+        return self.line[self.codes]
+
     def take(self, values: NDArray[Any], absent: float = np.nan) -> NDArray[np.float64]:
-        """The value of each row's item, (m,), and `absent` where the table lacks it."""
+        """The value of each id, (d,), and `absent` where the table lacks it."""
         padded = np.append(np.asarray(values, np.float64), absent)
-        return np.asarray(padded[self.place], np.float64)
+        return np.asarray(padded[self.line], np.float64)
 
 
 def facts_of(batch: Batch, side: Side, part: str, names: tuple[str, ...]) -> Facts:
@@ -39,19 +51,20 @@ def facts_of(batch: Batch, side: Side, part: str, names: tuple[str, ...]) -> Fac
     lists = batch.once(lists_of)
     table = columns(side.need(part, "a metric"), part, ("item_id", *names))
     ids = as_ids(table.pop("item_id"), f"{part}.item_id")
-    (items, known), size = code_together({f"{WHAT}.item_id": lists.items, f"{part}.item_id": ids})
-    good = known >= 0
-    if len(np.unique(known[good])) < good.sum():
-        raise DataError("an item stands there twice", got=int(good.sum() - len(np.unique(known[good]))),
+    codes, own = lists.coded
+    (items, known), size = code_together({f"{WHAT}.item_id": own, f"{part}.item_id": ids})
+    good = np.flatnonzero(known >= 0)
+    line = np.full(size, -1)
+    line[known[good]] = good
+    if np.count_nonzero(line >= 0) < len(good):
+        raise DataError("an item stands there twice", got=len(good) - int(np.count_nonzero(line >= 0)),
                         field=f"{part}.item_id")
-    place = np.full(size, -1)
-    place[known[good]] = np.flatnonzero(good)
-    return Facts(place[items], ids, table)
+    return Facts(codes, line[items], ids, table)
 
 
 @dataclass(frozen=True, eq=False)
 class Popularity:
-    """The frozen count of each recommended row's item, (m,), 0 for one that it has not seen; and their total."""
+    """The frozen count of each id of ``Lists.coded``, (d,), 0 for one that it has not seen; and their total."""
 
     count: NDArray[np.float64]
     total: float
@@ -77,14 +90,32 @@ def categories_of(batch: Batch, side: Side) -> tuple[Facts, Codes, int]:
 
 
 def mean_of_head(batch: Batch, values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """The mean of row values (m,) over the first k of each list, (n,), without NaN rows; NaN where none is left."""
-    lists = batch.once(lists_of)
-    there = lists.head(k) & ~np.isnan(values)
-    owner = lists.owners()[there]
-    number = np.bincount(owner, minlength=lists.n)
-    total = np.bincount(owner, weights=values[there], minlength=lists.n)
+    """The mean of the values (d,) of the ids of ``Lists.coded`` over the first k of each list, (n,).
+
+    Without rows whose value is NaN; NaN where none is left.
+    """
+    return _mean(batch.once(lists_of), values, k, True)
+
+
+def mean_of_rows(batch: Batch, values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """The same of one value per row, (m,)."""
+    return _mean(batch.once(lists_of), values, k, False)
+
+
+def _mean(lists: Lists, values: NDArray[np.float64], k: int, of_ids: bool) -> NDArray[np.float64]:
+    """Sums over runs of rows, a block of lists at a time; rows past k and NaN enter as 0 and are not counted."""
     means: NDArray[np.float64] = np.full(lists.n, np.nan)
-    np.divide(total, number, out=means, where=number > 0)
+    gaps = bool(np.isnan(values).any())
+    for begin, end in lists.blocks(_ROWS):
+        start, stop = lists.starts[begin], lists.starts[end]
+        part = values.take(lists.coded[0][start:stop]) if of_ids else values[start:stop]
+        number = lists.lengths[begin:end]
+        first = lists.starts[begin:end] - start
+        if gaps or lists.longest > k:
+            there = ~np.isnan(part)
+            if lists.longest > k:
+                there &= lists.positions(begin, end) < k
+            part, number = np.where(there, part, 0.0), np.add.reduceat(there, first, dtype=np.int64)
+        total = np.add.reduceat(part, first)
+        np.divide(total, number, out=means[begin:end], where=number > 0)
     return means
-
-

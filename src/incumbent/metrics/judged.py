@@ -1,13 +1,9 @@
-"""Judged: where the relevant items stand in each list. The one join that every ranking metric shares.
-
-Relevant pairs are keys ``user * items + item``, sorted. A table of bits, hashed by the key, tells at once which rows
-cannot be hits; the few that may be are searched among the keys. So the cost is one look per row, whatever the number of
-relevant items a user has.
-"""
+"""Judged: where the relevant items stand in each list. The one join that every ranking metric shares (`pairs`)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,9 +15,7 @@ from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers
 from incumbent.metrics.lists import WHAT, Lists, lists_of
 from incumbent.metrics.metric import Batch, Side
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_BLOCK = 1 << 20
+from incumbent.metrics.pairs import pairs_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,31 +46,31 @@ class Judged:
     dropped: int
     not_relevant: int
     twice: int
+    _hits: dict[int | None, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     @property
     def n(self) -> int:
         """Rankings: lists, and unserved users."""
         return len(self.relevant)
 
+    @cached_property
+    def deepest(self) -> int:
+        """The greatest position of a hit."""
+        return int(self.position.max(initial=0))
+
     def sums(self, weights: NDArray[Any] | float, k: int | None = None) -> NDArray[np.float64]:
         """The sum of `weights` (h,) over the hits of each ranking within its first k, (n,)."""
-        there = slice(None) if k is None else self.position <= k
+        there = slice(None) if k is None or self.deepest <= k else self.position <= k
         parts = None if isinstance(weights, float) else weights[there]
         counts = np.bincount(self.where[there], weights=parts, minlength=self.n)
         return np.asarray(counts * weights if parts is None else counts, np.float64)
 
     def hits(self, k: int | None = None) -> NDArray[np.float64]:
         """The number of hits of each ranking within its first k, (n,)."""
-        return self.sums(1.0, k)
-
-
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Relevant pairs, each once, with its greatest gain, sorted by key."""
-
-    keys: Codes
-    gains: NDArray[np.float64] | None
-    twice: int
+        cut = None if k is None or self.deepest <= k else k
+        if cut not in self._hits:
+            self._hits[cut] = self.sums(1.0, cut)
+        return self._hits[cut]
 
 
 def judged_of(batch: Batch, side: Side) -> Judged:
@@ -100,17 +94,15 @@ def judge(lists: Lists, relevant: Any, *, unserved: bool = True) -> Judged:
     found = columns(relevant, "relevant", ("user_id", "item_id"), ["gain"])
     users, items, gains, dropped, not_relevant = _positive(found)
     (listed, wanted), n_users = code_together({f"{WHAT}.user_id": lists.users, "relevant.user_id": users})
-    (shown, items_wanted), n_items = code_together({f"{WHAT}.item_id": lists.items, "relevant.item_id": items})
+    shown, items_wanted, n_items = lists.coded_with(items, "relevant.item_id")
     width = max(n_items, 1)
     if n_users * width >= 2**63:
         raise DataError("too many users times items", got=(n_users, n_items), hint="encode ids as text")
-    pairs = _pairs(wanted * width + items_wanted, gains)
-    rows, which = _search(pairs.keys, listed, shown, lists, width)
-    owner = np.searchsorted(lists.starts, rows, side="right") - 1
-    first = _first(owner * max(len(pairs.keys), 1) + which)
-    rows, which, where = rows[first], which[first], owner[first]
-    ideal_user = pairs.keys // width
-    count = np.bincount(ideal_user, minlength=n_users)
+    pairs = pairs_of(wanted, items_wanted, gains, width)
+    rows, which = pairs.find(listed, shown, lists, n_users)
+    found_at = len(rows)
+    rows, which, where = _first(rows, which, lists, len(pairs.keys))
+    count = np.bincount(pairs.users, minlength=n_users)
     extra = np.zeros(0, np.int64)
     if unserved:
         seen = np.zeros(n_users, bool)
@@ -122,13 +114,15 @@ def judge(lists: Lists, relevant: Any, *, unserved: bool = True) -> Judged:
     return Judged(
         _names(lists.users, users, wanted, extra, n_users), where, rows - lists.starts[where] + 1, index,
         np.ones(len(which)) if pairs.gains is None else pairs.gains[which],
-        count[user], np.concatenate([lists.lengths, np.zeros(len(extra), np.int64)]), user, ideal_user,
+        count[user], np.concatenate([lists.lengths, np.zeros(len(extra), np.int64)]), user, pairs.users,
         np.ones(len(pairs.keys)) if pairs.gains is None else pairs.gains, pairs.gains is None,
-        len(extra), len(owner) - len(first), dropped, not_relevant, pairs.twice)
+        len(extra), found_at - len(rows), dropped, not_relevant, pairs.twice)
 
 
-def among(lists: Lists, pairs: Any, what: str) -> NDArray[np.bool_]:
+def among(lists: Lists, pairs: Any, what: str, rows: Codes | None = None) -> NDArray[np.bool_]:
     """Which recommended rows, (m,), are among the pairs (user_id, item_id); pairs without an id are left out.
+
+    With `rows`, only of those, in their order.
 
     >>> from incumbent.metrics.lists import read_lists
     >>> lists = read_lists({"user_id": ["u", "u", "v"], "item_id": ["a", "b", "b"], "rank": [1, 2, 1]})
@@ -136,11 +130,17 @@ def among(lists: Lists, pairs: Any, what: str) -> NDArray[np.bool_]:
     [False, True, False]
     """
     found = columns(pairs, what, ("user_id", "item_id"))
-    (listed, users), _ = code_together({f"{WHAT}.user_id": lists.users, f"{what}.user_id": found["user_id"]})
-    (shown, items), n_items = code_together({f"{WHAT}.item_id": lists.items, f"{what}.item_id": found["item_id"]})
-    good, width = (users >= 0) & (items >= 0), max(n_items, 1)
-    there = np.zeros(len(shown), np.bool_)
-    there[_search(_pairs(users[good] * width + items[good], None).keys, listed, shown, lists, width)[0]] = True
+    (listed, users), n_users = code_together({f"{WHAT}.user_id": lists.users, f"{what}.user_id": found["user_id"]})
+    shown, items, n_items = lists.coded_with(found["item_id"], f"{what}.item_id")
+    if found["user_id"].null_count or found["item_id"].null_count:
+        good = (users >= 0) & (items >= 0)
+        users, items = users[good], items[good]
+    held = pairs_of(users, items, None, max(n_items, 1))
+    there = np.zeros(len(shown) if rows is None else len(rows), np.bool_)
+    if rows is None:
+        there[held.find(listed, shown, lists, n_users)[0]] = True
+    else:
+        there[held.search(listed[lists.owner_of(rows)] * held.width + shown[rows])[0]] = True
     return there
 
 
@@ -162,47 +162,17 @@ def _positive(found: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array, NDArray[n
     return users, items, gains, dropped, not_relevant
 
 
-def _pairs(keys: Codes, gains: NDArray[np.float64] | None) -> _Pairs:
-    if gains is None:
-        keys = np.sort(keys) if len(keys) and (np.diff(keys) <= 0).any() else keys
-    else:
-        order = np.lexsort((-gains, keys))
-        keys, gains = keys[order], gains[order]
-    new = np.diff(keys, prepend=-1) > 0
-    if new.all():
-        return _Pairs(keys, gains, 0)
-    return _Pairs(keys[new], None if gains is None else gains[new], int((~new).sum()))
-
-
-def _search(keys: Codes, listed: Codes, shown: Codes, lists: Lists, width: int) -> tuple[Codes, Codes]:
-    """The rows whose pair is among the sorted keys, rising, and which key each is."""
-    if not len(keys) or not len(shown):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    bits = min(max(int(8 * len(keys)).bit_length(), 10), 27)
-    shift = np.uint64(64 - bits)
-    table = np.zeros(1 << bits, bool)
-    table[(keys.view(np.uint64) * _GOLDEN) >> shift] = True
-    base, lengths, rows, which = listed * width, lists.lengths, [], []
-    for begin in range(0, lists.n, _BLOCK // 8):
-        end = min(begin + _BLOCK // 8, lists.n)
-        start, stop = lists.starts[begin], lists.starts[end]
-        pair = np.repeat(base[begin:end], lengths[begin:end]) + shown[start:stop]
-        maybe = np.flatnonzero(table[(pair.view(np.uint64) * _GOLDEN) >> shift])
-        asked = pair[maybe]
-        place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
-        hit = keys[place] == asked
-        rows.append(maybe[hit] + start)
-        which.append(place[hit])
-    return np.concatenate(rows), np.concatenate(which)
-
-
-def _first(pairs: Codes) -> Codes:
-    """The rows at which a value is seen for the first time, rising."""
-    order = np.argsort(pairs, kind="stable")
-    again = np.diff(pairs[order]) == 0
-    if not again.any():
-        return np.arange(len(pairs))
-    return np.sort(np.delete(order, np.flatnonzero(again) + 1))
+def _first(rows: Codes, which: Codes, lists: Lists, keys: int) -> tuple[Codes, Codes, Codes]:
+    """The hits without those that their list has before: rows, which key, list."""
+    owner = lists.owner_of(rows)
+    once = np.zeros(keys, np.bool_)
+    once[which] = True
+    if np.count_nonzero(once) == len(which):
+        return rows, which, owner
+    hits = owner * keys + which
+    order = np.argsort(hits, kind="stable")
+    first = np.sort(order[np.diff(hits[order], prepend=-1) > 0])
+    return rows[first], which[first], owner[first]
 
 
 def _names(served: pa.Array, users: pa.Array, wanted: Codes, extra: Codes, size: int) -> pa.Array:

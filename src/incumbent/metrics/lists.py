@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.errors import DataError
-from incumbent.metrics.frames import Codes, as_ids, columns, numbers
+from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers
 from incumbent.metrics.metric import Batch, Side
 from incumbent.stats.buckets import bucket_of
 
@@ -59,35 +59,44 @@ class Lists:
         return self.n > 0 and len(self.items) == self.n * self.longest
 
     def blocks(self, rows: int) -> Iterator[tuple[int, int]]:
-        """Runs of whole lists, from and to, of at most so many rows (or one list), so that a pass stays in the cache."""
+        """Runs of whole lists, from and to, of at most so many rows (or of one list): a pass stays in the cache."""
         begin = 0
         while begin < self.n:
-            most = int(np.searchsorted(self.starts, self.starts[begin] + rows, side="right")) - 1
+            most = int(np.searchsorted(self.starts, int(self.starts[begin]) + rows, side="right")) - 1
             end = min(max(most, begin + 1), self.n)
             yield begin, end
             begin = end
 
     def positions(self, begin: int, end: int) -> Codes:
         """The position of each row within its list, from 0, of the lists from `begin` to `end`."""
-        first = self.starts[begin]
-        return np.arange(self.starts[end] - first) - np.repeat(self.starts[begin:end] - first, self.lengths[begin:end])
+        start = self.starts[begin:end] - self.starts[begin]
+        place: Codes = np.arange(self.starts[end] - self.starts[begin]) - np.repeat(start, self.lengths[begin:end])
+        return place
 
     def owner_of(self, rows: Codes) -> Codes:
         """The list of each of some rows."""
         if self.even:
-            return rows // self.longest
-        return np.searchsorted(self.starts, rows, side="right") - 1
+            return np.asarray(rows // self.longest)
+        return np.asarray(np.searchsorted(self.starts, rows, side="right") - 1)
 
     @cached_property
     def coded(self) -> tuple[Codes, pa.Array]:
         """The items as whole numbers, (m,), and the ids they stand for; some of them may stand in no list."""
         if pa.types.is_integer(self.items.type) and len(self.items):
             low, high = (int(end) for end in pc.min_max(self.items).as_py().values())
-            if high - low < 4 * len(self.items) + 1024:
+            if high - low < len(self.items) // 4 + 1024:
                 values = self.items.to_numpy()
                 return (values - low if low else values), pa.array(np.arange(low, high + 1))
         made = self.items.dictionary_encode()
         return made.indices.to_numpy().astype(np.int64), made.dictionary
+
+    def coded_with(self, ids: pa.Array, path: str) -> tuple[Codes, Codes, int]:
+        """The items (m,) and other ids as whole numbers in [0, size), equal where they are equal, -1 for null; size."""
+        codes, known = self.coded
+        (mine, others), size = code_together({f"{WHAT}.item_id": known, path: ids})
+        if len(mine) and mine[-1] - mine[0] == len(mine) - 1 and (np.diff(mine) == 1).all():
+            return codes + mine[0] if mine[0] else codes, others, size
+        return mine[codes], others, size
 
     def again(self, k: int) -> Codes:
         """The rows in the first k of a list whose item stands before them in that list, rising."""

@@ -63,7 +63,7 @@ def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -
     estimates, values = dict[str, Estimate](), dict[str, NDArray[np.float64]]()
     for metric in asked:
         if isinstance(metric, Exposure):
-            estimates[metric.name] = metric.estimate(metric.state().update(*metric.observe(batch, side)))
+            estimates[metric.name] = metric.of(batch, side)
         else:
             values[metric.name] = metric.values(batch, side)
             estimates[metric.name] = Moments.zero().update(values[metric.name]).mean(unit=metric.unit)

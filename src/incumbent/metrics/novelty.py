@@ -81,6 +81,7 @@ def unseen_share(*, k: int = 10, **policy: Any) -> PerList:
 
 
 def _information(batch: Batch, side: Side, unseen: Unseen) -> NDArray[np.float64]:
+    """The bits of each id of ``Lists.coded``."""
     known = batch.once(popularity_of, side)
     seen = known.count > 0
     bits = np.log2(known.total) - np.log2(np.where(seen, known.count, 1.0))

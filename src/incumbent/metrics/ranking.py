@@ -83,7 +83,7 @@ def evaluate(
     asked = [parse(name) for name in metrics]
     lists = read_lists(_one_list_each(recommendations))
     judged = judge(lists, relevant)
-    values = np.stack([one.measure(judged) for one in asked], axis=1)
+    values = np.stack([one.measure(judged) for one in asked]).T  # by column: what follows goes down columns
     none = judged.relevant == 0
     values[none] = np.nan if without_positives == "missing" else 0.0
     if unserved == "missing":

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from incumbent.metrics.item_facts import mean_of_head, popularity_of
+from incumbent.metrics.item_facts import mean_of_rows, popularity_of
 from incumbent.metrics.judged import among, judged_of
 from incumbent.metrics.lists import lists_of
 from incumbent.metrics.metric import Batch, Side
@@ -29,7 +29,7 @@ def unexpectedness(*, k: int = 10, **policy: Any) -> PerList:
     k = check_k(k)
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
-        return mean_of_head(batch, batch.once(_unexpected, side, k).astype(np.float64), k)
+        return mean_of_rows(batch, batch.once(_unexpected, side, k).astype(np.float64), k)
 
     return PerList(f"unexpectedness@{k}", values, unit="share of slots", direction="none", **policy)
 
@@ -44,17 +44,24 @@ def serendipity(*, k: int = 10, **policy: Any) -> PerList:
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
         side.need("relevant", f"serendipity@{k}")
         judged, lists = batch.once(judged_of, side), batch.once(lists_of)
-        unexpected = batch.once(_unexpected, side, k)
         rows = lists.starts[judged.where] + judged.position - 1
-        value = judged.sums(unexpected[rows].astype(np.float64), k) / k
+        odd = np.flatnonzero((judged.position <= k) & batch.once(_unpopular, side, k)[lists.coded[0][rows]])
+        odd = odd[~among(lists, side.need("history", "serendipity"), "history", rows[odd])]
+        value = np.bincount(judged.where[odd], minlength=judged.n) / k
         return np.where(judged.relevant > 0, value, np.nan)
 
     return PerList(f"serendipity@{k}", values, unit="per slot", **policy)
 
 
 def _unexpected(batch: Batch, side: Side, k: int) -> NDArray[np.bool_]:
-    known, lists = batch.once(popularity_of, side), batch.once(lists_of)
+    lists = batch.once(lists_of)
+    had = among(lists, side.need("history", "unexpectedness"), "history")
+    return np.asarray(batch.once(_unpopular, side, k)[lists.coded[0]] & ~had, np.bool_)
+
+
+def _unpopular(batch: Batch, side: Side, k: int) -> NDArray[np.bool_]:
+    """Which of the ids of ``Lists.coded`` are not among the k most popular."""
+    known = batch.once(popularity_of, side)
     counts = known.counts
     bar = np.partition(counts, -k)[-k] if len(counts) > k else 0.0
-    had = among(lists, side.need("history", "unexpectedness"), "history")
-    return np.asarray(((known.count < bar) | (known.count == 0)) & ~had, np.bool_)
+    return np.asarray((known.count < bar) | (known.count == 0), np.bool_)
