@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
-from incumbent.events.schema import Alert, Finding
+from incumbent.events.schema import Alert, Finding, Impression
 from incumbent.loop.act import Actor
 from incumbent.loop.detect import Detector
+from incumbent.loop.drift import frames, watch
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift.baselines import pin
 from incumbent.stores.control import SqlControl
@@ -299,3 +301,34 @@ def test_a_budget_that_is_raised_lets_the_refused_be_judged(after_spring):
     world.config = configured(["items"], false_alarms_per_month=2)
     (begun,) = lived_on(world, SPRING + 1, SPRING + 2)
     assert begun.status == "ok" and drift_ledger.read(world.control).standings["items/home/popular"].status == "ok"
+
+
+@pytest.mark.parametrize("age", [1e200, -1.7e308])
+def test_a_number_too_large_to_square_is_not_a_number_and_stops_nothing(after_spring, age):
+    world = after_spring(watch=["context", "missing"])
+    world.live(SPRING, SPRING + 1)
+    shown = next(one for one in world.shop.day(SPRING) if isinstance(one, Impression))
+    world.commit([msgspec.structs.replace(shown, event_id="huge", request_id="huge", context={"age": age})])
+    world.look()
+    standings = drift_ledger.read(world.control).standings
+    assert standings["context/home/age"].status == "ok" and standings["context/home/age"].recent[0].n == 40
+    assert standings["missing/context/home/age"].recent[0].n == 41
+
+
+@pytest.mark.parametrize("where", ["state", "step"])
+def test_a_stream_that_cannot_be_counted_or_judged_is_invalid_and_stops_no_other(after_spring, monkeypatch, where):
+    def refuse(*_):
+        raise DataError("a planted fault")
+
+    world = after_spring(watch=["items", "context"])
+    world.live(SPRING, SPRING + 1)
+    if where == "state":
+        monkeypatch.setitem(frames._ADD, "numbers", refuse)
+    else:
+        real = watch.Watch.step
+        monkeypatch.setattr(watch.Watch, "step", lambda self, *args: (
+            refuse() if self.name == "context/home/age" else real(self, *args)))
+    (found,) = [one for one in world.look() if one.subject.startswith("stream:")]
+    assert (found.subject, found.status, found.severity) == ("stream:context/home/age", "invalid", "ticket")
+    assert "a planted fault" in found.reason
+    assert drift_ledger.read(world.control).standings["items/home/popular"].status == "ok"

@@ -18,7 +18,8 @@ from incumbent import logs, registry
 from incumbent.clock import EPOCH, Clock
 from incumbent.config_sections import DriftConfig
 from incumbent.drift.budget import Budget, within_tick
-from incumbent.drift.detector import Result
+from incumbent.drift.detector import Result, invalid
+from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Finding
 from incumbent.events.window import Window
@@ -153,10 +154,17 @@ class Detector:
 
     def _step(self, baseline: Baseline, watch: Watch, window: Window,
               standing: Standing) -> tuple[Result, dict[str, Any] | None, Any]:
-        """One detector's step; while an incident is open every window is held against the baseline alone."""
-        state, foreign = self._state(baseline, watch, window)
+        """One detector's step; while an incident is open every window is held against the baseline alone.
+
+        A window that cannot be judged is `invalid` for this judge, and stops no other.
+        """
         memory = None if standing.open is not None else standing.memory
-        result, kept = watch.step(state, foreign, window, memory)
+        state = None
+        try:
+            state, foreign = self._state(baseline, watch, window)
+            result, kept = watch.step(state, foreign, window, memory)
+        except DataError as error:
+            result, kept = invalid(f"cannot be judged: {error}"), memory
         return result, None if standing.open is not None or kept is None else dict(kept), state
 
     def _state(self, baseline: Baseline, watch: Watch, window: Window) -> tuple[Any, int]:
@@ -168,6 +176,9 @@ class Detector:
             if row.config_hash == hash_:
                 state = registry.load("states", row.state).from_bytes(row.data)
                 merged = state if merged is None else merged.merge(state)
+        for row in self._control.range(names.key(watch.judge.stream + names.UNREAD, window.start), days):
+            raise DataError("rows that could not be counted", got=registry.load("states", row.state).from_bytes(
+                row.data).counts)
         if watch.about.kind == "vectors":
             for row in self._control.range(names.key(watch.judge.stream + names.FOREIGN, window.start), days):
                 foreign += registry.load("states", row.state).from_bytes(row.data).total

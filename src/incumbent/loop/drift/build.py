@@ -148,7 +148,11 @@ class BaselineBuilder:
             self._progress("windows", i, len(shards))
             for (name, start), state in reader.states(family, shard, built.frames).items():
                 window = by_start.get(moment_of(start))
-                if window is not None and not name.endswith(names.FOREIGN):
+                if name.endswith(names.UNREAD):
+                    stream = name.removesuffix(names.UNREAD)
+                    built.frames.pop(stream, None)
+                    built.left_out[stream] = "; ".join(state.counts)
+                elif window is not None and not name.endswith(names.FOREIGN):
                     into = built.states.setdefault(name, {})
                     into[window] = into[window].merge(state) if window in into else state
 

@@ -27,6 +27,7 @@ from incumbent.stats.vectors import Vectors
 
 SEGMENTS = 20  # values of the segment's field, the most frequent
 TOP = 1000  # ids that are counted one by one
+MOST = 1e150  # a finite number as large, whose square is none, counts as not a number
 NUMERIC_SHARE = 0.95  # of the values of a context field that are numbers, for it to be one
 DISTINCT_SHARE = 0.5  # different values per row from which on a field is an identifier and no category
 
@@ -95,7 +96,7 @@ def fit(name: str, rows: pa.Table, facts: Facts, *, seed: int, ages: int) -> Fra
         currency = max(money, key=lambda one: (money[one], one), default=None)
         return Frame("numbers", {"config": Numeric.fit(_money(rows, currency)).config, "currency": currency})
     if kind == "scores":
-        return Frame("numbers", {"config": Numeric.fit(rows["number"]).config})
+        return Frame("numbers", {"config": Numeric.fit(_sound(rows["number"])).config})
     if kind == "context":
         return _fit_field(rows)
     if kind == "calibration":
@@ -124,7 +125,7 @@ def _fit_field(rows: pa.Table) -> Frame:
     if not there:
         raise DataError("no request has this field", got=f"0 of {rows.num_rows}")
     if (there - rows["number"].filter(pc.is_valid(rows["text"])).null_count) / there >= NUMERIC_SHARE:
-        return Frame("numbers", {"config": Numeric.fit(rows["number"].drop_null()).config})
+        return Frame("numbers", {"config": Numeric.fit(_sound(rows["number"].drop_null())).config})
     counts = _counted(rows["text"])
     if len(counts) > max(100, DISTINCT_SHARE * there):
         raise DataError("an identifier and no category", got=f"{len(counts)} values in {there} requests",
@@ -169,9 +170,14 @@ def _numbers(frame: Frame, rows: pa.Table, facts: Facts | None) -> Any:
     if "currency" in frame.plain:
         return frame.zero.update(_money(rows, frame.plain["currency"]))
     if "text" not in rows.column_names:
-        return frame.zero.update(rows["number"])
+        return frame.zero.update(_sound(rows["number"]))
     odd = pc.and_(pc.is_null(rows["number"]), pc.is_valid(rows["text"]))  # text where numbers are expected
-    return frame.zero.update(pc.if_else(odd, pa.scalar(float("nan")), rows["number"]))
+    return frame.zero.update(pc.if_else(odd, pa.scalar(float("nan")), _sound(rows["number"])))
+
+
+def _sound(numbers: Any) -> Any:
+    huge = pc.and_(pc.is_finite(numbers), pc.greater_equal(pc.abs(numbers), MOST))
+    return pc.if_else(huge, pa.scalar(float("nan")), numbers)
 
 
 def _calibrated(frame: Frame, rows: pa.Table, facts: Facts | None) -> Any:

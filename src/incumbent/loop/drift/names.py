@@ -28,6 +28,7 @@ FAMILIES = (EMBEDDINGS, REQUESTS, RESPONSES)
 SHOWN, CLICKED, CONVERTED, FAILED = "shown", "clicked", "converted", "failed"
 LONGEST = 100  # letters of one part of a name
 FOREIGN = "!dimension"  # behind the stream of rows whose vectors have another dimension
+UNREAD = "!unread"  # behind the stream of rows that could not be counted, by the reason
 
 
 def stream(kind: str, *parts: str) -> str:

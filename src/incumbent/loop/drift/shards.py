@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from incumbent.config_sections import DriftConfig
+from incumbent.errors import DataError
 from incumbent.events.window import Window
 from incumbent.loop.drift import names
 from incumbent.loop.drift import responses as drift_responses
@@ -22,6 +23,7 @@ from incumbent.loop.drift.grid import Grid
 from incumbent.loop.drift.responses import Waits
 from incumbent.loop.drift.rows import Rows
 from incumbent.loop.rollup import pieces
+from incumbent.stats.counts import Counts
 from incumbent.stores.store import Lake, Partition, Table
 
 #: family -> the tables whose change touches its shards
@@ -76,7 +78,8 @@ class Reader:
     def states(self, family: str, shard: Partition, frames: Mapping[str, Frame]) -> dict[tuple[str, int], Any]:
         """The states of a shard by stream and start (microseconds since 1970), of the streams that have a frame.
 
-        Vectors of another dimension than their frame's are counted beside, under the stream's name and `FOREIGN`.
+        Vectors of another dimension than their frame's are counted beside, under the stream's name and `FOREIGN`; rows
+        that its state refuses under `UNREAD`, by the reason, so that no stream stops another.
         """
         found: dict[tuple[str, int], Any] = {}
         wanted = {name: frame for name, frame in frames.items() if family_of(name) == family}
@@ -86,7 +89,11 @@ class Reader:
         for piece in self.rows(family, shard, fields_of(wanted)):
             for name, frame in wanted.items():
                 for start, rows in by_start(piece.get(name)):
-                    _add(found, (name, start), frame.state(rows, facts))
+                    try:
+                        _add(found, (name, start), frame.state(rows, facts))
+                    except DataError as error:
+                        unread = Counts.zero().update([str(error)], [rows.num_rows])
+                        _add(found, (name + names.UNREAD, start), unread)
                     if frame.kind == "vectors" and not (odd := foreign(frame, rows)).empty:
                         _add(found, (name + names.FOREIGN, start), odd)
         return {at: state for at, state in found.items() if not state.empty}
