@@ -68,3 +68,24 @@ def test_what_is_added_is_there_and_gone_when_removed(document, key, value):
     added = patch(document, [{"op": "add", "path": path, "value": value}])
     assert added == {**document, key: value}
     assert patch(added, [{"op": "remove", "path": path}]) == {k: v for k, v in document.items() if k != key}
+
+
+@pytest.mark.parametrize("path", ["/k", "/k{index}"])
+def test_copies_of_copies_are_refused_before_they_grow(path):
+    bomb = [{"op": "copy", "from": "", "path": path.format(index=index)} for index in range(100)]
+    with pytest.raises(DataError, match=r"patch\[\d+\]: the patch copies and adds too much"):
+        patch({"a": "x" * 1000}, bomb)
+
+
+def test_what_goes_again_counts_too_and_what_moves_does_not():
+    turns = [{"op": "add", "path": "/k", "value": "x" * 1000}, {"op": "remove", "path": "/k"}] * 9
+    assert patch({}, turns, most=9_100) == {}
+    with pytest.raises(DataError, match=r"patch\[16\]: the patch copies and adds too much"):
+        patch({}, turns, most=9_000)
+    moves = [{"op": "move", "from": "/a", "path": "/b"}, {"op": "move", "from": "/b", "path": "/a"}] * 9
+    assert patch({"a": "x" * 1000}, moves, most=0) == {"a": "x" * 1000}
+
+
+def test_a_number_that_no_message_holds_is_a_mistake_of_the_patch():
+    with pytest.raises(DataError, match="does not fit"):
+        patch({}, [{"op": "add", "path": "/a", "value": 2**70}])

@@ -9,13 +9,19 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from incumbent.errors import DataError
 
+MOST = 524_288  # bytes: four events of the largest size that is let in by default
 _NEEDS = {"add": "value", "replace": "value", "test": "value", "remove": None, "move": "from", "copy": "from"}
 
 
-def patch(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
+def patch(document: Any, operations: Sequence[Mapping[str, Any]], *, most: int = MOST) -> Any:
     """`document` with all operations applied in their order; `DataError` where one cannot be, and then none is.
+
+    All that is copied and added may come to `most` bytes as MessagePack, whether or not it stays: copies of copies
+    would double with every operation.
 
     >>> patch({"price": "12", "v": [1, 3]}, [{"op": "move", "from": "/price", "path": "/value"},
     ...                                      {"op": "add", "path": "/v/1", "value": 2}])
@@ -25,9 +31,13 @@ def patch(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     ...
     incumbent.errors.DataError: patch[0]: there is nothing at the path. Got '/b'.
     """
-    found = copy.deepcopy(document)
+    found, left = copy.deepcopy(document), most
     for index, operation in enumerate(checked(operations)):
         try:
+            left -= _grows(found, operation)
+            if left < 0:
+                raise DataError(f"patch[{index}]: the patch copies and adds too much", got=f"over {most} bytes",
+                                expected=f"at most {most} bytes in all", field=f"patch[{index}]")
             found = _apply(found, operation)
         except (KeyError, IndexError, ValueError, TypeError):
             raise DataError(f"patch[{index}]: there is nothing at the path", got=operation.get("path")) from None
@@ -71,6 +81,17 @@ def _keys(path: str) -> list[str]:
     return [key.replace("~1", "/").replace("~0", "~") for key in path.split("/")[1:]]
 
 
+def _grows(document: Any, operation: Mapping[str, Any]) -> int:
+    """The bytes that an operation copies or adds."""
+    if operation["op"] not in ("add", "copy", "replace"):
+        return 0
+    value = _at(document, _keys(operation["from"])) if operation["op"] == "copy" else operation["value"]
+    try:
+        return len(msgspec.msgpack.encode(value))
+    except OverflowError as error:
+        raise DataError("a value of the patch does not fit", got=str(error), expected="integers of 64 bits") from None
+
+
 def _apply(document: Any, operation: Mapping[str, Any]) -> Any:
     op, path = operation["op"], operation["path"]
     if op == "test":
@@ -79,12 +100,12 @@ def _apply(document: Any, operation: Mapping[str, Any]) -> Any:
         return document
     if op in ("move", "copy"):
         source = operation["from"]
-        value = copy.deepcopy(_at(document, _keys(source)))
-        if op == "move":
-            if path.startswith(f"{source}/"):
-                raise ValueError("a value cannot move into itself")
-            document = _without(document, _keys(source))
-        return _with(document, _keys(path), value)
+        value = _at(document, _keys(source))
+        if op == "copy":
+            return _with(document, _keys(path), copy.deepcopy(value))
+        if path.startswith(f"{source}/"):
+            raise ValueError("a value cannot move into itself")
+        return _with(_without(document, _keys(source)), _keys(path), value)
     if op == "remove":
         return _without(document, _keys(path))
     if op == "replace":
