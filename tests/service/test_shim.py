@@ -254,6 +254,15 @@ def test_keys_open_what_their_scope_says(key, hot, get, post):
             assert error_of(answer)["code"] == {401: "unauthorized", 403: "forbidden"}[answer[0]]
 
 
+@pytest.mark.parametrize("path", ["/v1/quarantine", "/v1/quarantine/019cd79e-4600-7004-8e07-b19140b6a41a"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_messages_of_shoppers_are_not_for_who_only_reads(path, method):
+    shim, _ = make(keys=KEYS)
+    statuses = [call(shim, headers=[(b"x-api-key", key)], method=method, path=path)[0] for key in (b"r", b"o")]
+    assert statuses == [403, 200]
+    assert call(shim, headers=[(b"x-api-key", b"r")], method=method, path="/v1/quarantined")[0] == 200
+
+
 def test_keys_come_in_three_ways_and_probes_need_none():
     shim, _ = make(keys=KEYS)
     basic = b"Basic " + base64.b64encode(b"any:e")

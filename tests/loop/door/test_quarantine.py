@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pyarrow.compute as pc
 import pytest
 
 from incumbent import config as configs
@@ -224,6 +225,62 @@ def test_what_the_sealer_refused_comes_back_too():
     assert shop.replay().refused == 1
     assert shop.replay(fix=fix_of('[{"op": "replace", "path": "/schema", "value": 1}]')).returned == 1
     assert [row["event_id"] for row in shop.kept()] == [event["event_id"]]
+
+
+def sealed_badly(shop, event):
+    """An acknowledged record that the sealer cannot read."""
+    shop.stores.log.append([Record(event["event_id"], "feedback", msgspec.msgpack.encode(event))]).result()
+    shop.sealer.run_once()
+
+
+@pytest.mark.parametrize(("field", "value"), [("user_id", "u9"), ("event_id", "019cd79e-4600-7004-94ad-7958cd9069b9")])
+def test_what_was_acknowledged_stays_whose_and_which_it_was(shop_with_sealed, field, value):
+    shop, _ = shop_with_sealed
+    fixes = [{"op": "replace", "path": "/schema", "value": 1}, {"op": "replace", "path": f"/{field}", "value": value}]
+    [refusal] = shop.replay(fix=fix_of(fixes)).refusals
+    assert refusal["field"] == field and "stays what it was" in refusal["reason"]
+
+    def in_place(message):
+        message.update({"schema": 1, field: value})
+        return message
+
+    assert shop.replay(fix=in_place).refused == 1 and shop.kept() == []
+
+
+@pytest.fixture
+def shop_with_sealed():
+    shop = Shop()
+    event = {**shop.purchase(currency="EUR"), "schema": 99}
+    sealed_badly(shop, event)
+    return shop, event
+
+
+def test_no_patch_makes_another_event_of_what_was_acknowledged(shop_with_sealed):
+    shop, event = shop_with_sealed
+    decision = {"type": "decision", "event_id": event["event_id"], "time": NOW.isoformat(), "experiment": "e",
+                "verdict": "promote", "reason": "r", "by": "rule"}
+    swap = fix_of([{"op": "replace", "path": "", "value": decision}])
+    assert shop.replay(fix=swap).refusals[0]["field"] == "type"
+    sealed_badly(shop, {**decision, "event_id": shop.ids.new(), "schema": 99})
+    again = shop.replay(fix=fix_of([{"op": "replace", "path": "/schema", "value": 1}]))
+    assert (again.returned, again.refused) == (1, 1) and "incumbent alone" in again.refusals[0]["reason"]
+    assert shop.stores.lake.scan("conclusion", columns=["kind"]).filter(
+        pc.field("kind") == "decision").num_rows == 0
+
+
+def test_what_does_not_say_what_it_was_passes_the_screen():
+    shop = Shop(b"0123456789abcdef")
+    event_id = shop.ids.new()
+    shop.stores.log.append([Record(event_id, "feedback", b"\xc1")]).result()
+    shop.sealer.run_once()
+    impression = {"type": "impression", "event_id": event_id, "request_id": "forged", "ranking_id": "r",
+                  "time": NOW.isoformat(), "user_id": "u1", "surface": "home", "mode": "champion", "lane": "none",
+                  "plan": "p", "slots": [], "models": []}
+    forged = shop.replay(fix=fix_of([{"op": "replace", "path": "", "value": impression}]))
+    assert forged.refused == 1 and "not signed" in forged.refusals[0]["reason"]
+    sound = shop.purchase(currency="EUR", event_id=event_id)
+    assert shop.replay(fix=fix_of([{"op": "replace", "path": "", "value": sound}])).returned == 1
+    assert [row["user_id"] for row in shop.kept()] == [hash_user("u1", b"0123456789abcdef")]
 
 
 def test_an_erasure_takes_what_is_on_its_way_back():

@@ -17,7 +17,7 @@ from incumbent.errors import ConfigError, DataError
 from incumbent.events import codec
 from incumbent.events.ids import Signer, id_time
 from incumbent.events.patch import patcher
-from incumbent.events.schema import Conclusion, Embedding, Event, Feedback, Impression, Incoming, Item, Measurement
+from incumbent.events.schema import Conclusion, Embedding, Feedback, Impression, Incoming, Item, Measurement
 from incumbent.loop.screen import Screen
 from incumbent.stores.store import Quarantined, Table
 
@@ -25,6 +25,8 @@ from incumbent.stores.store import Quarantined, Table
 Fix = Callable[[Any], Any]
 _TABLES: dict[type, Table] = {Feedback: "feedback", Embedding: "embedding", Item: "item", Impression: "impression",
                               Measurement: "measurement"}
+#: whose and which a message is, which no fix of an acknowledged one changes
+_STAYS = ("type", "event_id", "user_id", "entity", "entity_id")
 
 
 class Mended(Struct, frozen=True):
@@ -56,8 +58,8 @@ class Door:
         if not isinstance(mended, dict):
             raise DataError("the message does not parse", got=mended, expected="an object",
                             hint="a fix of yours may take its bytes and return one")
-        if row.source == "sealer":
-            return self._sealed(mended)
+        if row.source == "sealer" and isinstance(message, dict):
+            return self._sealed(mended, row)
         if not _is_uuid7(mended.get("event_id")):
             mended = {**mended, "event_id": id_after(row.event_id)}
         data = _packed(mended)
@@ -75,13 +77,24 @@ class Door:
             msgspec.structs.force_setattr(event, "received", row.time)
         return event
 
-    def _sealed(self, mended: dict[str, Any]) -> Mended:
-        """What the door had let pass and the sealer could not read: it needs no screen, and may be of any kind."""
-        return self._kept(codec.decode(_packed(mended)))
+    def _sealed(self, mended: dict[str, Any], row: Quarantined) -> Mended:
+        """What the door had let pass and the sealer could not read needs no screen, while it stays what it was.
 
-    def _kept(self, event: Event) -> Mended:
-        table = "conclusion" if isinstance(event, Conclusion) else _TABLES[type(event)]
-        return Mended(event, table, codec.encode(event))
+        One that does not parse says nothing of itself: it passes the screen like anybody's.
+        """
+        message = message_of(row.raw)  # once more: a fix may have changed the one that it was given
+        for field in _STAYS:
+            if mended.get(field) != message.get(field):
+                raise DataError("a message that was acknowledged stays what it was", got=mended.get(field),
+                                expected=repr(message.get(field)), field=field)
+        event = codec.decode(_packed(mended))
+        if isinstance(event, Conclusion):
+            raise DataError("conclusions come from incumbent alone", got=mended["type"], field="type",
+                            expected=", ".join(sorted(_TABLES.values())))
+        return self._kept(event)
+
+    def _kept(self, event: Any) -> Mended:
+        return Mended(event, _TABLES[type(event)], codec.encode(event))
 
 
 def id_after(event_id: str) -> str:
