@@ -54,11 +54,11 @@ class Shop:
         change = broken.pop("change", None)
         self.commit([change(self, event) for event in events] if change else events)
 
-    def look(self, at):
+    def look(self, at, until=None):
         """Measure and judge as of two hours after the end of a day."""
         self.clock.set(START + timedelta(days=at + 1, hours=2))
         self.states.run_once()
-        return self.watch.run_once()
+        return self.watch.run_once(until or self.clock.now())
 
     def findings(self):
         return [(one.subject, one.check, one.status) for one in reversed(self.control.conclusions("finding"))]
@@ -154,7 +154,7 @@ def test_a_broken_day_is_a_finding_told_once_and_an_end_is_told_too(broken, told
     shop.day(14)
     shop.look(14)
     ended = {(subject, check) for subject, check, status in shop.findings() if status == "ok"}
-    assert told <= ended and shop.watch.run_once().days == 0
+    assert told <= ended and shop.watch.run_once(shop.clock.now()).days == 0
 
 
 def test_a_new_level_that_stays_becomes_ordinary():
@@ -183,6 +183,22 @@ def test_a_day_without_anything_is_missing_and_an_absent_kind_is_not():
     shop.commit([Item(event_id=shop.ids.new(), time=START + timedelta(days=13, hours=1), item_id="i1")])
     shop.look(13)
     assert ("door:feedback", "volume", "drift") in shop.findings()
+
+
+def test_days_wait_until_the_inbox_is_in_the_lake_and_an_outage_of_the_loop_is_no_finding():
+    """The loop stands still from noon of day 12 to day 15; the gateway goes on, and its inboxes hold what came."""
+    shop = Shop()
+    for at in range(12):
+        shop.day(at)
+    shop.look(11)
+    shop.day(12, scale=0.3, no_purchases=True)  # what was sealed of it
+    assert shop.look(15, until=START + timedelta(days=12, hours=12)).days == 0
+    assert shop.watch.run_once(None).stopped == "nothing was measured yet"
+    shop.day(12, scale=0.7)
+    for at in (13, 14, 15):
+        shop.day(at)
+    assert shop.look(15).days == 4
+    assert shop.findings() == [] and standing(shop.control).day == (START + timedelta(days=15)).date()
 
 
 def test_a_run_that_was_cut_short_tells_the_rest_once():

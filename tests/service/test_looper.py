@@ -10,6 +10,9 @@ from incumbent.config import Config
 from incumbent.errors import StoreError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
+from incumbent.loop.attribute import read_cursor
+from incumbent.loop.door.states import Doored
+from incumbent.loop.metrics.states import Measured
 from incumbent.loop.operate import Operator
 from incumbent.service.looper import Looper
 from incumbent.service.metrics import Meter
@@ -132,3 +135,33 @@ def test_at_the_end_erasures_are_worked_off_where_nothing_runs_any_more(process,
     process.looper.finish(0.3)
     assert len(process.erased()) == (0 if busy else 1)
     assert process.kinds() == ({"erase"} if busy else set())  # asked for still: the next loop does it
+
+
+def test_gates_are_asked_of_the_days_that_a_whole_measuring_has_reached(process):
+    asked = []
+    process.looper.expectations.run_once = asked.append
+    process.go_on.set()
+    jobs = process.looper.scheduler
+    jobs.run_now("expectations")
+    assert jobs.run_now("seal").error is jobs.run_now("measure").error is None
+    reached = read_cursor(process.control).until
+    jobs.run_now("expectations")
+    process.looper.metric_states.run_once = lambda: Measured(stopped="another process holds the lease")
+    jobs.run_now("seal")
+    jobs.run_now("measure")
+    jobs.run_now("expectations")
+    assert reached is not None and reached < read_cursor(process.control).until
+    assert asked == [None, reached, reached]
+
+
+def test_the_door_is_judged_up_to_where_attribution_has_come_and_not_before_its_states(process):
+    judged = []
+    process.looper.door_watch.run_once = judged.append
+    process.go_on.set()
+    jobs = process.looper.scheduler
+    for job in ("seal", "measure"):
+        jobs.run_now(job)
+    reached = read_cursor(process.control).until
+    assert reached is not None and judged == [reached]
+    process.looper.door_states.run_once = lambda: Doored(stopped="another process holds the lease")
+    assert jobs.run_now("measure").error is None and judged == [reached]

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from incumbent.events.window import day_of
 from incumbent.logs import get
 from incumbent.loop import erase
 from incumbent.loop.act import Actor, Errands
-from incumbent.loop.attribute import Attributor
+from incumbent.loop.attribute import Attributor, read_cursor
 from incumbent.loop.catalogue import Cataloguer, current_plan
 from incumbent.loop.decide import Decider
 from incumbent.loop.definitions import definitions
@@ -87,13 +87,14 @@ class Looper:
         self.erasures = Errands(control, clock, {erase.KIND: self._erase}, lease=erase.KIND, **long)
         self.cataloguer = Cataloguer(lake, control, clock, plan_of, **common)
         self._sealed_s = clock.monotonic()
+        self._measured: datetime | None = None  # the watermark that the states of metrics have reached
         loop = config.loop
         self.scheduler = Scheduler([
             Job("seal", self._timed("seal", self._seal), loop.seal_s),
             Job("measure", self._timed("measure", self.measure), loop.attribute_s, first_s=min(loop.seal_s, 5.0)),
             Job("decide", self._timed("decide", self.decider.run_once), loop.decide_s,
                 first_s=min(loop.attribute_s, 10.0)),
-            Job("expectations", self._timed("expectations", self.expectations.run_once), loop.attribute_s,
+            Job("expectations", self._timed("expectations", self._ask_gates), loop.attribute_s,
                 first_s=min(loop.attribute_s, 20.0)),
             Job("drift", self._timed("drift", self._judge_drift), loop.drift_s, first_s=min(loop.drift_s, 15.0)),
             Job("live", self._timed("live", self._publish_live), loop.live_s),
@@ -148,15 +149,20 @@ class Looper:
         """Outcomes, then matured units, then states: each stands on the one before."""
         with self._measuring:
             self.attributor.run_once()
+            until = read_cursor(self._stores.control).until
             self.maturer.run_once()
             done = self.rollup.run_once()
-            self.metric_states.run_once()
+            if self.metric_states.run_once().stopped is None:
+                self._measured = until
             self.metric_watch.run_once()
-            if self._config.door.enabled:
-                self.door_states.run_once()
-                self.door_watch.run_once()
+            if self._config.door.enabled and self.door_states.run_once().stopped is None:
+                self.door_watch.run_once(until)
             self.text_states.run_once()
             return done
+
+    def _ask_gates(self) -> Any:
+        """Of the days that the last whole measuring reached: its own job, as a gate file may be wrong."""
+        return self.expectations.run_once(self._measured)
 
     def _judge_drift(self) -> Any:
         """Between two measurings: it reads the same outcomes, and no erasure is under way."""

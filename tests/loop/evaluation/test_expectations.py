@@ -14,7 +14,7 @@ from incumbent.config import MetricsConfig, load
 from incumbent.errors import ConfigError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Alert, Finding
-from incumbent.loop.evaluation.expectations import Expectations, judged, standing_of
+from incumbent.loop.evaluation.expectations import Expectations, Looked, judged, standing_of
 from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
 from incumbent.metrics.expectation import Expectation, breached
 from incumbent.stats.buckets import Buckets
@@ -78,6 +78,9 @@ class Shop:
             cells[Cell("home", by="country", value=country)] = {"empty_share": rate(share)}
         self.control.put(day, 0, DAY_FAMILY, [packed(cell.day_key, day, 0, states) for cell, states in cells.items()])
 
+    def look(self, until=None):
+        return self.job.run_once(until or self.clock.now())
+
     def told(self):
         return [one for one in self.control.conclusions("finding") if isinstance(one, Finding)][::-1]
 
@@ -85,10 +88,10 @@ class Shop:
 def test_a_sound_day_is_silent(tmp_path):
     shop = Shop(tmp_path)
     shop.day(candidate=0.01, empty={"DE": 0.02})
-    done = shop.job.run_once()
+    done = shop.look()
     assert done.findings == 0 and not shop.told()
     assert done.judged == 5  # errors of both models, recall of the candidate, latency of one, one country
-    assert standing_of(shop.control).day == DAY and shop.job.run_once().judged == 0  # a day is judged once
+    assert standing_of(shop.control).day == DAY and shop.look().judged == 0  # a day is judged once
 
 
 @pytest.mark.parametrize(("day", "check", "of"), [
@@ -102,7 +105,7 @@ def test_a_break_is_told_once_and_so_is_its_end(tmp_path, day, check, of):
     for after, state in enumerate((day, day, {"candidate": 0.01, "empty": {"FR": 0.01}})):
         shop.clock.set(NOW + timedelta(days=after))
         shop.day(DAY + timedelta(days=after), **state)
-        shop.job.run_once()
+        shop.look()
     first, last = shop.told()
     assert (first.check, first.status, first.severity, first.subject) == (check, "breach", "ticket", "surface:home")
     assert first.evidence["of"] == of and "expected" in first.reason and "got" in first.reason
@@ -116,17 +119,35 @@ def test_a_day_that_cannot_tell_changes_nothing(tmp_path):
     """An interval across the bound, few rows, no rows: neither a break nor its end."""
     shop = Shop(tmp_path)
     shop.day(errors=0.05)
-    shop.job.run_once()
+    shop.look()
     assert not shop.told()
     shop.clock.set(NOW + timedelta(days=1))
     shop.day(DAY + timedelta(days=1), errors=0.2)
-    shop.job.run_once()
+    shop.look()
     for after, state in ((2, {"errors": 0.05}), (3, None)):
         shop.clock.set(NOW + timedelta(days=after))
         if state:
             shop.day(DAY + timedelta(days=after), **state)
-        shop.job.run_once()
+        shop.look()
     assert [one.status for one in shop.told()] == ["breach"] and len(standing_of(shop.control).broken) == 1
+
+
+def test_a_day_waits_until_its_states_are_whole_and_none_is_left_out(tmp_path):
+    """Sealing stood still for four days; what was measured until then is judged, then the days that were missed."""
+    shop = Shop(tmp_path)
+    shop.day()
+    shop.look()
+    shop.clock.set(NOW + timedelta(days=4))
+    shop.day(DAY + timedelta(days=1), errors=0.9)  # half a day, and no more of it is measured yet
+    assert shop.job.run_once(None) == Looked(stopped="nothing was measured yet")
+    assert shop.look(NOW + timedelta(hours=17)) == Looked() and standing_of(shop.control).day == DAY
+    for after, errors in ((1, 0.01), (2, 0.2), (4, 0.01)):  # on the third day nobody came
+        shop.day(DAY + timedelta(days=after), errors=errors)
+    assert shop.look() == Looked(judged=6, findings=2)
+    broken, well = shop.told()
+    assert (broken.status, broken.evidence["day"]) == ("breach", "2026-03-10")
+    assert (well.status, well.evidence["day"]) == ("ok", "2026-03-12")
+    assert standing_of(shop.control).day == DAY + timedelta(days=4) and shop.look() == Looked()
 
 
 def test_few_rows_are_no_number(tmp_path):
@@ -160,10 +181,10 @@ def test_breached_needs_the_whole_interval_outside():
 def test_without_gates_nothing_happens_and_a_wrong_gate_stops_its_job_alone(tmp_path):
     shop = Shop(tmp_path)
     shop.config = MetricsConfig()
-    assert "no gates" in shop.job.run_once().stopped
+    assert "no gates" in shop.look().stopped
     broken = Shop(tmp_path, '[[expect]]\nmetric = "ndgc"\nat_least = 1\n')
     with pytest.raises(ConfigError, match="no such metric"):
-        broken.job.run_once()
+        broken.look()
 
 
 def test_a_gate_of_no_surface_is_a_mistake_of_the_configuration(tmp_path):
@@ -206,7 +227,7 @@ def test_from_the_log_to_a_finding(tmp_path):
             models=[ModelAnswer("champion", "a", "1", "ok" if ok else "error", 9.0, int(ok), ["x"] if ok else [])]))
     lake.commit(events, "w", 0)
     MetricStates(lake, shop.control, shop.clock, lambda: shop.config).run_once()
-    assert shop.job.run_once().findings == 1
+    assert shop.look().findings == 1
     [finding] = shop.told()
     assert finding.check == "expectation:error_rate" and finding.evidence["of"] == "champion a"
     assert finding.evidence["estimate"]["value"] == pytest.approx(1 / 3) and finding.evidence["estimate"]["n"] == 300

@@ -9,7 +9,7 @@ of 0, and its shares are missing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -82,13 +82,20 @@ class DoorWatch:
         self._control, self._clock, self._ids, self._config = control, clock, ids, config
         self._holder, self._lease_s = holder, lease_s
 
-    def run_once(self) -> Run:
-        """Judge every day that is over and was not judged; of a deployment that is new to this, the last one."""
+    def run_once(self, until: datetime | None) -> Run:
+        """Judge every day that is over and was not judged; of a deployment that is new to this, the last one.
+
+        `until` is the watermark that the states have reached: a day is over once it has passed the day's end, and
+        `settle_s` are gone since.
+        """
+        if until is None:
+            return Run(stopped="nothing was measured yet")
         with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Run(stopped="another process holds the lease")
             known = standing(self._control)
-            last = day_of(self._clock.now() - timedelta(seconds=self._config.settle_s)) - timedelta(days=1)
+            settled = self._clock.now() - timedelta(seconds=self._config.settle_s)
+            last = day_of(min(until, settled)) - timedelta(days=1)
             first = last if known.day is None else known.day + timedelta(days=1)
             if first > last:
                 return Run()

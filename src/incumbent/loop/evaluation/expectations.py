@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,9 @@ class Looked(Struct, frozen=True):
 
 
 class Expectations:
-    """Judges the gates of ``[metrics] gates`` once a day, under the lease `expectations`.
+    """Judges the gates of ``[metrics] gates`` on every day, once, under the lease `expectations`.
 
-    The day is the last one whose wishes are complete: yesterday, less ``metrics.relevant_days``. `ConfigError` for a
+    A day is judged when its wishes are complete, ``metrics.relevant_days`` after it, and measured. `ConfigError` for a
     gate file with mistakes: the job fails, says so, and no other does.
     """
 
@@ -67,32 +67,47 @@ class Expectations:
         self._control, self._clock, self._ids, self._config = control, clock, ids, config
         self._holder, self._lease_s = holder, lease_s
 
-    def run_once(self) -> Looked:
-        """Judge the last complete day, where it was not judged yet."""
+    def run_once(self, until: datetime | None) -> Looked:
+        """Judge every complete day that was not judged; of a deployment that is new to this, the last one.
+
+        `until` is the watermark that the states have reached: what was acknowledged before it is in them.
+        """
         config = self._config()
         if not config.gates or not config.enabled:
             return Looked(stopped="no gates under [metrics]")
-        day = day_of(self._clock.now()) - timedelta(days=1 + config.relevant_days)
+        if until is None:
+            return Looked(stopped="nothing was measured yet")
+        last = day_of(min(until, self._clock.now())) - timedelta(days=1 + config.relevant_days)
         with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Looked(stopped="another process holds the lease")
-            standing = standing_of(self._control)
-            if standing.day is not None and standing.day >= day:
-                return Looked()
-            count = findings = 0
-            for surface, path in sorted(config.gates.items()):
-                for what, expectation, estimate in judged(self._control, surface, path, day, config.least_rows):
-                    count += 1
-                    key = f"{surface}/{what}/{expectation.title}: {expectation.bounds}"
-                    broken = breached(expectation, estimate)
-                    if broken is None or broken == (key in standing.broken):
-                        continue
-                    kept = [one for one in standing.broken if one != key] + ([key] if broken else [])
-                    standing = msgspec.structs.replace(standing, broken=sorted(kept))
-                    self._tell(surface, what, expectation, estimate, day, standing, broken)
-                    findings += 1
-            self._control.set_cursor(CURSOR, _text(msgspec.structs.replace(standing, day=day)))
-            return Looked(count, findings)
+            standing, done = standing_of(self._control), Looked()
+            day = last if standing.day is None else standing.day + timedelta(days=1)
+            while day <= last:
+                standing, count, findings = self._judge_day(config, day, standing)
+                done = Looked(done.judged + count, done.findings + findings)
+                if not lease.renew():
+                    return msgspec.structs.replace(done, stopped="the lease went to another process")
+                day += timedelta(days=1)
+            return done
+
+    def _judge_day(self, config: MetricsConfig, day: date, standing: Standing) -> tuple[Standing, int, int]:
+        """Judge one day; what is known moves with each finding, the day at its end."""
+        count = findings = 0
+        for surface, path in sorted(config.gates.items()):
+            for what, expectation, estimate in judged(self._control, surface, path, day, config.least_rows):
+                count += 1
+                key = f"{surface}/{what}/{expectation.title}: {expectation.bounds}"
+                broken = breached(expectation, estimate)
+                if broken is None or broken == (key in standing.broken):
+                    continue
+                kept = [one for one in standing.broken if one != key] + ([key] if broken else [])
+                standing = msgspec.structs.replace(standing, broken=sorted(kept))
+                self._tell(surface, what, expectation, estimate, day, standing, broken)
+                findings += 1
+        standing = msgspec.structs.replace(standing, day=day)
+        self._control.set_cursor(CURSOR, _text(standing))
+        return standing, count, findings
 
     def _tell(self, surface: str, what: str, expectation: Expectation, estimate: Estimate, day: date,
               standing: Standing, broken: bool) -> None:
