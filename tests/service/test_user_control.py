@@ -27,6 +27,7 @@ from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.testing.gateway import Shop, served
 
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
 ITEMS = [f"i{n}" for n in range(12)]
 CATEGORY = {item: f"c{n % 4}" for n, item in enumerate(ITEMS) if n != 11}  # i11 is in none
 
@@ -178,13 +179,68 @@ def test_a_category_of_a_catalogue_that_came_later_holds_too():
     async def talk():
         await house.follower.set_exclusion("u1", "category", "c0", datetime(2026, 3, 1, tzinfo=UTC), excluded=True)
         fresh = control_with(CATEGORY)
-        for name in ("catalogue/categories", "catalogue/categories/version"):
-            control.set_cursor(name, fresh.cursor(name))
+        for name, text in sorted(fresh.cursors("catalogue/categor").items(), reverse=True):
+            control.set_cursor(name, text)
         await house.follower.poll()
         shown = (await house.shop.gateway.recommend(RecommendationRequest(surface="home", user_id="u1", k=9))).items
         assert shown and not any(CATEGORY.get(item.item_id) == "c0" for item in shown)
 
     asyncio.run(talk())
+
+
+def test_only_categories_that_somebody_excludes_are_loaded_and_only_where_their_items_changed():
+    control, lake, clock = MemoryControl(), MemoryLake(2), ManualClock(T0)
+    job = Cataloguer(lake, control, clock, lambda: ServingPlan(0, None, {}, {}))
+    ids, commits, shoppers = EventIds(clock), iter(range(99)), Shoppers()
+    seen, read = 0, []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(control, name)
+
+        def cursor(self, name):
+            read.append(name)
+            return control.cursor(name)
+
+    def commit(*items):
+        clock.advance(1)
+        lake.commit([Item(event_id=ids.new(), time=clock.now(), item_id=item, category=category, price_minor=price,
+                          currency="EUR") for item, category, price in items], "w", next(commits))
+        job.run_once()
+
+    def look():
+        nonlocal seen
+        read.clear()
+        version = control.exclusions()[0]
+        shoppers.take(shoppers.look(Watched(), seen, changed=version != seen))
+        seen = version
+        return len([name for name in read if name.startswith("catalogue/category/")]), len(read)
+
+    def barred(user):
+        held = shoppers.barred(user, frozenset())
+        return {item for item in ("a", "b", "c", "d") if item in held}
+
+    commit(("a", "shoes", 1), ("b", "hats", 1))
+    assert look() == (0, 0)  # nobody excludes a category
+    control.exclude("u", "shoes", T0, kind="category")
+    assert look()[0] == 1 and barred("u") == {"a"}
+    before = control.cursors("catalogue/categor")
+    commit(("a", "shoes", 2))
+    assert control.cursors("catalogue/categor") == before and look() == (0, 1)  # a price is none of its business
+    commit(("c", "hats", 1))
+    assert look()[0] == 0 and barred("u") == {"a"}
+    commit(("d", "shoes", 1), ("a", "hats", 2))
+    assert look()[0] == 1 and barred("u") == {"d"}
+    control.exclude("v", "hats", T0, kind="category")
+    assert look()[0] == 1 and barred("v") == {"a", "b", "c"} and barred("u") == {"d"}
+    commit(("d", None, 1))
+    assert look()[0] == 0 and barred("u") == set()  # the category is gone, and needs no reading
+    control.exclude("u", "shoes", T0, excluded=False, kind="category")
+    look()
+    commit(("d", "shoes", 1))
+    look()
+    control.exclude("u", "shoes", T0, kind="category")
+    assert look()[0] == 1 and barred("u") == {"d"}  # what came while nobody asked
 
 
 @pytest.mark.parametrize(("body", "field"), [

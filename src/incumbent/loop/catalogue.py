@@ -8,6 +8,7 @@ exclude a category, the items of each (`shoppers`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from incumbent.config import Config
 from incumbent.events.plan import ServingPlan
 from incumbent.loop.leases import Held
 from incumbent.loop.plan import build_plan
-from incumbent.loop.shoppers import CATEGORIES, VERSION
+from incumbent.loop.shoppers import CATEGORIES, ITEMS_OF, VERSION, cursor_of
 from incumbent.stores.store import Control, Lake
 
 CURSOR = "catalogue"
@@ -71,12 +72,24 @@ class Cataloguer:
             if not lease.renew():
                 return Catalogued(stopped="another process holds the lease")
             after, categories = self._read(version)
-            self._control.set_cursor(CATEGORIES, msgspec.json.encode(categories).decode())
-            self._control.set_cursor(VERSION, str(version))  # behind what it is of: who sees it finds that
+            self._tell(categories)
             self._control.set_cursor(CURSOR, msgspec.json.encode(after).decode())
             old, new = self._control.plan_version(), self._control.publish(
                 msgspec.structs.replace(self._plan_of(), time=self._clock.now()))
         return Catalogued(True, len(after.delisted), new.hash if new.version != old else None)
+
+    def _tell(self, categories: dict[str, list[str]]) -> None:
+        """Write the items of the categories that changed, then their hashes, then the hash of these: who sees one
+        finds what it is of, and where nothing changed there is nothing to load."""
+        before = self._control.cursors(ITEMS_OF)
+        after = {cursor_of(name): msgspec.json.encode(items).decode() for name, items in categories.items()}
+        for name, text in {**dict.fromkeys(before, "[]"), **after}.items():
+            if before.get(name) != text:
+                self._control.set_cursor(name, text)
+        index = msgspec.json.encode({name: _hash(after[cursor_of(name)]) for name in sorted(categories)}).decode()
+        for name, text in ((CATEGORIES, index), (VERSION, _hash(index))):
+            if self._control.cursor(name) != text:
+                self._control.set_cursor(name, text)
 
     def _read(self, version: int) -> tuple[Known, dict[str, list[str]]]:
         """What serving needs, and the items of each category."""
@@ -98,3 +111,7 @@ class Cataloguer:
                 categories.setdefault(category, []).append(item)
         return Known(version, [item for item, listed, _, _ in found if listed is False],
                      {item: group for item, _, group, _ in found if group is not None}), categories
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()

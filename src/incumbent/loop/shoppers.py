@@ -1,13 +1,14 @@
 """shoppers: what each shopper does not want, as a gateway holds it: items, categories, past interactions.
 
-Standard library only: a gateway has no Arrow. Which item is of which category comes from Control, where the loop keeps
-the catalogue's (`catalogue`), and is loaded only once somebody has excluded a category.
+Standard library only: a gateway has no Arrow. The items of a category come from Control, where the loop keeps the
+catalogue's (`catalogue`): of the categories that somebody excludes, and again where their items changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from hashlib import blake2b
 from typing import Literal, get_args
 
 import msgspec
@@ -19,25 +20,26 @@ Kind = Literal["item", "category", "event"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 #: how a kind is called where all of them are listed
 PLURAL: dict[Kind, str] = {"item": "items", "category": "categories", "event": "events"}
-CATEGORIES, VERSION = "catalogue/categories", "catalogue/categories/version"  # cursors
+#: cursors: category -> hash of its items, the hash of that, and, before the hash of its name, the items of a category
+CATEGORIES, VERSION, ITEMS_OF = "catalogue/categories", "catalogue/categories/hash", "catalogue/category/"
 _NONE: frozenset[str] = frozenset()
 
 
 class Barred(AbstractSet[str]):
-    """The items that must not be shown: those named, and all of the categories named. It iterates over the former.
+    """The items that must not be shown: those named, and all of the categories given. It iterates over the former.
 
-    >>> barred = Barred(frozenset({"a"}), frozenset({"shoes"}), {"b": "shoes", "c": "hats"})
+    >>> barred = Barred(frozenset({"a"}), [frozenset({"b"})])
     >>> "a" in barred, "b" in barred, "c" in barred, sorted(barred), barred.isdisjoint(["c", "b"])
     (True, True, False, ['a'], False)
     """
 
-    __slots__ = ("_categories", "_category_of", "_items")
+    __slots__ = ("_categories", "_items")
 
-    def __init__(self, items: AbstractSet[str], categories: AbstractSet[str], category_of: Mapping[str, str]) -> None:
-        self._items, self._categories, self._category_of = items, categories, category_of
+    def __init__(self, items: AbstractSet[str], categories: Sequence[AbstractSet[str]]) -> None:
+        self._items, self._categories = items, categories
 
     def __contains__(self, item: object) -> bool:
-        return item in self._items or self._category_of.get(item) in self._categories  # type: ignore[call-overload]
+        return item in self._items or any(item in category for category in self._categories)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
@@ -54,7 +56,7 @@ class Barred(AbstractSet[str]):
 
     def also(self, items: Iterable[str]) -> Barred:
         """With more items."""
-        return Barred(self._items | frozenset(items), self._categories, self._category_of)
+        return Barred(self._items | frozenset(items), self._categories)
 
 
 class Change(Struct, frozen=True):
@@ -63,8 +65,8 @@ class Change(Struct, frozen=True):
     whole: bool
     categories: dict[str, frozenset[str]]
     events: dict[str, frozenset[str]]
-    category_of: dict[str, str] | None = None  # where there is a newer one
-    version: str | None = None
+    items_of: dict[str, tuple[str, frozenset[str]]] = {}  # category -> hash of its items, and these; new ones
+    version: str | None = None  # of the catalogue's categories, where they were looked at
 
 
 class Shoppers:
@@ -77,13 +79,15 @@ class Shoppers:
     def __init__(self) -> None:
         self._categories: dict[str, frozenset[str]] = {}
         self._events: dict[str, frozenset[str]] = {}
-        self._category_of: dict[str, str] = {}
+        self._items_of: dict[str, tuple[str, frozenset[str]]] = {}
         self._version: str | None = None
 
     def barred(self, unit: str, items: AbstractSet[str]) -> AbstractSet[str]:
         """What must not be shown to a user: these items, and those of the excluded categories."""
         categories = self._categories.get(unit)
-        return items if not categories else Barred(items, categories, self._category_of)
+        if not categories:
+            return items
+        return Barred(items, [self._items_of[name][1] for name in categories if name in self._items_of])
 
     def categories(self, unit: str) -> tuple[str, ...]:
         """The excluded categories of a user, in a fixed order."""
@@ -99,18 +103,27 @@ class Shoppers:
         """Read what is new in Control since a version of the exclusions; blocks."""
         categories = dict(control.exclusions(since, kind="category")[1]) if changed else {}
         events = dict(control.exclusions(since, kind="event")[1]) if changed else {}
-        wanted = any(categories.values()) or (bool(self._categories) and not whole)
-        if wanted and (version := control.cursor(VERSION)) is not None and version != self._version:
-            return Change(whole, categories, events, category_of(control), version)
+        new = any(categories.values())
+        if new or (self._categories and not whole):
+            version = control.cursor(VERSION)
+            if version is not None and (new or version != self._version):
+                wanted = frozenset().union(*categories.values(), *([] if whole else list(self._categories.values())))
+                return Change(whole, categories, events, self._newer(control, wanted), version)
         return Change(whole, categories, events)
+
+    def _newer(self, control: Control, wanted: AbstractSet[str]) -> dict[str, tuple[str, frozenset[str]]]:
+        """The items of those categories whose items are not held as they stand."""
+        stand, held = hashes(control), self._items_of
+        return {name: (stand.get(name, ""), items_of(control, name) if name in stand else _NONE)
+                for name in wanted if name not in held or held[name][0] != stand.get(name, "")}
 
     def take(self, change: Change) -> None:
         """Hold what was found."""
         if change.whole:
             self._categories.clear()
             self._events.clear()
-        if change.category_of is not None:
-            self._category_of, self._version = change.category_of, change.version
+        self._items_of.update(change.items_of)
+        self._version = change.version or self._version
         for held, found in ((self._categories, change.categories), (self._events, change.events)):
             for user, values in found.items():
                 if values:
@@ -119,13 +132,21 @@ class Shoppers:
                     held.pop(user, None)
 
 
-def category_of(control: Control) -> dict[str, str]:
-    """Item -> category, as the loop last read the catalogue; empty where it has not."""
+def hashes(control: Control) -> dict[str, str]:
+    """Category -> hash of its items, as the loop last read the catalogue; empty where it has not."""
     kept = control.cursor(CATEGORIES)
-    if kept is None:
-        return {}
-    groups = msgspec.json.decode(kept, type=dict[str, list[str]])
-    return {item: category for category, items in groups.items() for item in items}
+    return {} if kept is None else msgspec.json.decode(kept, type=dict[str, str])
+
+
+def items_of(control: Control, category: str) -> frozenset[str]:
+    """The items of a category, as the loop last read the catalogue."""
+    kept = control.cursor(cursor_of(category))
+    return _NONE if kept is None else msgspec.json.decode(kept, type=frozenset[str])
+
+
+def cursor_of(category: str) -> str:
+    """The cursor that holds the items of a category; its name may be longer than that of a cursor."""
+    return ITEMS_OF + blake2b(category.encode(), digest_size=16).hexdigest()
 
 
 def excluded_by(control: Control, unit: str) -> dict[str, list[str]]:
