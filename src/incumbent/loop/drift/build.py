@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.stats import binom
 
 from incumbent.clock import Clock
@@ -30,14 +31,14 @@ from incumbent.events.window import Window
 from incumbent.loop.drift import names
 from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, StreamAbout, active, json_part, pin, window_part
 from incumbent.loop.drift.frames import Frame, fit
-from incumbent.loop.drift.grid import Grid, moment_of
+from incumbent.loop.drift.grid import Grid, micros, moment_of
 from incumbent.loop.drift.judges import detector, judges, usable
+from incumbent.loop.drift.sample import Sample
 from incumbent.loop.drift.season import calendar_of, season_of
 from incumbent.loop.drift.shards import Reader, grid_of
 from incumbent.stats.binomial import proportion
 from incumbent.stores.store import BaselinePart, BaselineRow, Control, Lake, Partition
 
-CAP = 500_000  # rows of a stream that a frame is fitted on at most, evenly over them
 FIT_PART = 4  # a frame is fitted on the first of so many parts of the windows
 ODD = 0.3  # a window's rank among those outside its stretch, for it to count as far off
 STRETCHES = 3  # of a baseline that is audited against itself
@@ -109,26 +110,24 @@ class BaselineBuilder:
     def _fit(self, reader: Reader, built: Built, ordinary: list[Window]) -> None:
         """Frames from the first quarter of the ordinary windows in which a stream has rows."""
         first = ordinary[:max(2, len(ordinary) // FIT_PART)]
-        span, starts = Window(first[0].start, first[-1].end), {window.start for window in first}
+        span, starts = Window(first[0].start, first[-1].end), pa.array([micros(window.start) for window in first])
         built.first = frozenset(first)
-        gathered: dict[str, list[pa.Table]] = {}
+        gathered: dict[str, Sample] = {}
         shards = self._shards(span)
         for i, (family, shard) in enumerate(shards):
             self._progress("frames", i, len(shards))
             for piece in reader.rows(family, shard, {}):
                 for name, rows in piece.items():
-                    inside = [start in starts for start in map(moment_of, rows["start"].to_pylist())]
-                    kept = rows.filter(pa.array(inside, pa.bool_()))
+                    kept = rows.filter(pc.is_in(rows["start"], value_set=starts))
                     if kept.num_rows:
-                        gathered.setdefault(name, []).append(kept)
+                        gathered.setdefault(name, Sample()).add(kept)
         facts = reader.catalogue.at(span.end)
-        for name, tables in sorted(gathered.items()):
+        for name in sorted(gathered):
             try:
-                rows = _thinned(pa.concat_tables(tables, promote_options="permissive"))
+                rows = gathered.pop(name).rows()
                 built.frames[name] = fit(name, rows, facts, seed=self._seed, ages=self._config.conversion_days)
             except DataError as error:
                 built.left_out[name] = str(error)
-            tables.clear()
 
     def _shards(self, span: Window) -> list[tuple[str, Partition]]:
         """The shards of the lake that a period touches, by family."""
@@ -264,16 +263,13 @@ def _rows(state: Any) -> int:
     return sum(n for key, n in state.counts.items() if key.startswith(f"{names.SHOWN}|"))
 
 
-def _thinned(rows: pa.Table) -> pa.Table:
-    """At most `CAP` rows, evenly over them."""
-    step = -(-rows.num_rows // CAP)
-    return rows if step <= 1 else rows.take(pa.array(range(0, rows.num_rows, step)))
-
-
 def period_of(config: DriftConfig, first: date, last: date) -> Window:
     """The days from `first` to `last`, both included, in the configured time zone."""
     days = Grid("day", config.time_zone)
     noons = [datetime.combine(day, time(12), ZoneInfo(config.time_zone)) for day in (first, last)]
     if last < first:
         raise DataError("a period ends before it begins", got=f"{first} to {last}", field="to")
-    return Window(days.window(noons[0]).start, days.window(noons[1]).end)
+    try:
+        return Window(days.window(noons[0]).start, days.window(noons[1]).end)
+    except OverflowError:
+        raise DataError("a period ends before the calendar does", got=f"{first} to {last}", field="to") from None

@@ -24,7 +24,7 @@ from incumbent.events.window import Window
 from incumbent.loop.drift import latest_vectors, names
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.facts import Facts
-from incumbent.loop.drift.frames import Frame
+from incumbent.loop.drift.frames import Frame, shared
 from incumbent.loop.drift.grid import micros
 from incumbent.loop.drift.judges import Share
 from incumbent.loop.drift.shards import Reader
@@ -108,18 +108,27 @@ class Explainer:
                 "examples": {"before": before, "after": after}}
 
     def _new(self, watch: Watch, window: Window, frame: Frame, facts: Facts, reader: Reader) -> list[dict[str, Any]]:
-        """The ids that the baseline did not know, most frequent first, from the window's rows."""
+        """The ids that the baseline did not know, most frequent first, from the window's rows; of context fields only
+        what several shoppers had."""
         counts: Counter[str] = Counter()
-        column = "id" if frame.kind == "items" else "text"
+        texts: list[pa.Table] = []
         for day in Window(window.start, window.end).days():
             for bucket in range(self._lake.buckets):
                 for piece in reader.rows(names.REQUESTS, Partition(day, bucket), {}):
                     rows = piece.get(watch.judge.stream)
-                    if rows is not None:
-                        rows = rows.filter(pc.equal(rows["start"], micros(window.start)))
-                        found = pc.value_counts(rows[column])
+                    if rows is None:
+                        continue
+                    rows = rows.filter(pc.equal(rows["start"], micros(window.start)))
+                    if frame.kind == "items":
+                        found = pc.value_counts(rows["id"])
                         counts.update({one: n for one, n in zip(found.field("values").to_pylist(),
                                                                 found.field("counts").to_pylist(), strict=True) if one})
+                    else:
+                        known_to = pa.array(frame.vocabulary.ids, pa.string())
+                        texts.append(rows.select(["text", "user"]).filter(
+                            pc.invert(pc.is_in(rows["text"], value_set=known_to))))
+        if texts:
+            counts.update(shared(pa.concat_tables(texts)))
         known = set(frame.vocabulary.ids)
         fresh = [(one, n) for one, n in counts.most_common() if one not in known][:EXAMPLES]
         titles = facts.titles([one for one, _ in fresh]) if frame.kind == "items" else {one: one for one, _ in fresh}

@@ -17,12 +17,16 @@ COLUMNS = ("title", "category", "brand", "price_minor", "currency", "listed")
 
 
 class Catalogue:
-    """All `Item` events of a lake, read once: `at` any moment."""
+    """All `Item` events of a lake, read once and only when somebody asks: `at` any moment."""
 
     def __init__(self, lake: Lake) -> None:
-        rows = lake.scan("item", columns=["item_id", "time", "event_id", *COLUMNS])
-        self._rows = rows.sort_by([("time", "ascending"), ("event_id", "ascending")])
+        self._lake = lake
         self._known: dict[datetime, Facts] = {}
+
+    @cached_property
+    def _rows(self) -> pa.Table:
+        rows = self._lake.scan("item", columns=["item_id", "time", "event_id", *COLUMNS])
+        return rows.sort_by([("time", "ascending"), ("event_id", "ascending")])
 
     def at(self, moment: datetime) -> Facts:
         """What is known of every item just before a moment."""

@@ -29,7 +29,8 @@ SEGMENTS = 20  # values of the segment's field, the most frequent
 TOP = 1000  # ids that are counted one by one
 MOST = 1e150  # a finite number as large, whose square is none, counts as not a number
 NUMERIC_SHARE = 0.95  # of the values of a context field that are numbers, for it to be one
-DISTINCT_SHARE = 0.5  # different values per row from which on a field is an identifier and no category
+KNOWN_USERS = 5  # who must have had a value for it to be kept in a baseline, and named: one shopper's own is neither
+KNOWN_SHARE = 0.5  # of the requests that must have such a value, for the field to be no identifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +127,19 @@ def _fit_field(rows: pa.Table) -> Frame:
         raise DataError("no request has this field", got=f"0 of {rows.num_rows}")
     if (there - rows["number"].filter(pc.is_valid(rows["text"])).null_count) / there >= NUMERIC_SHARE:
         return Frame("numbers", {"config": Numeric.fit(_sound(rows["number"].drop_null())).config})
-    counts = _counted(rows["text"])
-    if len(counts) > max(100, DISTINCT_SHARE * there):
-        raise DataError("an identifier and no category", got=f"{len(counts)} values in {there} requests",
-                        hint="leave it out of the context, or make it coarser")
+    counts = shared(rows)
+    if sum(counts.values()) < KNOWN_SHARE * there:
+        raise DataError("an identifier and no category", hint="leave it out of the context, or make it coarser",
+                        got=f"{there - sum(counts.values())} of {there} requests with a value of fewer than "
+                            f"{KNOWN_USERS} shoppers")
     return Frame("categories", {"vocabulary": Vocabulary.fit(counts).plain})
+
+
+def shared(rows: pa.Table) -> dict[str, int]:
+    """How often each text was there, of those that `KNOWN_USERS` shoppers or more had: nobody can be told by them."""
+    found = rows.group_by("text").aggregate([("user", "count_distinct"), ("user", "count")])
+    return {text: count for text, users, count in zip(*(found[name].to_pylist() for name in (
+        "text", "user_count_distinct", "user_count")), strict=True) if text is not None and users >= KNOWN_USERS}
 
 
 def _fit_calibration(rows: pa.Table) -> Frame:

@@ -20,7 +20,7 @@ Rows = dict[str, pa.Table]
 Whole = NDArray[np.int64]
 
 EMBEDDING_COLUMNS = ["time", "space", "entity", "version", "vector"]
-REQUEST_COLUMNS = ["time", "surface", "page", "k", "models", "context"]
+REQUEST_COLUMNS = ["time", "user_id", "surface", "page", "k", "models", "context"]
 FIELDS = 32  # of one surface's context, the most frequent
 
 
@@ -85,7 +85,8 @@ def _scores(answers: pa.Array, lengths: Whole) -> tuple[pa.Array, NDArray[np.boo
 
 
 def of_context(impressions: pa.Table, grid: Grid, known: Mapping[str, Collection[str]]) -> Rows:
-    """Every context field of each surface's requests: `number` and `text`, both null where the request has it not.
+    """Every context field of each surface's requests: `number` and `text`, both null where the request has it not, and
+    whose it was (`user`).
 
     `known` are the fields to be told of even where no request has them; of others the most frequent, `FIELDS` in all.
     """
@@ -102,7 +103,8 @@ def of_context(impressions: pa.Table, grid: Grid, known: Mapping[str, Collection
         for field in sorted(often, key=lambda one: (-often[one], one))[:max(FIELDS, len(known.get(surface, ())))]:
             numbers, texts = zip(*(_value(context.get(field)) for context in contexts), strict=True)
             found[names.stream("context", surface, field)] = pa.table({
-                "start": starts, "number": pa.array(numbers, pa.float64()).take(pa.array(index)),
+                "start": starts, "user": rows["user_id"],
+                "number": pa.array(numbers, pa.float64()).take(pa.array(index)),
                 "text": pa.array(texts, pa.string()).take(pa.array(index))})
     return found
 

@@ -61,6 +61,9 @@ class Reader:
         """A shard's rows by stream, in pieces; `fields` are the context fields to be told of in any case."""
         whole, lake, grid = Window.of_day(shard.day), self.lake, self.grid
         table: Table = "embedding" if family == names.EMBEDDINGS else "impression"
+        if family == names.RESPONSES:
+            until = Window(whole.start, whole.end + self.reach)
+            told = lake.scan("outcome", until, [shard.bucket], drift_responses.OUTCOME_COLUMNS)
         for piece in pieces(whole, lake.scan(table, whole, [shard.bucket], ["time"]).num_rows):
             if family == names.EMBEDDINGS:
                 yield drift_rows.of_embeddings(
@@ -71,8 +74,6 @@ class Reader:
                 yield {**drift_rows.of_recommended(shown, grid, facts), **drift_rows.of_context(shown, grid, fields)}
             else:
                 shown = lake.scan(table, piece, [shard.bucket], drift_responses.COLUMNS)
-                until = Window(whole.start, whole.end + self.reach)
-                told = lake.scan("outcome", until, [shard.bucket], drift_responses.OUTCOME_COLUMNS)
                 yield drift_responses.of_responses(shown, told, grid, self.waits)
 
     def states(self, family: str, shard: Partition, frames: Mapping[str, Frame]) -> dict[tuple[str, int], Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from incumbent.clock import Clock
 from incumbent.drift.moved_items import moved_items
@@ -32,6 +33,7 @@ from incumbent.stores.store import BaselinePart, Control, Lake
 
 CURSOR = "drift/versions"
 MOVED = 10  # items that a finding names
+ANCHORS = 100_000  # by which two versions are compared
 
 
 class Told(Struct, frozen=True):
@@ -150,15 +152,23 @@ def _dimension(rows: pa.Table) -> int:
 
 
 def _anchors(before: pa.Table, after: pa.Table, old: int, new: int) -> tuple[list[str], Any, Any]:
-    """Entities with a vector in both versions, and both vectors."""
+    """Entities with a vector in both versions, `ANCHORS` at most, evenly over them, and both vectors."""
     sides = [rows.filter(pc.equal(pc.list_value_length(rows["vector"]), size))
              for rows, size in ((before, old), (after, new))]
     where = pc.index_in(sides[1]["entity_id"], value_set=sides[0]["entity_id"].combine_chunks())
     both = pc.is_valid(where)
     x = sides[0]["vector"].take(where.filter(both))
     z = sides[1].filter(both)
-    return (z["entity_id"].to_pylist(), np.array(x.to_pylist(), dtype=np.float32).reshape(-1, old),
-            np.array(z["vector"].to_pylist(), dtype=np.float32).reshape(-1, new))
+    every = slice(None, None, max(1, -(-z.num_rows // ANCHORS)))
+    at = pa.array(np.arange(z.num_rows)[every])
+    return z["entity_id"].take(at).to_pylist(), _matrix(x.take(at), old), _matrix(z["vector"].take(at), new)
+
+
+def _matrix(vectors: pa.ChunkedArray, dimension: int) -> NDArray[np.float32]:
+    """Lists of one length as rows."""
+    flat = pc.list_flatten(vectors).combine_chunks()
+    found: NDArray[np.float32] = np.asarray(flat, dtype=np.float32).reshape(-1, dimension)
+    return found
 
 
 def _carried(baseline: Baseline, old: str, name: str, check: VersionCheck) -> list[BaselinePart]:

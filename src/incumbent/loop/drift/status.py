@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
 from incumbent.config import Config
 from incumbent.drift.audit import audit
@@ -22,6 +24,7 @@ from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.shards import grid_of
 from incumbent.loop.drift.watch import Watch, watches
+from incumbent.loop.tallies import parts
 from incumbent.stats.binomial import proportion
 from incumbent.stats.delay import Delay
 from incumbent.stores.store import Control, Lake
@@ -43,7 +46,7 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
         "baseline": None, "until": {}, "monitors": [], "refused": {}, "unwatched": [], "cohorts": []}
     baseline = baselines.active(control)
     if baseline is None:
-        return {**found, "reason": "no baseline stands: incumbent baseline build --from DAY --to DAY"}
+        return {**found, "reason": f"no baseline stands: {baselines.HOW}"}
     ledger, key = drift_ledger.read(control), f"{baseline.id}/{baseline.streams_hash}"
     made = {} if made is None else made
     if key not in made:
@@ -156,8 +159,7 @@ def audited(control: Control, config: Config, name: str | None = None, version: 
     """
     baseline = baselines.active(control) if name is None else baselines.find(control, name, version)
     if baseline is None:
-        raise DataError("there is no baseline to audit", got="none in force",
-                        hint="incumbent baseline build --from DAY --to DAY")
+        raise DataError("there is no baseline to audit", got="none in force", hint=baselines.HOW)
     watched, _ = watches(baseline, config.drift)
     looks = HOURS_PER_MONTH / grid_of(config.drift).hours
     rows = []
@@ -209,13 +211,10 @@ def _stretches(watch: Watch, held: int) -> int:
 def ages(lake: Lake, now: datetime) -> list[dict[str, Any]]:
     """How old the vectors of every version of every space are: the median and the oldest."""
     rows = lake.scan("latest_vector", columns=["space", "entity", "version", "time"])
-    found: dict[tuple[str, str, str], list[float]] = {}
-    for space, entity, version, time in zip(*(rows[name].to_pylist() for name in (
-            "space", "entity", "version", "time")), strict=True):
-        found.setdefault((space, entity, version), []).append(time.timestamp())
     out = []
-    for (space, entity, version), made in sorted(found.items()):
+    for group, own in parts(rows, ["space", "entity", "version"]):
+        made = np.asarray(own["time"].cast(pa.int64())) / 1e6
         state = age_update(age_zero(), made, now.timestamp())
-        out.append({"space": space, "entity": entity, "version": version, "vectors": len(made),
-                    "median": age_s(state).to_dict(), "oldest": oldest_s(state).to_dict()})
+        out.append({**group, "vectors": own.num_rows, "median": age_s(state).to_dict(),
+                    "oldest": oldest_s(state).to_dict()})
     return out

@@ -87,10 +87,11 @@ class WindowStates:
     def _work(self, before: WindowCursor, baseline: Baseline, floor: date,
               ) -> tuple[WindowCursor, list[tuple[str, Partition]]]:
         """The cursor after this run, and the shards to be put: those that changed, and those to be emptied."""
-        anew = before.baseline != baseline.id or before.streams != baseline.streams_hash
+        fresh, more = before.baseline != baseline.id, before.streams != baseline.streams_hash
         versions: dict[str, int] = {}
         changed: dict[str, frozenset[Partition]] = {}
         for table in dict.fromkeys(one for tables in TABLES.values() for one in tables):
+            anew = fresh or (more and table in TABLES[names.EMBEDDINGS])  # only versions of spaces come later
             version, shards = self._lake.changes(table, -1 if anew else before.versions.get(table, -1))
             versions[table], changed[table] = version, shards
         reach = max(1, -(-int(self._config.click_hours) // 24), self._config.conversion_days)
