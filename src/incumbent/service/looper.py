@@ -83,7 +83,7 @@ class Looper:
         long = {**common, "lease_s": FOREVER_S if replay else max(300.0, config.loop.lease_s)}
         self._eraser = Eraser(stores, clock, EventIds(clock), also=self._forget_live, **long)
         self.actor = Actor(control, log, clock, plan_of, left=(erase.KIND,),
-                           more={quarantine.KIND: quarantine.returner(log, lake)}, **common)
+                           more={quarantine.KIND: quarantine.returner(log, lake, control)}, **common)
         self.erasures = Errands(control, clock, {erase.KIND: self._erase}, lease=erase.KIND, **long)
         self.cataloguer = Cataloguer(lake, control, clock, plan_of, **common)
         self._sealed_s = clock.monotonic()

@@ -64,11 +64,16 @@ class ControlPlans:
             return connection.scalar(_VERSION) or 0
 
     def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True,
-                kind: str = "item") -> None:
-        """Exclude an item, a category or a past interaction for a shopper, or take that back."""
+                kind: str = "item", late: bool = False) -> None:
+        """Exclude an item, a category or a past interaction for a shopper, or take that back; see `Control.exclude`."""
+        key: dict[str, object] = {"user_id": user_id, "kind": kind, "item_id": item_id}
         with self._db.write() as connection:
+            if late:
+                stands = connection.scalar(sa.select(exclusions.c.at).filter_by(**key))
+                if stands is not None and stands >= at:
+                    return
             version = next_version(connection)
-            upsert(connection, exclusions, {"user_id": user_id, "kind": kind, "item_id": item_id},
+            upsert(connection, exclusions, key,
                    {"excluded": excluded, "at": at, "version": version})
 
     def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:

@@ -138,9 +138,9 @@ class Control(Protocol):
 
     # -- exclusions, users
     def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True,
-                kind: str = "item") -> None:
+                kind: str = "item", late: bool = False) -> None:
         """Exclude an item for a shopper, a category, or (``event``) a past interaction by its event id; or take that
-        back."""
+        back. A `late` one changes nothing where what stands is of the time `at` or newer."""
         ...
 
     def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:

@@ -92,19 +92,22 @@ class MemoryPlans(MemoryTables):
         return len(self._plans)
 
     def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True,
-                kind: str = "item") -> None:
-        """Exclude an item, a category or a past interaction for a shopper, or take that back."""
+                kind: str = "item", late: bool = False) -> None:
+        """Exclude an item, a category or a past interaction for a shopper, or take that back; see `Control.exclude`."""
         with self._lock:
+            stands = self._exclusions.setdefault(user_id, {})
+            if late and (kind, item_id) in stands and stands[kind, item_id][2] >= at:
+                return
             self._exclusions_version += 1
-            self._exclusions.setdefault(user_id, {})[kind, item_id] = (excluded, self._exclusions_version)
+            stands[kind, item_id] = (excluded, self._exclusions_version, at)
 
     def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:
         """The version, and per user that changed after `since` all of a kind that is excluded now (maybe nothing)."""
         with self._lock:
             return self._exclusions_version, {
-                user: frozenset(item for (of, item), (excluded, _) in items.items() if excluded and of == kind)
+                user: frozenset(item for (of, item), (excluded, _, _) in items.items() if excluded and of == kind)
                 for user, items in self._exclusions.items()
-                if any(version > since and of == kind for (of, _), (_, version) in items.items())}
+                if any(version > since and of == kind for (of, _), (_, version, _) in items.items())}
 
     def forgotten(self) -> int:
         """The version of the exclusions at the last erasure; see `Control.forgotten`."""

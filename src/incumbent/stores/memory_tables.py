@@ -29,7 +29,7 @@ class MemoryTables:
         self._cursors: dict[str, str] = {}
         self._plans: list[ServingPlan] = []
         self._leases: dict[str, Lease] = {}
-        self._exclusions: dict[str, dict[tuple[str, str], tuple[bool, int]]] = {}
+        self._exclusions: dict[str, dict[tuple[str, str], tuple[bool, int, datetime]]] = {}
         self._exclusions_version = 0
         self._forgotten = 0
         self._conclusions: dict[str, Conclusion] = {}

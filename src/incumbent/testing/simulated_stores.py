@@ -236,8 +236,8 @@ class WatchedControl(MemoryControl):
         return published
 
     def exclude(self, user_id: str, item_id: str, at: datetime, *, excluded: bool = True,
-                kind: str = "item") -> None:
-        super().exclude(user_id, item_id, at, excluded=excluded, kind=kind)
+                kind: str = "item", late: bool = False) -> None:
+        super().exclude(user_id, item_id, at, excluded=excluded, kind=kind, late=late)
         self._tell()
 
     def _tell(self) -> None:

@@ -38,7 +38,7 @@ class Shop:
                              user_secret=secret)
         self.sealer = Sealer(self.stores.log, self.stores.lake, self.stores.control, self.clock, holder="loop")
         self.actor = Actor(self.stores.control, self.stores.log, self.clock, lambda: build_plan(CONFIG),
-                           more={KIND: returner(self.stores.log, self.stores.lake)})
+                           more={KIND: returner(self.stores.log, self.stores.lake, self.stores.control)})
         self.replayer = Replayer(self.stores.lake, self.stores.control, self.clock, self.ids,
                                  Door(CONFIG.limits, SIGNER, user_secret=secret))
 
@@ -124,7 +124,7 @@ def test_outbox_rows_that_are_worked_off_twice_count_once():
     shop.replayer.replay(Selection(), actor="ada", reason="r", fix=CURRENCY)
     [row] = [row for row in shop.stores.control.outbox() if row.kind == KIND]
     for _ in range(3):
-        returner(shop.stores.log, shop.stores.lake)(row.payload)
+        returner(shop.stores.log, shop.stores.lake, shop.stores.control)(row.payload)
         shop.sealer.run_once()
     assert len(shop.kept()) == 1
 
@@ -214,6 +214,22 @@ def test_an_exclusion_that_comes_back_holds():
     shop.send(shop.purchase(action="exclude", value_minor=...), shop.purchase(action="exclude", item_id="i7"))
     shop.replay(fix=CURRENCY)
     assert shop.stores.control.exclusions()[1]["u1"] >= {"i7"}
+
+
+def test_an_exclusion_comes_back_through_the_outbox_and_undoes_nothing_newer():
+    shop = Shop()
+    shop.send(shop.purchase(action="exclude"), shop.purchase(action="exclude", item_id="i7"),
+              shop.purchase(action="exclude", item_id="i8", time=(NOW - timedelta(days=1)).isoformat()))
+    control = shop.stores.control
+    control.exclude("u1", "i7", NOW + timedelta(hours=1), excluded=False)
+    control.exclude("u1", "i8", NOW - timedelta(days=2), excluded=False)
+    shop.replayer.replay(Selection(), actor="ada", reason="r", fix=CURRENCY)
+    assert control.exclusions()[1].get("u1", frozenset()) == frozenset(), "a crash here loses none: the rows stand"
+    shop.actor.run_once()
+    assert control.exclusions()[1]["u1"] == {"i1", "i8"}
+    control.exclude("u1", "i1", NOW + timedelta(hours=2), excluded=False)
+    shop.replay(fix=CURRENCY)
+    assert control.exclusions()[1]["u1"] == {"i8"}
 
 
 def test_what_the_sealer_refused_comes_back_too():

@@ -143,14 +143,12 @@ class Replayer:
         self._control.conclude(
             audit, outbox=[to_log(audit), *(_row(row, one, now) for row, one in mended)],
             memory=(MEMORY, msgspec.msgpack.encode(kept)))
-        for _, one in mended:
-            if isinstance(one.event, Feedback) and one.event.action == "exclude":
-                self._control.exclude(one.event.user_id, one.event.item_id, one.event.time)
         return msgspec.structs.replace(done, audit=audit.event_id)
 
 
-def returner(log: Log, lake: Lake, timeout_s: float = 30.0) -> Callable[[dict[str, Any]], None]:
-    """The handler of the outbox rows: the event goes to the log, which knows it by its id.
+def returner(log: Log, lake: Lake, control: Control, timeout_s: float = 30.0) -> Callable[[dict[str, Any]], None]:
+    """The handler of the outbox rows: the event goes to the log, which knows it by its id; an exclusion holds from then
+    on, unless the shopper has said something newer.
 
     What the sealer had refused has been in the log under its own id, which the log would drop for a day: it goes
     straight into the lake, once.
@@ -158,10 +156,13 @@ def returner(log: Log, lake: Lake, timeout_s: float = 30.0) -> Callable[[dict[st
 
     def give_back(payload: dict[str, Any]) -> None:
         data = base64.b64decode(payload["data"])
+        event = codec.decode(data)
         if payload["sealed"]:
-            lake.commit([codec.decode(data)], f"{KIND}:{payload['event_id']}", 0)
+            lake.commit([event], f"{KIND}:{payload['event_id']}", 0)
         else:
             log.append([Record(payload["event_id"], payload["table"], data)]).result(timeout_s)
+        if isinstance(event, Feedback) and event.action == "exclude":
+            control.exclude(event.user_id, event.item_id, event.time, late=True)
 
     return give_back
 

@@ -157,6 +157,23 @@ def exclusions_are_told_by_version(b: Bench) -> None:
     assert newer > version and changed == {"u1": frozenset({"i1", "i2"}), "u2": frozenset()}
 
 
+def a_late_exclusion_undoes_nothing_newer(b: Bench) -> None:
+    """What stands of the time of a late one, or newer, stays; what is older, or not there, is replaced."""
+    control = b.control
+    control.exclude("u1", "i1", at(5), excluded=False)
+    version, _ = control.exclusions()
+    control.exclude("u1", "i1", at(4), late=True)
+    control.exclude("u1", "i1", at(5), late=True)
+    assert control.exclusions(version) == (version, {}), "nothing changed"
+    control.exclude("u1", "i2", at(4), late=True)
+    control.exclude("u1", "i1", at(6), late=True)
+    control.exclude("u1", "i1", at(4), kind="category", late=True)
+    assert control.exclusions()[1] == {"u1": frozenset({"i1", "i2"})}
+    assert control.exclusions(kind="category")[1] == {"u1": frozenset({"i1"})}
+    control.exclude("u1", "i1", at(1), excluded=False)
+    assert control.exclusions()[1] == {"u1": frozenset({"i2"})}, "who is not late has the last word"
+
+
 def kinds_of_exclusions_stand_apart(b: Bench) -> None:
     """Items, categories and past interactions of one name are three things, under one version, erased together."""
     control = b.control
@@ -193,7 +210,8 @@ def the_forgotten_are_told_without_their_names(b: Bench) -> None:
 
 LAWS = (shards_are_replaced_whole, ranges_are_prefixes, cursors_move_with_states, cursors_are_found_by_prefix,
         a_failed_put_changes_nothing, plans_are_numbered, one_holds_a_lease, a_race_has_one_winner,
-        exclusions_are_told_by_version, kinds_of_exclusions_stand_apart, the_forgotten_are_told_without_their_names)
+        exclusions_are_told_by_version, a_late_exclusion_undoes_nothing_newer,
+        kinds_of_exclusions_stand_apart, the_forgotten_are_told_without_their_names)
 
 
 def add_to(suite: Suite) -> None:
