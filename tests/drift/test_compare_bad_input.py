@@ -10,7 +10,7 @@ import pytest
 
 import incumbent
 from incumbent import cli
-from incumbent.errors import DataError
+from incumbent.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(3)
 ROWS = 1200
@@ -178,6 +178,23 @@ def test_an_empty_window_is_no_window_and_a_small_one_is_no_data():
     told = {w.window: w for w in found.stream("price").windows if w.side == "current"}
     assert set(told) == {"2026-05-01", "2026-05-03"} and told["2026-05-03"].status == "no_data"
     assert "3 rows are too few" in told["2026-05-03"].reason and found.status == "ok"
+
+
+def test_a_report_that_cannot_be_written_is_one_error_after_the_result(tmp_path, capsys):
+    pq.write_table(BASE, tmp_path / "a.parquet")
+    code, out, err = run(capsys, tmp_path / "a.parquet", tmp_path / "a.parquet", "--column", "price", "--html",
+                         tmp_path / "nowhere" / "x.html")
+    assert code == 2 and "price" in out and "the report cannot be written" in err and "No such file" in err
+
+
+@pytest.mark.parametrize("seed", [-1, 2 ** 64, 1.5])
+def test_a_seed_that_is_none_is_one_error(seed, tmp_path, capsys):
+    with pytest.raises(ConfigError, match="a seed is a whole number"):
+        incumbent.compare(BASE, BASE, progress=False, seed=seed)
+    if isinstance(seed, int):
+        pq.write_table(BASE, tmp_path / "a.parquet")
+        code, out, err = run(capsys, tmp_path / "a.parquet", tmp_path / "a.parquet", "--seed", seed)
+        assert code == 2 and out == "" and "a seed is a whole number" in err
 
 
 def run(capsys, *arguments):

@@ -87,6 +87,11 @@ def run(capsys, *arguments):
 def test_on_the_command_line(shop, monkeypatch, capsys):
     monkeypatch.chdir(shop[0])
     assert "no baseline stands" in run(capsys, "drift", "status")[1]
+    for told in (run(capsys, "drift", "status")[1], run(capsys, "drift", "audit")[2],
+                 run(capsys, "baseline", "list")[1], run(capsys, "baseline", "show", "april")[2]):
+        assert 'incumbent baseline build --from DAY --to DAY --reason "..."' in told
+    code, _, err = run(capsys, "baseline", "build", "--from", "2026-03-02", "--to", "9999-12-31", "--reason", "calm")
+    assert code == 2 and "a period reaches beyond the calendar" in err
     assert run(capsys, "drift", "audit")[0] != 0 and "no baselines" in run(capsys, "baseline", "list")[1]
     code, _, err = run(capsys, "baseline", "build", "--from", "2026-03-02", "--to", "2026-03-05", "--reason", "calm")
     assert code != 0 and "too short for a baseline. Got '4 windows'. Expected 14 whole ones" in err

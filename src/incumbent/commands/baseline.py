@@ -49,7 +49,7 @@ def list_all(path: ConfigPath = None, directory: Directory = None, url: Url = No
         print(json.dumps(found, indent=2))
         return
     if not found:
-        print("no baselines; incumbent baseline build --from DAY --to DAY")
+        print('no baselines; incumbent baseline build --from DAY --to DAY --reason "..."')
     for one in found:
         print(f"{'*' if one['in_force'] else ' '} {_line(one)}")
 

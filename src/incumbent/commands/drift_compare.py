@@ -9,6 +9,7 @@ import typer
 
 from incumbent.commands.codes import comparison_code, local_parts
 from incumbent.commands.options import Json
+from incumbent.errors import ConfigError
 
 
 def compare(
@@ -41,10 +42,14 @@ def compare(
         found = run(baseline, current, time=time, every=every, alpha=alpha, tail=tail, columns=_some(column),
                     ignore=_some(ignore) or (), ids=_some(id) or (), item=item, title=title, category=category,
                     segments=_some(segment) or (), versions=versions, seed=seed)
-        if html is not None:
-            found.to_html(html)
+        page = None if html is None else found.to_html()
     typer.echo(found.to_json(indent=2) if as_json else found.text())
-    if html is not None:
+    if html is not None and page is not None:
+        try:
+            html.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError("the report cannot be written", got=str(html), hint=error.strerror,
+                              field="html") from None
         typer.echo(f"wrote {html}", err=True)
     raise typer.Exit(comparison_code(found.status))
 

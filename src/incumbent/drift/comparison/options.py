@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 from incumbent.errors import ConfigError
@@ -52,6 +53,8 @@ class Options:
                               expected="an item column", hint="item='item_id'")
         if self.least_rows < 1:
             raise ConfigError("least_rows must be 1 or more", got=self.least_rows, field="least_rows")
+        if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2 ** 32:
+            raise ConfigError("a seed is a whole number", got=self.seed, expected="from 0 to below 2**32", field="seed")
 
     @classmethod
     def of(cls, **given: Any) -> Options:

@@ -25,6 +25,7 @@ from incumbent.stores.store import BaselinePart, BaselineRow, Control
 
 CURSOR = "drift/baseline"
 ABOUT, FRAME = "about", "frame"
+HOW = 'incumbent baseline build --from DAY --to DAY --reason "..."'  # what makes a first one
 
 
 class Pinned(Struct, frozen=True):
@@ -120,7 +121,7 @@ def find(control: Control, name: str, version: int | None = None) -> Baseline:
         known = ", ".join(f"{one.name}@{one.version}" for one in control.baselines())
         raise NotFoundError("no such baseline", got=name if version is None else f"{name}@{version}",
                             expected=f"one of {known}" if known else "none stands yet", field="baseline",
-                            hint="incumbent baseline build --from DAY --to DAY")
+                            hint=HOW)
     return Baseline(row, control)
 
 
