@@ -30,6 +30,7 @@ from incumbent.loop.metrics.tables import Span, spans
 from incumbent.stores.store import Control, Lake, Partition
 
 CURSOR = "metric_states"
+FORM = 2  # of what is stored of a day: where it changes, the last days are measured anew
 Whole = dict[date, dict[Cell, States]]  # days over all buckets
 
 
@@ -105,7 +106,7 @@ class MetricStates:
         if not caps and first is not None:
             caps = caps_of(self._lake, first, day_of(self._clock.now()), cursor.currencies, config.currency)
         text = msgspec.json.encode([config.model_dump(mode="json", exclude={
-            "parents", "baseline_days", "least_rows", "enabled", "rebuild_days"}), caps])
+            "parents", "baseline_days", "least_rows", "enabled", "rebuild_days"}), caps, FORM])
         settings = hashlib.blake2b(text, digest_size=8).hexdigest()
         return msgspec.structs.replace(cursor, impression=shown, outcome=told, first=first, newest=newest, caps=caps,
                                        settings=settings, width=config.shard_buckets)
