@@ -270,9 +270,6 @@ def period_of(config: DriftConfig, first: date, last: date) -> Window:
     if last < first:
         raise DataError("a period ends before it begins", got=f"{first} to {last}", field="to")
     try:
-        try:
         return Window(days.window(noons[0]).start, days.window(noons[1]).end)
     except OverflowError:
         raise DataError("a period reaches beyond the calendar", got=f"{first} to {last}", field="to") from None
-    except OverflowError:
-        raise DataError("a period ends before the calendar does", got=f"{first} to {last}", field="to") from None
