@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from incumbent.events.schema import Embedding
-from incumbent.loop.drift.baselines import active
+from incumbent.loop.drift.baselines import StreamAbout, active
 from incumbent.loop.drift.job import DriftJob
 from incumbent.loop.drift.space_versions import SpaceVersions
+from incumbent.loop.drift.watch import _live
 from incumbent.loop.watermark import record
 from incumbent.testing.drift_loop import SPRING, World
 from incumbent.testing.event_shop import START
@@ -106,3 +107,12 @@ def test_a_crash_between_parts_and_finding_loses_neither(retrained, monkeypatch)
     world.control.set_cursor("drift/versions", "{}")  # as before the conclusion
     again = SpaceVersions(world.lake, world.control, world.clock).run_once()
     assert [one.status for one in again.findings] == ["ok"] and NEW in active(world.control).about
+
+
+def test_versions_that_were_taken_over_from_cost_no_budget():
+    made = {f"embeddings/minilm/item/v{n}": StreamAbout(
+        "vectors", "none", 60, 45, 6_000, carried_from="embeddings/minilm/item/v0" if n else None,
+        carried_at=START + timedelta(days=n) if n else None) for n in range(12)}
+    other = {"embeddings/minilm/query/v0": StreamAbout("vectors", "none", 60, 45, 6_000),
+             "items/home/old": StreamAbout("items", "none", 60, 45, 6_000)}
+    assert set(_live({**made, **other})) == {"embeddings/minilm/item/v10", "embeddings/minilm/item/v11", *other}

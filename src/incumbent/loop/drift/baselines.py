@@ -48,6 +48,7 @@ class StreamAbout(Struct, frozen=True):
     last: datetime | None = None
     agreement: str = ""  # what its own windows say of one another
     carried_from: str | None = None  # the version of a space that it was rotated from
+    carried_at: datetime | None = None  # when it was
     note: str = ""
 
 

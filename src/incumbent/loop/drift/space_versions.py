@@ -7,6 +7,7 @@ no_data, `version_warmup`, until there are enough or a baseline of the new versi
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -109,7 +110,7 @@ class SpaceVersions:
                                      old_dimension=dimension, new_dimension=mine)
         except DataError as error:
             check = VersionCheck("no_data", "version_warmup", str(error))
-        parts = _carried(baseline, old, name, check) if check.status == "ok" else []
+        parts = _carried(baseline, old, name, check, self._clock.now()) if check.status == "ok" else []
         evidence: dict[str, Any] = {
             "baseline": {"name": baseline.row.name, "version": baseline.row.version, "hash": baseline.row.hash},
             "old": old, "anchors": len(ids), "moved": check.moved, "reason": check.reason}
@@ -171,11 +172,11 @@ def _matrix(vectors: pa.ChunkedArray, dimension: int) -> NDArray[np.float32]:
     return found
 
 
-def _carried(baseline: Baseline, old: str, name: str, check: VersionCheck) -> list[BaselinePart]:
+def _carried(baseline: Baseline, old: str, name: str, check: VersionCheck, now: datetime) -> list[BaselinePart]:
     """The old version's frame and windows, turned into the new version's space."""
     assert check.alignment is not None
     windows = [(one, transported(one.state, check.alignment)) for one in baseline.windows(old)]
-    about = msgspec.structs.replace(baseline.about[old], carried_from=old,
+    about = msgspec.structs.replace(baseline.about[old], carried_from=old, carried_at=now,
                                     note=f"carried over from {old}: {check.detail}")
     frame = Frame("vectors", {"config": windows[0][1].config})
     return [json_part(name, ABOUT, msgspec.json.encode(about)), json_part(name, FRAME, frame.data),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
+from incumbent.clock import EPOCH
 from incumbent.config_sections import DriftConfig
 from incumbent.drift.budget import Budget, Kind, Monitor, Part, split
 from incumbent.drift.detector import BaselineWindow, Detector, Memory, Reference, Result, invalid, no_data
@@ -19,9 +21,11 @@ from incumbent.errors import DataError
 from incumbent.events.window import Window
 from incumbent.loop.drift.baselines import Baseline, StreamAbout
 from incumbent.loop.drift.grid import Grid
-from incumbent.loop.drift.judges import Judge, comparable, detector, judges, mean_of, usable
+from incumbent.loop.drift.judges import Judge, comparable, detector, harm_of, judges, mean_of, usable
 from incumbent.loop.drift.season import calendar_of, least_held
 from incumbent.loop.drift.shards import grid_of
+
+VERSIONS = 2  # of a space that are watched: the newest, and the one that it takes over from
 
 
 @dataclass(eq=False)
@@ -121,7 +125,7 @@ def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budge
     grid, calendar = grid_of(config), calendar_of(config)
     period = Window(baseline.row.since, baseline.row.until)
     found: list[tuple[Judge, StreamAbout, list[BaselineWindow], Season]] = []
-    for stream, about in sorted(baseline.about.items()):
+    for stream, about in sorted(_live(baseline.about).items()):
         chosen = [judge for judge in judges(stream) if config.monitor(judge.monitor).on]
         states = baseline.windows(stream) if chosen else []
         for judge in chosen:
@@ -141,6 +145,16 @@ def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budge
             for (judge, about, windows, season), part in zip(found, budget.parts, strict=True)], budget
 
 
+def _live(about: dict[str, StreamAbout]) -> dict[str, StreamAbout]:
+    """The streams without versions of a space that `VERSIONS` younger ones were carried from: they cost no budget."""
+    ages: dict[str, list[tuple[datetime, str]]] = {}
+    for stream, one in about.items():
+        if one.kind == "vectors":
+            ages.setdefault(stream.rpartition("/")[0], []).append((one.carried_at or EPOCH, stream))
+    gone = {stream for found in ages.values() for _, stream in sorted(found)[:-VERSIONS]}
+    return {stream: one for stream, one in about.items() if stream not in gone}
+
+
 def _due(grid: Grid, period: Window, calendar: Calendar) -> list[Window]:
     return [one for one in grid.inside(period)
             if (event := calendar.event(one)) is None or event.action == "match"]
@@ -155,9 +169,10 @@ def _monitor(
     weight = settings.weight / shared
     held = least_held(season, calendar, windows)
     kind: Kind = "e_detector"
+    harm = None if judge.risk is None else harm_of(judge, config, list(windows), season, calendar)
     if judge.risk is None:
         alpha = config.false_alarms_per_month * weight / total * grid.hours / 730.5
         ranks = held >= 1 / min(alpha, 0.5) - 1 and held >= LEAST
         kind = {"rank": "rank", "tail": "tail", "over_time": "e_rank"}.get(  # type: ignore[assignment]
             settings.method, "rank" if ranks else "e_rank")
-    return Monitor(judge.name, every_hours=grid.hours, windows=held, weight=weight, kind=kind)
+    return Monitor(judge.name, every_hours=grid.hours, windows=held, weight=weight, kind=kind, harm=harm)
