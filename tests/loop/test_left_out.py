@@ -43,3 +43,19 @@ def test_the_histories_of_metrics_do_not_have_it():
                                 T0.date(), 28)
     whole = metric_sides.history(without(outcomes, known.left_out), T0.date(), 28)
     assert held["item_id"].to_pylist() == ["b"] and sorted(whole["item_id"].to_pylist()) == ["a", "b"]
+
+
+def test_nor_does_what_is_counted_as_popular():
+    from incumbent.loop.metrics import sides as metric_sides
+
+    control, ids = MemoryControl(), EventIds(ManualClock(T0))
+    events = [ids.new(), ids.new()]
+
+    class Lake:
+        def scan(self, table, window, columns):
+            assert table == "outcome" and "event_id" in columns
+            return pa.table({"event_id": events, "item_id": ["a", "b"], "action": ["purchase", "purchase"]})
+
+    control.exclude("u", events[0], T0, kind="event")
+    found = metric_sides.popularity(Lake(), control, T0.date(), ["purchase"])
+    assert found.to_pydict() == {"item_id": ["b"], "count": [1]}

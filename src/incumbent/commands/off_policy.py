@@ -29,6 +29,7 @@ def show(
     with local_parts("an evaluation"):
         from incumbent.loop.evaluation.held_out import period_of
         from incumbent.loop.evaluation.off_policy import contested
+        from incumbent.loop.left_out import excluded_events
     if data is None:
         raise ConfigError("nothing says the data", expected="a period", hint="--data 2026-03-01..2026-03-07")
     period = period_of(data)
@@ -37,7 +38,8 @@ def show(
                         hint="for a file of your own: incumbent.metrics.offline.off_policy")
     loaded = configured(config, directory=directory)
     with stores(loaded) as held:
-        found = contested(held.lake, period, surface=surface_of(loaded, surface), experiment=experiment)
+        found = contested(held.lake, period, surface=surface_of(loaded, surface), experiment=experiment,
+                          left_out=excluded_events(held.control))
     done = {one: found.at(one) for one in ([share] if share is not None else sorted(_SAID))}
     last = found.period.end - timedelta(days=1)
     if as_json:

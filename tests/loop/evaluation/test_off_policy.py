@@ -120,10 +120,20 @@ class TestWhatCounts:
                                "item_id": item, "action": "click", "request_id": shown.request_id, **change})
 
         wrong = [act(user_id="x"), act(item_id="x"), act(request_id=None), act(marks=["forged"]),
-                 act(time=T0 + timedelta(days=9)), act(action="view")]
+                 act(time=T0 + timedelta(days=9)), act(action="view"), act(time=T0 + timedelta(days=7, hours=1)),
+                 act(time=T0 - timedelta(hours=1))]
         assert contested(lake_of(events, wrong), PERIOD, surface="home").counts["acted_on"] == 0
         assert contested(lake_of(events, [act(), act(action="purchase")]), PERIOD,
                          surface="home").counts["acted_on"] == 1
+
+    def test_what_its_shopper_excluded_is_none(self):
+        events = [event for event in log(users=30, requests=1) if isinstance(event, Impression)]
+        ids, shown = EventIds(ManualClock(T0)), events[0]
+        acts = [Feedback(event_id=ids.new(), time=T0 + timedelta(hours=1), user_id=shown.user_id, item_id=slot.item_id,
+                         action="click", request_id=shown.request_id) for slot in shown.slots[:2]]
+        lake = lake_of(events, acts)
+        assert contested(lake, PERIOD, surface="home", left_out={acts[0].event_id}).counts["acted_on"] == 1
+        assert contested(lake, PERIOD, surface="home").counts["acted_on"] == 2
 
     def test_errors_name_what_there_is(self):
         with pytest.raises(DataError, match="no experiment in the period"):

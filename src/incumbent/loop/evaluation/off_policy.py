@@ -8,6 +8,7 @@ is the candidate alone, s = 0 the champion alone. What stood before a slot is it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.window import Window
 from incumbent.experiments.credit import BARRED
+from incumbent.loop.left_out import without
 from incumbent.metrics.offline import OffPolicy, off_policy
 from incumbent.stats.buckets import bucket_of
 from incumbent.stores.store import Lake
@@ -29,7 +31,7 @@ ACTIONS = ("click", "add_to_cart", "purchase")
 HORIZON_DAYS = 7.0
 FOLDS, PRIOR = 5, 20.0  # of users, who predict one another; slots of the mean over all positions
 _COLUMNS = ["request_id", "time", "user_id", "surface", "experiment", "slots"]
-_FEEDBACK = ["time", "user_id", "item_id", "action", "request_id", "marks"]
+_FEEDBACK = ["event_id", "time", "user_id", "item_id", "action", "request_id", "marks"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,18 +87,19 @@ class Contested:
 
 def contested(
     lake: Lake, period: Window, *, surface: str, experiment: str | None = None, actions: Sequence[str] = ACTIONS,
+    left_out: AbstractSet[str] = frozenset(),
 ) -> Contested:
     """The slots of an experiment's interleaved requests that have a propensity, with 1 where the shopper acted on one.
 
-    Acted on: one of `actions` within `HORIZON_DAYS` of the request, by its user, on its item, naming the request, and
-    not barred. `DataError` where the period has no contested slot, or several experiments and none is named;
-    `NotFoundError` for an experiment that is not in it.
+    Acted on: one of `actions` within `HORIZON_DAYS` after the request, by its user, on its item, naming the request,
+    not barred, and none of the events `left_out`. `DataError` where the period has no contested slot, or several
+    experiments and none is named; `NotFoundError` for an experiment that is not in it.
     """
     shown = lake.scan("impression", period, columns=_COLUMNS)
     shown = shown.filter(pc.and_(pc.equal(shown["surface"], surface), pc.is_valid(shown["experiment"])))
     shown = shown.filter(pc.equal(shown["experiment"], _one(shown, experiment, period)))
     name = shown["experiment"][0].as_py()
-    acted = _acted(lake, period, actions)
+    acted = _acted(lake, period, actions, shown, left_out)
     users: list[str] = []
     owner: list[bool] = []
     position: list[int] = []
@@ -136,10 +139,13 @@ def _one(shown: pa.Table, experiment: str | None, period: Window) -> str:
     return found
 
 
-def _acted(lake: Lake, period: Window, actions: Sequence[str]) -> set[tuple[str, Any, str]]:
-    """(user, request, item) of the feedback that counts."""
+def _acted(lake: Lake, period: Window, actions: Sequence[str], shown: pa.Table,
+           left_out: AbstractSet[str]) -> set[tuple[str, Any, str]]:
+    """(user, request, item) of the feedback that counts; that of requests which are not `shown` too."""
     rows = lake.scan("feedback", Window(period.start, period.end + timedelta(days=HORIZON_DAYS)), columns=_FEEDBACK)
-    rows = rows.filter(pc.is_in(rows["action"], pa.array(list(actions), pa.string())))
-    barred = frozenset(BARRED)
+    rows = without(rows.filter(pc.is_in(rows["action"], pa.array(list(actions), pa.string()))), left_out)
+    asked = dict(zip(shown["request_id"].to_pylist(), shown["time"].to_pylist(), strict=True))
+    barred, none, horizon = frozenset(BARRED), timedelta(0), timedelta(days=HORIZON_DAYS)
     return {(row["user_id"], row["request_id"], row["item_id"]) for row in rows.to_pylist()
-            if not barred.intersection(row["marks"] or ())}
+            if not barred.intersection(row["marks"] or ())
+            and none <= row["time"] - asked.get(row["request_id"], row["time"]) <= horizon}

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.events.window import Window
+from incumbent.loop.left_out import excluded_events, without
 from incumbent.loop.metrics.rows import one_array
 from incumbent.loop.relations import DAY_US
 from incumbent.stats.counts import Counts
@@ -97,8 +98,8 @@ def popularity(lake: Lake, control: Control, day: date, actions: Sequence[str]) 
     else:
         period = Window.of_days(monday - timedelta(days=POPULAR_DAYS), monday - timedelta(days=1))
         rows = lake.scan("outcome", period, columns=["event_id", "item_id", "action"])
-        rows = rows.filter(pc.is_in(rows["action"], pa.array(list(actions)))).group_by(
-            ["event_id", "item_id"]).aggregate([])
+        rows = without(rows.filter(pc.is_in(rows["action"], pa.array(list(actions)))), excluded_events(control))
+        rows = rows.group_by(["event_id", "item_id"]).aggregate([])
         found = pc.value_counts(one_array(rows["item_id"]))
         state = Counts.zero().update(found.field("values").to_pylist(), found.field("counts").to_pylist())
         control.put(monday, 0, BASE_FAMILY, [StateRow(f"{BASE_FAMILY}/popularity", monday, 0, state.name,
