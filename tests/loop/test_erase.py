@@ -14,13 +14,12 @@ from incumbent.errors import DataError, StoreError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit, Feedback
-from incumbent.loop.act import Acted, Actor
-from incumbent.loop.erase import KIND, Eraser, subject_of
-from incumbent.loop.plan import build_plan
+from incumbent.loop.act import Acted, Errands
+from incumbent.loop.erase import KIND, LEASES, RETURNING, Eraser, subject_of
 from incumbent.loop.seal import Sealer
 from incumbent.stores import control_engine, inbox_file
 from incumbent.stores.control import SqlControl
-from incumbent.stores.store import Matured, Record
+from incumbent.stores.store import Matured, OutboxRow, Record
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -58,6 +57,11 @@ def fill(stores, clock, ids):
 def do(shop, user="gone-shopper", **how):
     stores, clock, ids, _ = shop
     return Eraser(stores, clock, ids).erase(user, **{"actor": "ada", "reason": "asked to be forgotten", **how})
+
+
+def errands(stores, clock, eraser):
+    """The job of the loop that carries erasures out."""
+    return Errands(stores.control, clock, {KIND: eraser.carry_out}, lease=KIND, holder="loop")
 
 
 def test_everything_of_one_shopper_goes_and_nothing_else(shop):
@@ -101,8 +105,7 @@ def test_while_somebody_seals_the_loop_does_it(shop):
     assert stores.lake.scan("feedback").num_rows == 6
     told = []
     eraser = Eraser(stores, clock, ids, holder="loop", also=told.append)
-    actor = Actor(stores.control, stores.log, clock, lambda: build_plan(configs.parse({}), []), holder="loop",
-                  more={KIND: eraser.carry_out})
+    actor = errands(stores, clock, eraser)
     assert actor.run_once().failed == 0 and told == ["gone-shopper"] and stores.control.outbox() == []
     assert stores.lake.scan("feedback").num_rows == 3
     assert {a.action for a in stores.control.conclusions("audit")} == {"user.erase.asked", "user.erase"}
@@ -116,7 +119,7 @@ def test_it_needs_a_name_and_a_reason(shop, missing):
         do(shop, **{missing: " "})
 
 
-@pytest.mark.parametrize("lease", ["seal", "attribute", "mature"])
+@pytest.mark.parametrize("lease", ["seal", "attribute", "mature", "quarantine", "act"])
 def test_whoever_carries_rows_about_is_waited_for(shop, lease):
     stores, clock, ids, _ = shop
     fill(stores, clock, ids).stop()
@@ -124,10 +127,26 @@ def test_whoever_carries_rows_about_is_waited_for(shop, lease):
     assert not do(shop).done
     assert stores.lake.scan("feedback").num_rows == 6
     clock.advance(seconds=31)
-    actor = Actor(stores.control, stores.log, clock, lambda: build_plan(configs.parse({}), []),
-                  more={KIND: Eraser(stores, clock, ids).carry_out})
+    actor = errands(stores, clock, Eraser(stores, clock, ids))
     assert actor.run_once() == Acted(done=1)
     assert stores.lake.scan("feedback").num_rows == 3
+
+
+def test_the_outbox_is_waited_for_even_where_one_process_holds_all(shop):
+    stores, clock, ids, _ = shop
+    fill(stores, clock, ids).stop()
+    eraser, during = Eraser(stores, clock, ids, holder="loop"), []
+
+    def give_back(payload):
+        during.append(eraser.erase("gone-shopper", actor="ada", reason="asked").done)
+
+    audit = Audit(event_id=ids.new(), time=NOW, actor="ada", action="a", subject="s", reason="r")
+    stores.control.conclude(audit, outbox=[OutboxRow("r1", "replay", {}, NOW)])
+    assert Errands(stores.control, clock, {"replay": give_back}, lease="act", holder="loop").run_once().done == 1
+    assert during == [False] and stores.lake.scan("feedback").num_rows == 6
+    assert errands(stores, clock, eraser).run_once().done == 1
+    free = [stores.control.acquire(name, "anybody", 1.0, clock.now()) for name in (*LEASES, *RETURNING)]
+    assert None not in free and stores.lake.scan("feedback").num_rows == 3
 
 
 class Crash(Exception):
@@ -163,8 +182,7 @@ def test_a_crash_at_any_step_leaves_it_asked_for_and_is_made_good(shop, store, v
     with pytest.raises(Crash):
         Eraser(dying, clock, ids).erase("gone-shopper", actor="ada", reason="asked")
     clock.advance(seconds=301)  # the leases of the dead
-    actor = Actor(stores.control, stores.log, clock, lambda: build_plan(configs.parse({}), []),
-                  more={KIND: Eraser(stores, clock, ids).carry_out})
+    actor = errands(stores, clock, Eraser(stores, clock, ids))
     assert actor.run_once().failed == 0 and stores.control.outbox() == []
     assert stores.lake.scan("feedback")["user_id"].to_pylist() == ["kept-shopper"] * 3
     assert [row.unit for row in stores.control.matured("e1")] == ["kept-shopper"]

@@ -76,9 +76,13 @@ class Errands:
         with Held(self._control, self._clock, self._lease, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Acted(stopped="another process holds the lease")
-            rows = sorted(self._rows(), key=lambda row: (row.kind != "publish", row.attempts))
-            done = [row.id for row in rows if self._try(row)]
-            return Acted(len(done), len(rows) - len(done))
+            token, done, failed = lease.token, 0, 0
+            for row in sorted(self._rows(), key=lambda row: (row.kind != "publish", row.attempts)):
+                if not lease.renew() or lease.token != token:  # what was read may have been erased meanwhile
+                    return Acted(done, failed, "another process took the lease")
+                ok = self._try(row)
+                done, failed = done + ok, failed + (not ok)
+            return Acted(done, failed)
 
     def run_or_raise(self) -> Acted:
         """The same as a job that backs off: `IncumbentError` where a row failed, which stays asked for."""

@@ -3,9 +3,10 @@
 Outcomes and states rebuild by themselves, since the partitions that lose rows count as changed. Seals keep their hash
 and their count. What stays are audit rows, which name the shopper by a hash alone.
 
-Nothing may be on its way back meanwhile: an erasure holds the leases of the sealer, of attribution and of maturity. It
-is asked for first, by a row in the outbox, and then done here, or by the loop where others hold the leases. Every step
-may be repeated; a crash at any of them leaves the row, and the loop begins again.
+Nothing may be on its way back meanwhile: an erasure holds the leases of the sealer, of attribution, of maturity, of
+replays and of the outbox, so it is no work for the `Actor`. It is asked for first, by a row in the outbox, and then
+done here, or by the loop where others hold the leases. Every step may be repeated; a crash at any of them leaves the
+row, and the loop begins again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from incumbent.clock import Clock
 from incumbent.errors import ConflictError, DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
-from incumbent.loop import attribute, mature, seal
+from incumbent.loop import act, attribute, mature, seal
 from incumbent.loop.door import quarantine
 from incumbent.loop.drift import latest_vectors
 from incumbent.loop.leases import Held
@@ -29,8 +30,10 @@ from incumbent.loop.operate import named
 from incumbent.stores.store import OutboxRow, Stores
 
 KIND = "erase"  # of the outbox row
-#: of all who carry rows of shoppers from one place to another
+#: of all who carry rows of shoppers from one place to another, as the jobs of a loop hold them
 LEASES = (seal.LEASE, attribute.CURSOR, mature.LEASE, latest_vectors.CURSOR)
+#: of who sends rows back from quarantine, and of who carries them: held against the holder's own jobs too
+RETURNING = (quarantine.MEMORY, act.LEASE)
 _LEASE_S = 300.0  # renewed between the steps
 
 
@@ -81,22 +84,28 @@ class Eraser:
         stores, user_id = self._stores, payload["user_id"]
         control = stores.control
         with ExitStack() as stack:
-            held = [stack.enter_context(Held(control, self._clock, name, self._holder, self._lease_s))
-                    for name in LEASES]
-            _renew(held)
-            quarantine.forget(control, user_id)
-            rows = {"inbox": stores.log.erase([user_id])}
-            _renew(held)
-            rows |= _prefixed("lake", stores.lake.erase([user_id]))
-            _renew(held)
-            audit = self._audit("user.erase", payload.get("audit") or self._ids.new(), payload, {"rows": dict(rows)})
-            rows |= _prefixed("control", control.erase([user_id], audit))
-            if self._also is not None:
-                self._also(user_id)
+            held = [stack.enter_context(self._held(name, self._holder)) for name in LEASES]
+            with ExitStack() as inner:
+                held += [inner.enter_context(self._held(name, f"{self._holder}/{KIND}")) for name in RETURNING]
+                _renew(held)
+                quarantine.forget(control, user_id)
+                rows = {"inbox": stores.log.erase([user_id])}
+                _renew(held)
+                rows |= _prefixed("lake", stores.lake.erase([user_id]))
+                _renew(held)
+                audit = self._audit("user.erase", payload.get("audit") or self._ids.new(), payload,
+                                    {"rows": dict(rows)})
+                rows |= _prefixed("control", control.erase([user_id], audit))
+                if self._also is not None:
+                    self._also(user_id)
+                quarantine.forget(control, user_id)
             control.outbox_done([row.id for row in control.outbox(100_000)
                                  if row.kind == KIND and row.payload["user_id"] == user_id])
             control.erase([user_id], audit)  # finds nothing, and leaves no trace of the rows that asked for it
         return Erased(audit.event_id, audit.subject, done=True, rows={k: n for k, n in rows.items() if n})
+
+    def _held(self, name: str, holder: str) -> Held:
+        return Held(self._stores.control, self._clock, name, holder, self._lease_s)
 
     def _audit(self, action: str, event_id: str, payload: dict[str, Any], details: dict[str, Any]) -> Audit:
         return Audit(event_id=event_id, time=self._clock.now(), actor=payload["actor"].strip(), action=action,
@@ -115,7 +124,8 @@ def subject_of(user_id: str) -> str:
 
 def _renew(leases: list[Held]) -> None:
     if not all(lease.renew() for lease in leases):
-        raise ConflictError("somebody seals or measures", hint="the erasure waits for them; it stays asked for")
+        raise ConflictError("somebody seals, measures or sends back",
+                            hint="the erasure waits for them; it stays asked for")
 
 
 def _prefixed(place: str, counts: dict[str, int]) -> dict[str, int]:

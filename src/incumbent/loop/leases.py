@@ -30,6 +30,11 @@ class Held:
         self._lease = self._control.acquire(self._name, self._holder, self._lease_s, self._clock.now())
         return self._lease is not None
 
+    @property
+    def token(self) -> int | None:
+        """It grows with each holder: another one than before says that somebody else had the lease meanwhile."""
+        return None if self._lease is None else self._lease.token
+
     def __enter__(self) -> Self:
         return self
 

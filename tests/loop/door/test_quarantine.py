@@ -13,7 +13,7 @@ from incumbent import config as configs
 from incumbent.clock import ManualClock
 from incumbent.errors import ConflictError, DataError, NotFoundError
 from incumbent.events.ids import EventIds, Signer, hash_user, id_time
-from incumbent.loop.act import Actor
+from incumbent.loop.act import Actor, Errands
 from incumbent.loop.door.mend import Door, fix_of, id_after
 from incumbent.loop.door.quarantine import KIND, Replayer, Selection, forget, listed, marked, returner, shown
 from incumbent.loop.erase import Eraser
@@ -309,6 +309,55 @@ def test_an_erasure_takes_what_is_on_its_way_back():
     shop.sealer.run_once()
     assert [row["user_id"] for row in shop.kept()] == ["u2"]
     forget(shop.stores.control, "nobody")
+
+
+def lapsing(shop, fix):
+    """A fix that takes so long that somebody else has the lease meanwhile."""
+    def slow(message):
+        shop.clock.advance(301)
+        Eraser(shop.stores, shop.clock, shop.ids).erase("u1", actor="ada", reason="asked")
+        return fix(message)
+    return slow
+
+
+def test_a_replay_that_an_erasure_overtook_sends_nothing():
+    shop = Shop()
+    shop.send(shop.purchase())
+    shop.sealer.stop()
+    with pytest.raises(ConflictError, match="lost its lease"):
+        shop.replay(fix=lapsing(shop, CURRENCY))
+    assert shop.stores.control.outbox() == [] and marked(shop.stores.control) == {}
+
+
+def test_an_outbox_that_an_erasure_overtook_gives_nothing_back():
+    shop = Shop()
+    shop.send(shop.purchase(), shop.purchase(user_id="u2"))
+    shop.sealer.stop()
+    shop.replayer.replay(Selection(), actor="ada", reason="r", fix=CURRENCY)
+    given, give_back = [], returner(shop.stores.log, shop.stores.lake, shop.stores.control)
+
+    def slow(payload):
+        given.append(payload["user_id"])
+        give_back(payload)
+        if len(given) == 1:
+            other = {"u1": "u2", "u2": "u1"}[payload["user_id"]]
+            shop.clock.advance(31)
+            assert Eraser(shop.stores, shop.clock, shop.ids).erase(other, actor="ada", reason="asked").done
+    acted = Errands(shop.stores.control, shop.clock, {KIND: slow}, lease="act", holder="loop").run_once()
+    assert (acted.done, acted.stopped) == (1, "another process took the lease")
+    shop.actor.run_once()
+    shop.sealer.run_once()
+    assert [row["user_id"] for row in shop.kept()] == given and len(given) == 1
+
+
+def test_an_erasure_takes_vectors_of_a_shopper_that_are_on_their_way_back():
+    shop = Shop()
+    shop.send({"type": "embedding", "event_id": shop.ids.new(), "time": NOW.isoformat(), "space": "s", "version": "1",
+               "entity": "user", "entity_id": "u1", "vector": []})
+    shop.replayer.replay(Selection(), actor="ada", reason="r",
+                         fix=fix_of([{"op": "add", "path": "/vector", "value": [1.0]}]))
+    forget(shop.stores.control, "u1")
+    assert [row for row in shop.stores.control.outbox() if row.kind == KIND] == []
 
 
 def test_no_reason_no_replay_and_one_at_a_time():

@@ -26,7 +26,7 @@ from incumbent.loop.door.mend import Door, Fix, Mended, message_of
 from incumbent.loop.enact import to_log
 from incumbent.loop.leases import Held
 from incumbent.loop.operate import named
-from incumbent.stores.columns import from_arrow
+from incumbent.stores.columns import from_arrow, user_of
 from incumbent.stores.store import Control, Lake, Log, OutboxRow, Quarantined, Record
 
 KIND = "replay"  # of the outbox rows
@@ -115,10 +115,11 @@ class Replayer:
         with Held(self._control, self._clock, MEMORY, f"replay@{self._ids.new()}", 300.0) as lease:
             if not lease.renew():
                 raise ConflictError("another replay runs", hint="wait for its end")
-            return self._replay(chosen, actor, reason, fix, told, dry_run, on_behalf_of)
+            return self._replay(lease, chosen, actor, reason, fix, told, dry_run, on_behalf_of)
 
-    def _replay(self, chosen: Selection, actor: str, reason: str, fix: Fix | None, told: str, dry_run: bool,
-                on_behalf_of: str | None) -> Replayed:
+    def _replay(self, lease: Held, chosen: Selection, actor: str, reason: str, fix: Fix | None, told: str,
+                dry_run: bool, on_behalf_of: str | None) -> Replayed:
+        token = lease.token
         marks, now = marked(self._control), self._clock.now()
         found = _selected(self._lake, chosen, now)
         waiting = [row for row in found if row.event_id not in marks][: chosen.limit]
@@ -140,6 +141,8 @@ class Replayer:
                 "chosen": msgspec.to_builtins(chosen), **named(on_behalf_of)})
         kept = {id: by for id, by in marks.items() if now - id_time(id) < timedelta(days=self._days + 1)}
         kept |= {row.event_id: audit.event_id for row, _ in mended}
+        if not lease.renew() or lease.token != token:  # a shopper of these may have been erased
+            raise ConflictError("the replay lost its lease", hint="nothing was sent; replay again")
         self._control.conclude(
             audit, outbox=[to_log(audit), *(_row(row, one, now) for row, one in mended)],
             memory=(MEMORY, msgspec.msgpack.encode(kept)))
@@ -181,7 +184,7 @@ def marked(control: Control) -> dict[str, str]:
 
 def _row(row: Quarantined, one: Mended, now: datetime) -> OutboxRow:
     return OutboxRow(f"{row.event_id}:{KIND}", KIND, {
-        "event_id": one.event.event_id, "table": one.table, "user_id": getattr(one.event, "user_id", None),
+        "event_id": one.event.event_id, "table": one.table, "user_id": user_of(one.event),
         "sealed": row.source == "sealer", "data": base64.b64encode(one.data).decode()}, now)
 
 
