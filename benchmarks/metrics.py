@@ -3,6 +3,7 @@ to numbers is at most a tenth of RecTools' for the six accuracy metrics, a twent
 bias and serendipity, a hundredth for intra-list diversity; all of it in one pass stays under 2 GB over the input.
 
     python benchmarks/metrics.py [--users 100000 1000000] [--python /path/to/peers/bin/python] [--rounds 3]
+        [--sets accuracy beyond diversity all] [--peers rectools ranx pytrec_eval polars]
 
 One process per side, set and size, CPU time of all its threads, median over rounds; peak memory is what the process
 grew by over its input. Peers run in the interpreter of --python, which need not have incumbent: RecTools, ranx,
@@ -225,6 +226,8 @@ def main() -> None:
     parser.add_argument("--users", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--peers", nargs="*", choices=list(SIDES)[1:], default=list(SIDES)[1:])
     parser.add_argument("--one", nargs=3)
     options = parser.parse_args()
     if options.one:
@@ -233,14 +236,15 @@ def main() -> None:
         return
     print(f"{'set':10} {'users':>9} {'side':12} {'x ours':>8} {'CPU s':>8} {'peak MB':>8}  largest difference")
     for users in options.users:
-        for name, (names, peers) in SETS.items():
+        for name in options.sets:
+            names, peers = SETS[name]
             mine = asked("incumbent", names, users, options.rounds, options.python)
             if isinstance(mine, str):
                 print(f"{name:10} {users:>9} incumbent    {mine}")
                 continue
             print(f"{name:10} {users:>9} {'incumbent':12} {1:>8.1f} {mine['cpu']:>8.2f} {mine['mb']:>8.0f}",
                   flush=True)
-            for peer in peers:
+            for peer in [peer for peer in peers if peer in options.peers]:
                 found = asked(peer, names, users, 1, options.python)
                 if isinstance(found, str):
                     print(f"{name:10} {users:>9} {peer:12} {found}", flush=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from incumbent.metrics.frames import Codes
 from incumbent.metrics.lists import Lists
 
-_GOLDEN, _BLOCK, _MOST_BITS = np.uint32(0x9E3779B1), 1 << 16, 27
+_GOLDEN, _BLOCK, _NEAR, _MOST_BITS = np.uint32(0x9E3779B1), 1 << 16, 1 << 13, 27
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class Pairs:
     def search(self, asked: Codes) -> tuple[Codes, Codes]:
         """Which of the asked keys are there, rising places, and the place of each among `keys`."""
         found, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for begin in range(0, len(asked) if len(self.keys) else 0, _BLOCK):
-            part = asked[begin:begin + _BLOCK]
+        for begin in range(0, len(asked) if len(self.keys) else 0, _NEAR):
+            part = asked[begin:begin + _NEAR]
             low, high = np.searchsorted(self.keys, [part.min(), part.max()])
             near = self.keys[low:high + 1]
             if len(near):
@@ -61,10 +61,10 @@ class Pairs:
         rows, keys = [], []
         for begin, end in lists.blocks(_BLOCK):
             start, stop = lists.starts[begin], lists.starts[end]
-            user, items = np.repeat(listed[begin:end], lists.lengths[begin:end]), shown[start:stop]
-            maybe = np.flatnonzero(table[(user << bits) + _hashed(items, bits)])
+            own, items = np.repeat(listed[begin:end] << bits, lists.lengths[begin:end]), shown[start:stop]
+            maybe = np.flatnonzero(table.take(own + _hashed(items, bits)))
             rows.append(maybe + start)
-            keys.append(user[maybe] * self.width + items[maybe])
+            keys.append((own[maybe] >> bits) * self.width + items[maybe])
         candidates = np.concatenate(rows)
         found, places = self.search(np.concatenate(keys))
         return candidates[found], places
