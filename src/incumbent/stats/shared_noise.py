@@ -37,11 +37,13 @@ class Noisy:
 
 @dataclass(frozen=True)
 class Relation:
-    """`slope` of the parent on the proxy, `correlation`, and the part of the proxy's variance that is `noise`."""
+    """`slope` of the parent on the proxy, `correlation`, and the part of the proxy's variance that is `noise`;
+    `degrees` of freedom that the intervals have."""
 
     slope: Estimate
     correlation: Estimate
     noise: float | None
+    degrees: int = 0
 
 
 def of_ratio(state: Buckets, numerator: str, denominator: str | None = None) -> Noisy | None:
@@ -61,13 +63,17 @@ def of_ratio(state: Buckets, numerator: str, denominator: str | None = None) -> 
     return Noisy(value, (top - value * bottom) / total)
 
 
-def relation(pairs: Sequence[tuple[Noisy, Noisy]], *, block: int = 1, alpha: float = 0.05) -> Relation:
+def relation(pairs: Sequence[tuple[Noisy, Noisy]], *, block: int = 1, kin: Sequence[int] | None = None,
+             alpha: float = 0.05) -> Relation:
     """Slope and correlation of (proxy, parent) over points, less the noise that both share.
 
     ``C = cov(values) - mean_t k/(k-1) sum_b psi_tb psi_tb'`` (2 x 2); slope ``C_sy / C_ss``, correlation
     ``C_sy / sqrt(C_ss C_yy)``, cut at [-1, 1]. Intervals by the jackknife that leaves out `block` points in a row,
-    Student's t with one degree less than the blocks. Missing with fewer than 8 points or 4 blocks, and where the
-    variance of proxy or parent is not beyond its noise at level alpha: nothing can be said then, which is not 0.
+    Student's t with one degree less than the blocks. Where `kin` (n,) says which points hang together though they are
+    not neighbours (differences over a week share a day with those of the same weekday), a second jackknife leaves out
+    one kin at a time; the larger standard error of the two is told, with the degrees of the fewer. Missing with fewer
+    than 8 points, 4 blocks or 4 kins, and where the variance of proxy or parent is not beyond its noise at level alpha:
+    nothing can be said then, which is not 0.
 
     >>> rng = np.random.default_rng(1)
     >>> truth, noise = rng.normal(size=60), rng.normal(size=(60, 2, 50)) / 10
@@ -78,9 +84,11 @@ def relation(pairs: Sequence[tuple[Noisy, Noisy]], *, block: int = 1, alpha: flo
     (True, True)
     """
     check_alpha(alpha)
-    n, blocks = len(pairs), [range(at, min(at + block, len(pairs))) for at in range(0, len(pairs), block)]
-    if n < LEAST or len(blocks) < 4:
-        why = f"{n} points, fewer than {LEAST}" if n < LEAST else f"{len(blocks)} blocks of points, fewer than 4"
+    n = len(pairs)
+    labels = [np.arange(n) // block, *([] if kin is None else [np.asarray(kin)])]
+    groups = min(len(np.unique(one)) for one in labels)
+    if n < LEAST or groups < 4:
+        why = f"{n} points, fewer than {LEAST}" if n < LEAST else f"{groups} blocks of points, fewer than 4"
         return _nothing(why, n, None)
     values = np.array([[proxy.value, parent.value] for proxy, parent in pairs])
     noise = np.stack([_noise(proxy, parent) for proxy, parent in pairs])
@@ -89,19 +97,23 @@ def relation(pairs: Sequence[tuple[Noisy, Noisy]], *, block: int = 1, alpha: flo
     if not all(moves):
         why = f"{'the parent' if moves[0] else 'the proxy'} moves no more than its sampling noise does"
         return _nothing(why, n, _part(values, noise))
-    without = []
-    for left in blocks:
-        keep = np.setdiff1d(np.arange(n), np.array(left))
-        without.append(_read(_moments(values[keep], noise[keep])))
     made = _read(whole)
-    g = len(blocks)
-    spread = np.sqrt((g - 1) / g * np.square(np.array(without) - np.mean(without, axis=0)).sum(axis=0))
-    t = float(stats.t.ppf(1 - alpha / 2, g - 1))
-    slope, correlation = (Estimate(value, value - t * se, value + t * se, se, n, f"{METHOD}, jackknife over {g} blocks")
+    spread = np.max([_jackknife(values, noise, one) for one in labels], axis=0)
+    t, method = float(stats.t.ppf(1 - alpha / 2, groups - 1)), f"{METHOD}, jackknife over {groups} blocks"
+    slope, correlation = (Estimate(value, value - t * se, value + t * se, se, n, method)
                           for value, se in zip(made.tolist(), spread.tolist(), strict=True))
     cut = Estimate(_clip(correlation.value), _clip(correlation.low), _clip(correlation.high), correlation.se, n,
                    correlation.method)
-    return Relation(slope, cut, _part(values, noise))
+    return Relation(slope, cut, _part(values, noise), groups - 1)
+
+
+def _jackknife(values: NDArray[np.float64], noise: NDArray[np.float64], labels: NDArray[np.int64],
+               ) -> NDArray[np.float64]:
+    """Standard errors of slope and correlation, the points of one label left out at a time."""
+    known = np.unique(labels)
+    without = np.array([_read(_moments(values[labels != one], noise[labels != one])) for one in known])
+    g = len(known)
+    return np.asarray(np.sqrt((g - 1) / g * np.square(without - without.mean(axis=0)).sum(axis=0)), np.float64)
 
 
 def _moves(values: NDArray[np.float64], noise: NDArray[np.float64], alpha: float) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from incumbent.clock import ManualClock
 from incumbent.config import MetricsConfig
 from incumbent.events.ids import EventIds
+from incumbent.loop.metrics import proxies
 from incumbent.loop.metrics.bands import band
 from incumbent.loop.metrics.cohorts import cohorts, counted
 from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
@@ -121,8 +122,40 @@ def test_past_experiments_count_as_points() -> None:
     assert 0.5 < found.slope["value"] < 1.5
 
 
+def test_cells_that_cut_the_same_users_anew_are_not_counted_again() -> None:
+    rng, control = np.random.default_rng(8), history(20)
+    moves = rng.normal(0, 0.3, 9)
+    for at in range(20):
+        cells = {}
+        for n, move in enumerate(moves):
+            states = {name: ratio(name, 1 + (move if at < 10 else 0), rng, 2000)
+                      for name in ("click_through", "conversion")}
+            cells |= {Cell("home", by=by, value=f"{by}{n}"): states for by in ("country", "device")[:1 + (n < 8)]}
+        put(control, LAST - timedelta(days=at), cells)
+    made = tree(Reader(control), "home", CONFIG.model_copy(update={"baseline_days": 0}), NOW)
+    found = next(n for n in made.nodes if n.name == "click_through").predicts[1]
+    assert (found.over, found.by, found.points) == ("cells", "country", 9)
+
+
+def test_what_is_compared_shares_no_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[date, date]] = []
+    real = proxies.related
+
+    def noted(days: Any, proxy: str, parent: str, first: date, last: date) -> Any:
+        read.append((first, last))
+        assert min(days) <= first and last <= max(days)
+        return real(days, proxy, parent, first, last)
+
+    monkeypatch.setattr("incumbent.loop.metrics.watch.related", noted)
+    clock = ManualClock(NOW)
+    MetricWatch(history(112), clock, EventIds(clock), lambda: CONFIG, lambda: ["home"]).run_once()
+    (first, before), (after, last) = read[:2]
+    assert before < after and last == LAST
+    assert (before - first).days + 1 - 7 == 56 and (last - after).days + 1 - 7 == 42  # the first week is only taken off
+
+
 def test_a_proxy_that_stops_is_a_finding_told_once_and_again_only_after_it_has_come_back() -> None:
-    control = history(100, breaks=28)
+    control = history(112, breaks=42)
     clock = ManualClock(NOW)
     watch = MetricWatch(control, clock, EventIds(clock), lambda: CONFIG, lambda: ["home"])
     assert watch.run_once().findings == 1
@@ -139,7 +172,7 @@ def test_a_proxy_that_goes_on_predicting_is_no_finding() -> None:
     told = 0
     for seed in range(12):
         clock = ManualClock(NOW)
-        told += MetricWatch(history(100, seed=seed), clock, EventIds(clock), lambda: CONFIG,
+        told += MetricWatch(history(112, seed=seed), clock, EventIds(clock), lambda: CONFIG,
                             lambda: ["home"]).run_once().findings
     assert told <= 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, timedelta
 
+import msgspec
 from msgspec import Struct
 from scipy import stats
 
@@ -27,6 +28,7 @@ class Prediction(Struct, frozen=True):
     slope: dict[str, object]
     correlation: dict[str, object]
     noise: float | None  # the part of the proxy's variance that is sampling noise
+    by: str | None = None  # of cells: the attribute whose cells they are
 
 
 class Predictions:
@@ -38,27 +40,39 @@ class Predictions:
 
     def of(self, proxy: str, parent: str) -> list[Prediction]:
         """Over days, cells and experiments, each with its interval or the reason why nothing can be said."""
-        return [_told("days", days_of(self._days, proxy, parent, self._first, self._last), BLOCK),
-                _told("cells", _pairs(self._halves, proxy, parent), 1),
-                _told("experiments", _pairs(self._lanes, proxy, parent), 1)]
+        by, cells = max(((by, _pairs(both, proxy, parent)) for by, both in sorted(self._halves.items())),
+                        key=lambda one: len(one[1]), default=(None, []))
+        days = related(self._days, proxy, parent, self._first, self._last)
+        return [_told("days", days), msgspec.structs.replace(_told("cells", relation(cells)), by=by),
+                _told("experiments", relation(_pairs(self._lanes, proxy, parent)))]
 
 
-def days_of(days: Days, proxy: str, parent: str, first: date, last: date) -> Pairs:
-    """Each day less the same weekday a week before: neither the week's rhythm nor a slow trend is in it."""
-    out: Pairs = []
+def related(days: Days, proxy: str, parent: str, first: date, last: date) -> Relation:
+    """Over days, each less the same weekday a week before: neither the week's rhythm nor a slow trend is in it.
+
+    Days in a row hang together, and so do those of one weekday: a day is in two differences.
+    """
+    pairs: Pairs = []
+    weekdays: list[int] = []
     day = first + timedelta(days=WEEK)
     while day <= last:
         pair = _difference(days.get(day - timedelta(days=WEEK), {}), days.get(day, {}), proxy, parent)
-        out += [pair] if pair is not None else []
+        if pair is not None:
+            pairs.append(pair)
+            weekdays.append(day.weekday())
         day += timedelta(days=1)
+    return relation(pairs, block=BLOCK, kin=weekdays)
+
+
+def halves(cells: Mapping[Cell, Days], first: date, last: date) -> dict[str, Halves]:
+    """Attribute -> each cell's first and second half of the period: cells that gained on the proxy should gain on the
+    parent. Attributes stay apart: each cuts the same users anew."""
+    middle, out = first + (last - first) // 2, dict[str, Halves]()
+    for cell, days in cells.items():
+        if cell.by not in (None, "lane") and cell.value not in (OTHER, UNKNOWN):
+            out.setdefault(cell.by, []).append(
+                (summed(days, first, middle), summed(days, middle + timedelta(days=1), last)))
     return out
-
-
-def halves(cells: Mapping[Cell, Days], first: date, last: date) -> Halves:
-    """Each cell's first and second half of the period: cells that gained on the proxy should gain on the parent."""
-    middle = first + (last - first) // 2
-    return [(summed(days, first, middle), summed(days, middle + timedelta(days=1), last))
-            for cell, days in cells.items() if cell.by not in (None, "lane") and cell.value not in (OTHER, UNKNOWN)]
 
 
 def lanes(cells: Mapping[Cell, Days]) -> Halves:
@@ -88,9 +102,8 @@ def _difference(before: Mapping[str, object], after: Mapping[str, object], proxy
     return (made[0], made[1]) if len(made[0].influence) == len(made[1].influence) else None
 
 
-def _told(over: str, pairs: Pairs, block: int) -> Prediction:
-    made = relation(pairs, block=block)
-    return Prediction(over, len(pairs), made.slope.to_dict(), made.correlation.to_dict(), made.noise)
+def _told(over: str, made: Relation) -> Prediction:
+    return Prediction(over, made.slope.n, made.slope.to_dict(), made.correlation.to_dict(), made.noise)
 
 
 def predicts(made: Relation) -> bool:
@@ -103,7 +116,7 @@ def stopped(earlier: Relation, recent: Relation, alpha: float) -> str | None:
     """Why a proxy that predicted its parent no longer does, None where it does or where nobody can tell.
 
     The recent slope is smaller, on the scale of the earlier one's sign, by more than the noise of both at one-sided level
-    `alpha` (Student's t with the degrees of the fewer blocks), and the recent correlation's interval does not lie on the
+    `alpha` (Student's t with the degrees of the one that has fewer), and the recent correlation's interval does not lie on the
     earlier one's side of 0.
     """  # noqa: E501
     was, now = earlier.correlation, recent.correlation
@@ -116,7 +129,7 @@ def stopped(earlier: Relation, recent: Relation, alpha: float) -> str | None:
     if before.value is None or after.value is None or not before.se or after.se is None:
         return None
     drop = sign * (before.value - after.value) / float((before.se**2 + after.se**2) ** 0.5)
-    if drop <= float(stats.t.ppf(1 - alpha, max(now.n // BLOCK - 1, 1))):
+    if drop <= float(stats.t.ppf(1 - alpha, min(earlier.degrees, recent.degrees))):
         return None
     return (f"their correlation was {was.value:+.2f} [{was.low:+.2f}, {was.high:+.2f}] and is {now.value:+.2f} "
             f"[{now.low:+.2f}, {now.high:+.2f}], the slope {drop:.1f} standard errors less")

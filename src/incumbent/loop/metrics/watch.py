@@ -16,16 +16,15 @@ from incumbent.events.window import day_of
 from incumbent.loop.enact import told
 from incumbent.loop.leases import Held
 from incumbent.loop.metrics.keys import Cell
-from incumbent.loop.metrics.proxies import BLOCK, WEEK, days_of, predicts, stopped
+from incumbent.loop.metrics.proxies import WEEK, predicts, related, stopped
 from incumbent.loop.metrics.read import Reader
 from incumbent.loop.metrics.set import measured
 from incumbent.loop.metrics.states import cursor_of
 from incumbent.loop.metrics.tree import parents
-from incumbent.stats.shared_noise import relation
 from incumbent.stores.store import Control
 
 CURSOR = "metric_watch"
-EARLIER, RECENT = 56, 28  # days that are compared
+EARLIER, RECENT = 56, 42  # days that are compared
 ALPHA = 0.01  # of one day, over all proxies of a surface that had predicted
 
 
@@ -83,12 +82,13 @@ class MetricWatch:
         known = measured(config, currency).all()
         edges = [(name, parent) for name, parent in parents(known, config).items()
                  if parent is not None and known[name].level in ("proxy", "quality")]
-        days = Reader(self._control).cells(surface, day - timedelta(days=EARLIER + RECENT + WEEK), day).get(
+        days = Reader(self._control).cells(surface, day - timedelta(days=EARLIER + RECENT + 2 * WEEK), day).get(
             Cell(surface), {})
-        middle, week = day - timedelta(days=RECENT), timedelta(days=WEEK - 1)
+        middle, week = day - timedelta(days=RECENT), timedelta(days=WEEK)
+        before = middle - week  # no day is on both sides
         made = [(name, parent,
-                 relation(days_of(days, name, parent, middle - timedelta(days=EARLIER) - week, middle), block=BLOCK),
-                 relation(days_of(days, name, parent, middle - week, day), block=BLOCK)) for name, parent in edges]
+                 related(days, name, parent, before - timedelta(days=EARLIER + WEEK - 1), before),
+                 related(days, name, parent, before + timedelta(days=1), day)) for name, parent in edges]
         alpha = ALPHA / max(sum(predicts(before) for _, _, before, _ in made), 1)
         return [(name, parent, stopped(before, after, alpha), predicts(after)) for name, parent, before, after in made]
 
