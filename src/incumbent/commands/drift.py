@@ -38,6 +38,8 @@ def status(path: ConfigPath = None, directory: Directory = None, url: Url = None
     one = found["baseline"]
     print(f"baseline {one['name']}@{one['version']}, {one['from'][:10]} to {one['to'][:10]}; "
           f"{found['false_alarms_per_month']:g} false alarms a month in all")
+    if found["reason"]:
+        print(found["reason"])
     _table(("monitor", "status", "since", "alpha", "by", "reason"), [
         (row["name"], row["status"] + ("" if row["open"] is None else f", {row['severity']}"),
          str(row["since"] or "")[:16], f"{row['budget']['alpha']:.2g}", row["budget"]["method"], row["reason"])

@@ -25,7 +25,7 @@ from incumbent.events.schema import Finding
 from incumbent.events.window import Window
 from incumbent.loop import watermark
 from incumbent.loop.drift import names
-from incumbent.loop.drift.baselines import Baseline, active
+from incumbent.loop.drift.baselines import Baseline, active, changed
 from incumbent.loop.drift.explain import Explainer
 from incumbent.loop.drift.judges import GROUPS
 from incumbent.loop.drift.ledger import Ledger, News, Standing, after, read, written
@@ -68,6 +68,8 @@ class Detector:
             until = watermark.low(self._control).until if until is None else until
             if baseline is None or until is None:
                 return Detected()
+            if (stale := changed(baseline, self._config)):
+                return Detected(findings=tuple(self._stale(baseline, stale)))
             found, ticks, judged = self._begin(baseline), 0, 0
             for group in GROUPS:
                 while (window := self._next(baseline, group, until)) is not None:
@@ -85,20 +87,33 @@ class Detector:
         return self._known[1], self._known[2]
 
     # ------------------------------------------------------------------------------------------------------- the start
+    def _stale(self, baseline: Baseline, stale: str) -> list[Finding]:
+        """A baseline of another configuration is judged against by nobody, and that is said once."""
+        ledger, told = read(self._control), f"{baseline.id}: {stale}"
+        if ledger.stale == told:
+            return []
+        finding = Finding(
+            event_id=event_id(self._clock.now(), told), time=self._clock.now(),
+            subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data", severity="ticket",
+            reason=f"nothing is judged, {stale} since the baseline was built: rebuild it and pin it, or set that back",
+            evidence={"baseline": _named(baseline)})
+        self._conclude([finding], msgspec.structs.replace(ledger, stale=told))
+        return [finding]
+
     def _begin(self, baseline: Baseline) -> list[Finding]:
         """A baseline that is new: standings begin afresh, and who cannot keep to the budget is said."""
         ledger = read(self._control)
         watched, budget = self.watches(baseline)
         known = ledger.standings if ledger.baseline == baseline.id else {}
-        changed = {watch.name: _first(watch) for watch in watched if watch.name not in known
-                   or (known[watch.name].status == "refused") == watch.part.honoured}
-        if not changed and ledger.baseline == baseline.id:
+        fresh = {watch.name: _first(watch) for watch in watched if watch.name not in known
+                 or (known[watch.name].status == "refused") == watch.part.honoured}
+        if not fresh and ledger.baseline == baseline.id and not ledger.stale:
             return []
-        standings = {**known, **changed}
+        standings = {**known, **fresh}
         after_ = Ledger(baseline.id, ledger.until, standings)
         refused = budget.refused if budget is not None else ()
         closed = sorted(name for name, one in ledger.standings.items()
-                        if one.open is not None and (name in changed or ledger.baseline != baseline.id))
+                        if one.open is not None and (name in fresh or ledger.baseline != baseline.id))
         said = (f"{len(refused)} of {len(watched)} monitors cannot honour their part of "
                 f"{self._config.false_alarms_per_month:g} false alarms a month" if refused else
                 f"all {len(watched)} monitors can honour their part of "

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from incumbent import registry
 from incumbent.clock import Clock
+from incumbent.config_sections import DriftConfig
 from incumbent.drift.detector import BaselineWindow
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.ids import EventIds
@@ -25,6 +26,7 @@ from incumbent.stores.store import BaselinePart, BaselineRow, Control
 
 CURSOR = "drift/baseline"
 ABOUT, FRAME = "about", "frame"
+WAITS = ("click_hours", "conversion_days")  # that a baseline was built with, beside its windows
 HOW = 'incumbent baseline build --from DAY --to DAY --reason "..."'  # what makes a first one
 
 
@@ -91,6 +93,16 @@ class Baseline:
                 found.append(BaselineWindow(state, Window(datetime.fromisoformat(start), datetime.fromisoformat(end)),
                                             fitted=mark == "fitted"))
         return sorted(found, key=lambda window: window.period)  # type: ignore[arg-type, return-value]
+
+
+def changed(baseline: Baseline, config: DriftConfig) -> str:
+    """What the configuration says otherwise than when the baseline was built, empty where nothing: windows of another
+    length, zone or wait cannot be held against it."""
+    row = baseline.row
+    built: dict[str, Any] = {"window": row.window, "time_zone": row.time_zone,
+                             **{name: row.definition[name] for name in WAITS if name in row.definition}}
+    return "; ".join(f"{name} was {then} and is {now}" for name, then in built.items()
+                     if then != (now := getattr(config, name)))
 
 
 def window_part(stream: str, window: Window, state: Any, *, fitted: bool) -> BaselinePart:

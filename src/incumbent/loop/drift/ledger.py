@@ -54,6 +54,7 @@ class Ledger(Struct, frozen=True):
     baseline: str = ""
     until: dict[str, datetime] = {}
     standings: dict[str, Standing] = {}
+    stale: str = ""  # what was told of a baseline that the configuration no longer fits
 
 
 class News(Struct, frozen=True):

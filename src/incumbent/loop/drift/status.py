@@ -55,10 +55,15 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
     watched = made[key]
     rows = [_monitor(watch, ledger.standings.get(watch.name, drift_ledger.Standing())) for watch in watched]
     rows.sort(key=lambda row: (row["open"] is None, row["status"] == "ok", row["name"]))
-    return {**found, "baseline": summary(baseline, in_force=True), "reason": None,
+    return {**found, "baseline": summary(baseline, in_force=True), "reason": _stale(baseline, config),
             "until": {group: until.isoformat() for group, until in ledger.until.items()}, "monitors": rows,
             "refused": {watch.name: watch.part.reason for watch in watched if not watch.part.honoured},
             "unwatched": _unwatched(baseline, config), "cohorts": _cohorts(control, baseline, config, now)}
+
+
+def _stale(baseline: Baseline, config: Config) -> str | None:
+    told = baselines.changed(baseline, config.drift)
+    return f"nothing is judged, {told} since the baseline was built: {baselines.HOW}" if told else None
 
 
 def _monitor(watch: Watch, standing: drift_ledger.Standing) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from incumbent.clock import EPOCH, Clock
 from incumbent.config_sections import DriftConfig
 from incumbent.events.window import day_of
 from incumbent.loop.drift import names
-from incumbent.loop.drift.baselines import Baseline, active
+from incumbent.loop.drift.baselines import Baseline, active, changed
 from incumbent.loop.drift.grid import moment_of
 from incumbent.loop.drift.shards import TABLES, Reader
 from incumbent.loop.leases import Held
@@ -52,12 +52,13 @@ class WindowStates:
         self._holder, self._lease_s = holder, lease_s
 
     def run_once(self) -> Windowed:
-        """Bring the states up to what the lake holds now; without a baseline there is nothing to do."""
+        """Bring the states up to what the lake holds now; without a baseline, or with one
+        of another configuration, there is nothing to do."""
         with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Windowed(stopped="another process holds the lease")
             baseline = active(self._control)
-            if baseline is None:
+            if baseline is None or changed(baseline, self._config):
                 return Windowed()
             before = self._cursor()
             floor = self._floor(baseline)
