@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from incumbent.drift.budget import HOURS_PER_MONTH, Monitor, soonest, split, within_tick
+from incumbent.drift.budget import HOURS_PER_MONTH, Monitor, soonest, soonest_harm, split, within_tick
 from incumbent.drift.detector import Result, no_data
 from incumbent.errors import ConfigError
 
@@ -36,6 +36,18 @@ def test_over_time_any_budget_can_be_carried_at_a_price_in_time():
     assert ranks.honoured and risk.honoured and risk.resolution is None
     assert f"about {soonest(50, 1 / 730.5)} windows after" in ranks.reason
     assert split(1.0, [Monitor("items", 1, 3, kind="e_rank")]).refused
+
+
+def test_a_bounded_mean_says_when_a_collapse_is_told_and_is_refused_where_that_is_too_late():
+    soon, late, never, unknown = split(4 / 12, [Monitor("a", 24, kind="e_detector", harm=2.0), Monitor(
+        "b", 24, kind="e_detector", harm=0.02), Monitor("c", 24, kind="e_detector", harm=0.0),
+        Monitor("d", 24, kind="e_detector")]).parts
+    sums, t = [0.0] * 4, 0  # by hand, not in logarithms
+    while sum(sums) / 4 < 365.25:
+        sums, t = [(one + 1) * (1 + 2.0 * bet) for one, bet in zip(sums, (0.05, 0.15, 0.4, 0.9), strict=True)], t + 1
+    assert soon.honoured and soon.soonest == t == soonest_harm(2.0, soon.alpha) and f"about {t} windows" in soon.reason
+    assert not late.honoured and not never.honoured and "of 365.2 in 90 windows" in late.reason
+    assert unknown.honoured and unknown.soonest is None
 
 
 def test_a_refused_part_is_not_spent_by_the_others():

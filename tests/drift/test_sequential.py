@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
+from incumbent.drift.budget import soonest_harm
 from incumbent.drift.cusum import cusum_run_length, cusum_step, cusum_threshold, page_hinkley_step
 from incumbent.drift.detector import Reference
 from incumbent.drift.risk import BoundedRisk
@@ -171,6 +172,76 @@ def test_a_fall_is_harm_where_lower_is_worse():
         result, memory = detector.step(state, reference, memory)
         found |= result.status == "drift"
     assert found and detector.bound(reference) < 0.6
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.floats(0.001, 0.1), st.floats(1.01, 2.0), st.integers(0, 2**32 - 1))
+def test_cutting_what_is_high_keeps_the_bet_fair(rate, reach, seed):
+    """Of x with E min(x, top) = bound, however high x goes, no bet gains on average."""
+    rng = np.random.default_rng(seed)
+    detector = BoundedRisk(worse="lower", tolerance=rate / 10, reach=reach, least_rows=1)
+    reference = Reference.of([Moments.zero().update([value]) for value in rate * rng.uniform(0.5, 1.5, 20)])
+    top = reach * max(state.mean("x").value for state in reference.held)
+    bound, gain = detector.bound(reference), 0.0
+    xs = rng.uniform(0, 1, 60) ** 8  # some far above the top
+    cut = np.minimum(xs, top)
+    low, high = cut < bound, cut >= bound  # weights that give min(x, top) the mean `bound` exactly
+    weights = np.where(low, 1.0, (bound - cut[low]).sum() / (cut[high] - bound).sum())
+    for x, weight in zip(xs, weights / weights.sum(), strict=True):
+        result, _ = detector.step(Moments.zero().update([float(x)]), reference, None)
+        gain += weight * result.e_value
+    assert gain == pytest.approx(1.0)
+
+
+def shares(rng, rate, count, rows, spread):
+    """Windows of a click-through whose days differ by `spread`."""
+    rates = rate * np.exp(spread * rng.normal(size=count) - spread**2 / 2)
+    return [float(one) / rows for one in rng.binomial(rows, rates)]
+
+
+def as_states(values):
+    return [Moments.zero().update([value] * 30) for value in values]
+
+
+def test_a_total_collapse_of_two_in_a_hundred_is_told_in_two_weeks():
+    """Twelve monitors, one alarm a month, daily windows; with [0, 1] for a room it took 160 days."""
+    rng, reach = np.random.default_rng(9), 1.25
+    reference = Reference.of(as_states(shares(rng, 0.02, 60, 2000, 0.05)))
+    alpha = 12 / 4383
+    told = {}
+    for scaled in (reach, None):
+        detector, memory = BoundedRisk(worse="lower", tolerance=0.002, alpha=alpha, reach=scaled), None
+        dead, result = as_states([0.0])[0], None
+        told[scaled] = 0
+        while result is None or result.status != "drift":
+            result, memory = detector.step(dead, reference, memory)
+            told[scaled] += 1
+        assert told[scaled] == soonest_harm(detector.worst(reference), alpha)
+    assert told[reach] <= 14 and told[None] > 150
+
+
+@pytest.mark.parametrize(("spread", "held"), [(0.15, 45), (0.3, 9)])
+def test_days_that_differ_keep_the_promised_run_length(spread, held):
+    rng, alarms, windows, alpha = np.random.default_rng(10), 0, 0, 1 / 50
+    for _ in range(4):
+        reference = Reference.of(as_states(shares(rng, 0.02, held, 1000, spread)))
+        detector, memory = BoundedRisk(worse="lower", tolerance=0.0, alpha=alpha, reach=1.25), None
+        for state in as_states(shares(rng, 0.02, 60, 1000, spread)):
+            result, memory = detector.step(state, reference, memory)
+            alarms, windows = alarms + (result.status == "drift"), windows + 1
+    assert alarms <= alpha * windows
+
+
+def test_a_reach_is_of_what_is_worse_when_lower():
+    with pytest.raises(ConfigError, match="reach"):
+        BoundedRisk(reach=1.25)
+    with pytest.raises(ConfigError, match="reach"):
+        BoundedRisk(worse="lower", reach=1.0)
+    calm = Reference.of(as_states([0.02] * 10))
+    assert BoundedRisk(worse="lower", reach=1.25).worst(calm) == pytest.approx(4)  # .02 / (.025 - .02)
+    assert BoundedRisk(worse="lower").worst(calm) == pytest.approx(0.02 / 0.98)
+    assert BoundedRisk(worse="lower", tolerance=0.5, reach=1.25).worst(calm) == 0.0
+    assert BoundedRisk().worst(Reference.of(as_states([0.1] * 3))) is None
 
 
 def test_out_of_bounds_and_hopeless_tolerances_are_said():

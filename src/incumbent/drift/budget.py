@@ -17,11 +17,12 @@ from msgspec import structs
 
 from incumbent.drift.detector import Result
 from incumbent.drift.null import LEAST
-from incumbent.drift.sequential import calibrated, e_step
+from incumbent.drift.sequential import BETS, calibrated, e_step, mixed_step
 from incumbent.errors import ConfigError
 from incumbent.stats.multiplicity import benjamini_hochberg, benjamini_yekutieli, bonferroni, e_bh
 
 HOURS_PER_MONTH = 730.5  # 365.25 days / 12
+SLOWEST_HOURS = 90 * 24.0  # until a total collapse is told, for a bounded mean to be worth watching
 Kind = Literal["rank", "tail", "e_detector", "e_rank"]
 Method = Literal["bonferroni", "bh", "by", "e_bh"]
 
@@ -32,7 +33,8 @@ class Monitor:
 
     `kind`: ``rank`` (a conformal p-value per window), ``tail`` (the same with a tail asked for), ``e_detector`` (a
     bounded mean over time), ``e_rank`` (ranks multiplied over time). `windows`: those of its baseline that match one
-    current window, so with hour-of-week matching the number of weeks.
+    current window, so with hour-of-week matching the number of weeks. `harm`: of an e-detector, what a bet of 1 wins on
+    a total collapse (`BoundedRisk.worst`), where that is known.
     """
 
     name: str
@@ -40,13 +42,15 @@ class Monitor:
     windows: int = 0
     weight: float = 1.0
     kind: Kind = "rank"
+    harm: float | None = None
 
 
 @dataclass(frozen=True)
 class Part:
     """A monitor's part: false alarms a month, the alpha of each look that makes, and whether its baseline carries it.
 
-    For e-detectors alpha is of the run length: an alarm at ``M >= 1 / alpha``, 1 / alpha looks or more on average.
+    For e-detectors alpha is of the run length: an alarm at ``M >= 1 / alpha``, 1 / alpha looks or more on average, and
+    `soonest` is the number of windows until the clearest change (a total collapse of a bounded mean) is told.
     """
 
     monitor: Monitor
@@ -56,6 +60,7 @@ class Part:
     needs_windows: int
     honoured: bool
     reason: str
+    soonest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def _part(monitor: Monitor, share: float) -> Part:
     resolution = None if monitor.kind == "e_detector" else 1 / (monitor.windows + 1)
     name = monitor.name
     if monitor.kind == "e_detector":
-        return Part(monitor, share, alpha, None, 0, True, f"{name}: alarm at evidence {1 / alpha:.4g}")
+        return _bounded(monitor, share, alpha)
     if monitor.kind == "e_rank":
         return _over_time(monitor, share, alpha)
     needs = math.ceil(1 / alpha - 1e-9) - 1
@@ -117,6 +122,20 @@ def _part(monitor: Monitor, share: float) -> Part:
                 "windows, fewer looks, more of the budget, an e-detector, or a tail asked for by name")
 
 
+def _bounded(monitor: Monitor, share: float, alpha: float) -> Part:
+    """A bounded mean: any budget, unless even a total collapse would be told too late to be of use."""
+    name, said = monitor.name, f"{monitor.name}: alarm at evidence {1 / alpha:.4g}"
+    if monitor.harm is None:
+        return Part(monitor, share, alpha, None, 0, True, said)
+    most = int(SLOWEST_HOURS / monitor.every_hours)
+    looks = soonest_harm(monitor.harm, alpha, most)
+    if looks is None:
+        return Part(monitor, share, alpha, None, 0, False, f"{name}: a total collapse makes no evidence of "
+                    f"{1 / alpha:.4g} in {most} windows: it takes more rows a window, a larger share, or more of the "
+                    "budget")
+    return Part(monitor, share, alpha, None, 0, True, f"{said}, about {looks} windows after a total collapse", looks)
+
+
 def _over_time(monitor: Monitor, share: float, alpha: float) -> Part:
     """Ranks multiplied: any budget at a price in time, unless a change drowns in its own ranks before it shows."""
     resolution = 1 / (monitor.windows + 1)
@@ -125,7 +144,7 @@ def _over_time(monitor: Monitor, share: float, alpha: float) -> Part:
         return Part(monitor, share, alpha, resolution, LEAST, False, f"{monitor.name}: ranks among {monitor.windows} "
                     f"windows never make evidence of {1 / alpha:.4g}, however clear a change is: it takes more windows")
     return Part(monitor, share, alpha, resolution, LEAST, True, f"{monitor.name}: alarm at evidence {1 / alpha:.4g}, "
-                f"about {looks} windows after the clearest change")
+                f"about {looks} windows after the clearest change", looks)
 
 
 def soonest(windows: int, alpha: float, most: int = 1000) -> int | None:
@@ -139,6 +158,21 @@ def soonest(windows: int, alpha: float, most: int = 1000) -> int | None:
     log_m: float | None = None
     for t in range(1, most + 1):
         log_m = e_step(log_m, calibrated((1 + (t - 1) / 2) / (windows + t)))
+        if log_m >= -math.log(alpha):
+            return t
+    return None
+
+
+def soonest_harm(harm: float, alpha: float, most: int = 1000) -> int | None:
+    """Windows until the e-SR detectors of a bounded mean alarm, if every window wins `harm` at a bet of 1 (and the
+    detector begins with the harm); None beyond `most`.
+
+    >>> soonest_harm(0.02 / 0.98, 1 / 365), soonest_harm(2.0, 1 / 365), soonest_harm(0.0, 1 / 365)
+    (151, 7, None)
+    """
+    logs: list[float] | None = None
+    for t in range(1, most + 1 if harm > 0 else 1):
+        logs, log_m = mixed_step(logs, [math.log1p(bet * harm) for bet in BETS])
         if log_m >= -math.log(alpha):
             return t
     return None

@@ -16,6 +16,7 @@ from typing import Literal
 from incumbent.errors import DataError
 
 Kind = Literal["e_sr", "e_cusum"]
+BETS = (0.05, 0.15, 0.4, 0.9)  # of a bounded mean, all at once
 NONE = -1e308  # the logarithm of nothing in JSON, which has no infinity
 
 
@@ -56,7 +57,7 @@ def mixed_step(
 
 def bounded_bets(
     x: float, mean: float, low: float = 0.0, high: float = 1.0, *, worse: Literal["higher", "lower"] = "higher",
-    bets: Sequence[float] = (0.05, 0.15, 0.4, 0.9),
+    bets: Sequence[float] = BETS,
 ) -> list[float]:
     """Log e-values of one observation in [low, high] against "its mean given the past is at most `mean`".
 

@@ -12,9 +12,10 @@ import numpy as np
 from incumbent.config_sections import DriftConfig, DriftMonitor
 from incumbent.drift import alarm, alarm_calibration, alarm_items, alarm_numeric
 from incumbent.drift.budget import Kind
-from incumbent.drift.detector import BaselineWindow, Detector
+from incumbent.drift.detector import BaselineWindow, Detector, Reference
 from incumbent.drift.present import present
 from incumbent.drift.risk import BoundedRisk
+from incumbent.drift.season import Calendar, Season
 from incumbent.drift.stream import RankStream
 from incumbent.drift.windowed import WindowDetector
 from incumbent.loop.drift import names
@@ -24,6 +25,7 @@ from incumbent.stats.moments import Moments
 Group = Literal["prompt", "clicks", "conversions"]
 GROUPS: tuple[Group, ...] = ("prompt", "clicks", "conversions")
 KEEP = 300  # scores that a stream remembers, per place in the season
+REACH = 1.25  # times its largest window in the baseline is the most that counts of a share that is worse when lower
 CLICKS = 10  # of a window, for its calibration to be judged
 
 
@@ -80,7 +82,7 @@ def detector(judge: Judge, kind: str, config: DriftConfig, method: Kind, alpha: 
         else:
             tolerance = config.error_tolerance if judge.name.endswith(names.FAILED) else config.tolerance * mean
         return BoundedRisk(judge.monitor, worse=judge.risk, tolerance=min(tolerance, 0.99),  # type: ignore[arg-type]
-                           alpha=alpha, least_rows=least)
+                           alpha=alpha, least_rows=least, reach=REACH if judge.risk == "lower" else None)
     if method == "e_rank":
         return RankStream(judge.monitor, _window(kind, 0.5, least), alpha=alpha, keep=KEEP)
     return _window(kind, alpha, least, tail="student" if method == "tail" else None)
@@ -116,6 +118,20 @@ def mean_of(windows: list[BaselineWindow]) -> float:
     """The mean of a risk over windows, each counting once; 0 without any."""
     means = [float(window.state.mean("x").value or 0.0) for window in windows]
     return float(np.mean(means)) if means else 0.0
+
+
+def harm_of(judge: Judge, config: DriftConfig, windows: list[BaselineWindow], season: Season,
+            calendar: Calendar) -> float | None:
+    """What a bet of 1 wins when a risk collapses wholly, in the median place of the season; None where no place has
+    windows enough."""
+    places: dict[str, list[BaselineWindow]] = {}
+    for window in windows:
+        if window.period is not None and calendar.event(window.period) is None:
+            places.setdefault(season.key(window.period), []).append(window)
+    risk = detector(judge, "risk", config, "e_detector", 0.5, mean_of(windows))
+    assert isinstance(risk, BoundedRisk)
+    found = [harm for one in places.values() if (harm := risk.worst(Reference(tuple(one)))) is not None]
+    return float(np.median(found)) if found else None
 
 
 @dataclass(frozen=True)
