@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from incumbent.drift.budget import HOURS_PER_MONTH, Monitor, soonest, soonest_harm, split, within_tick
 from incumbent.drift.detector import Result, no_data
@@ -70,7 +71,7 @@ def p(value, status="ok"):
 def test_one_tick_is_judged_together():
     alphas = {"a": 0.01, "b": 0.01, "c": 0.01, "d": 0.01}
     said = within_tick(
-        {"a": p(0.008, "drift"), "b": p(0.019), "c": p(0.5), "d": no_data("empty"), "e": p(0.001)}, alphas)
+        {"a": p(0.008, "drift"), "b": p(0.019), "c": p(0.5), "d": no_data("empty"), "e": p(0.001)}, alphas, "bh")
     # three streams at .03 in all: .008 <= .01, .019 <= .02
     assert [said[name].status for name in "abcde"] == ["drift", "drift", "ok", "no_data", "ok"]
     assert said["b"].severity == "ticket" and "3 streams at 0.03 in all (bh)" in said["b"].reason
@@ -78,9 +79,11 @@ def test_one_tick_is_judged_together():
 
 
 def test_an_alarm_can_be_taken_back_and_weights_are_alphas():
-    said = within_tick({"a": p(0.01, "drift"), "b": p(0.5)}, {"a": 0.001, "b": 0.019})
+    said = within_tick({"a": p(0.01, "drift"), "b": p(0.5)}, {"a": 0.001, "b": 0.019}, "bh")
     assert (said["a"].status, said["a"].severity) == ("ok", "info") and "no alarm among 2" in said["a"].reason
     assert within_tick({"a": p(0.01)}, {"a": 0.01})["a"].status == "drift"
+    plain = within_tick({"a": p(0.01, "drift"), "b": p(0.019)}, {"a": 0.001, "b": 0.019})
+    assert (plain["a"].status, plain["b"].status) == ("ok", "drift"), "each at its own alpha"
     assert within_tick({"a": p(0.5)}, {}) == {"a": p(0.5)}
 
 
@@ -88,6 +91,18 @@ def test_e_values_go_by_e_bh():
     results = {name: Result(status="ok", reason="r", e_value=e) for name, e in (("a", 150.0), ("b", 60.0), ("c", 2.0))}
     said = within_tick(results, dict.fromkeys("abc", 0.01), "e_bh")  # thresholds 100, 50, 33
     assert [said[name].status for name in "abc"] == ["drift", "drift", "ok"]
+
+
+def test_streams_that_move_together_deliver_what_was_promised_and_no_more():
+    """20 streams of one cause for the most part: the mean number of alarms is the sum of the alphas, not above it."""
+    rng, alphas, counted = np.random.default_rng(2), {f"m{i}": 0.01 for i in range(20)}, {"bonferroni": 0, "bh": 0}
+    for _ in range(1500):
+        z = np.sqrt(0.9) * rng.normal() + np.sqrt(0.1) * rng.normal(size=20)
+        ps = {name: p(float(one)) for name, one in zip(alphas, stats.norm.sf(z), strict=True)}
+        for method in counted:
+            said = within_tick(ps, alphas) if method == "bonferroni" else within_tick(ps, alphas, method)
+            counted[method] += sum(one.status == "drift" for one in said.values())
+    assert counted["bonferroni"] / 1500 < 0.2 + 0.08 and counted["bh"] / 1500 > 0.6
 
 
 @pytest.mark.parametrize("method", ["bonferroni", "bh", "by"])

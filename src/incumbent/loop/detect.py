@@ -124,7 +124,8 @@ class Detector:
             subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data" if refused else "ok",
             severity="ticket" if refused else "info", reason=said,
             evidence={"baseline": _named(baseline), "closed": closed,
-                      "refused": {part.monitor.name: part.reason for part in refused}})
+                      "refused": {part.monitor.name: part.reason for part in refused},
+                      "soonest": {watch.name: watch.part.soonest for watch in watched if watch.part.soonest}})
         self._conclude([finding], after_)
         return [finding]
 
@@ -149,7 +150,7 @@ class Detector:
                 and ledger.standings[watch.name].status != "refused"]
         steps = {watch.name: self._step(baseline, watch, window, ledger.standings[watch.name]) for watch in here}
         alphas = {watch.name: watch.part.alpha for watch in here if not watch.over_time}
-        results = within_tick({name: result for name, (result, _, _) in steps.items()}, alphas, "bh")
+        results = within_tick({name: result for name, (result, _, _) in steps.items()}, alphas)
         standings, findings = dict(ledger.standings), []
         for watch in here:
             before, (_, memory, state) = ledger.standings[watch.name], steps[watch.name]
