@@ -143,6 +143,15 @@ def test_findings_that_touch_it_are_there_and_others_are_not():
     assert told == [("model:new", "c3"), ("surface:home", "c2"), ("experiment:e1", "c1"), ("door:feedback", "c0.2")]
 
 
+def test_an_old_request_is_told_its_findings_behind_however_many_newer_ones():
+    traced = Traced()
+    answer = traced.ask()
+    for n, days in enumerate([1, *[60] * 900]):
+        traced.control.conclude(Finding(event_id=traced.ids.new(), time=T0 + timedelta(days=days), severity="ticket",
+                                        subject="surface:home", check=f"c{n}", status="drift", reason="r"))
+    assert [one["check"] for one in traced.traced(answer)["findings"]] == ["c0"]
+
+
 def test_a_shopper_is_told_with_experiments_and_what_they_excluded():
     traced = Traced()
     traced.ask()

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from incumbent.events.plan import ExperimentPlan, ServingPlan
-from incumbent.events.schema import Decision, Finding, Impression, Slot
+from incumbent.events.schema import Conclusion, Decision, Finding, Impression, Slot
 from incumbent.experiments.assignment import assign, lane_points
 from incumbent.experiments.audit import Auditor
 from incumbent.experiments.explain_draft import Round, explain
@@ -16,6 +16,7 @@ from incumbent.stores.store import Control
 
 BEFORE, AFTER = timedelta(days=1), timedelta(days=14)  # findings so long before and after a request may touch it
 MOST = 20
+PAGE = 200  # findings of a subject that are asked for first
 _NEUTRAL = {
     "shared": "both models put it next: nobody's, no credit", "pinned": "pinned by the plan: nobody's, no credit",
     "filler": "from the surface's static list: nobody's, no credit"}
@@ -116,12 +117,22 @@ def touching(control: Control, subjects: list[str], since: datetime, until: date
     where there are any."""
     found: dict[str, Finding] = {}
     for subject in subjects:
-        found.update({one.event_id: one for one in control.conclusions("finding", subject, 200)
+        found.update({one.event_id: one for one in _back_to(control, subject, since - BEFORE)
                       if isinstance(one, Finding) and since - BEFORE <= one.time <= until + AFTER})
     newest = sorted(found.values(), key=lambda one: (one.time, one.event_id), reverse=True)
     told = [one for one in newest if one.status not in ("ok", "no_data")] or newest
     return [{"event_id": one.event_id, "time": one.time.isoformat(), "subject": one.subject, "check": one.check,
              "status": one.status, "severity": one.severity, "reason": one.reason} for one in told[:MOST]]
+
+
+def _back_to(control: Control, subject: str, first: datetime) -> list[Conclusion]:
+    """The findings of a subject, newest first, at least as far back as `first`."""
+    limit = PAGE
+    found = control.conclusions("finding", subject, limit)
+    while len(found) == limit and found[-1].time >= first:
+        limit *= 4
+        found = control.conclusions("finding", subject, limit)
+    return found
 
 
 def subjects_of(impression: Impression) -> list[str]:
