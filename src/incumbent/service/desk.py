@@ -284,7 +284,7 @@ class Desk:
 
 def _chosen(given: dict[str, Any]) -> Any:
     """A selection of quarantined messages; `DataError` with the field that cannot be."""
-    from incumbent.loop.door.quarantine import Selection
+    from incumbent.loop.door.refused import Selection
 
     try:
         return msgspec.convert(given, Selection, strict=False)

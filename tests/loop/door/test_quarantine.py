@@ -15,7 +15,8 @@ from incumbent.errors import ConflictError, DataError, NotFoundError
 from incumbent.events.ids import EventIds, Signer, hash_user, id_time
 from incumbent.loop.act import Actor, Errands
 from incumbent.loop.door.mend import Door, fix_of, id_after
-from incumbent.loop.door.quarantine import KIND, Replayer, Selection, forget, listed, marked, returner, shown
+from incumbent.loop.door.quarantine import KIND, Replayer, forget, listed, marked, returner, shown
+from incumbent.loop.door.refused import Selection, selected, whole
 from incumbent.loop.erase import Eraser
 from incumbent.loop.ingest import Ingest
 from incumbent.loop.plan import build_plan
@@ -160,6 +161,70 @@ def test_choices_are_all_of_them():
     assert shop.replay(Selection(ids=[newest]), CURRENCY).selected == 1
     both = [row["event_id"] for row in shop.listed(everything=True)["rows"]][:2]
     assert shop.listed(everything=True, ids=both)["total"] == 2
+
+
+class Counting:
+    """A lake that notes how many messages each of its answers holds."""
+
+    def __init__(self, lake):
+        self._lake, self.messages = lake, []
+
+    def scan(self, *arguments, **options):
+        found = self._lake.scan(*arguments, **options)
+        self.messages.append(found.num_rows if "raw" in found.column_names else 0)
+        return found
+
+    def __getattr__(self, name):
+        return getattr(self._lake, name)
+
+
+def test_a_list_reads_the_messages_that_it_shows_and_no_others():
+    shop = Shop()
+    for _ in range(6):
+        shop.send(shop.purchase(), shop.purchase(action="buy"))
+        shop.clock.advance(3600)
+    lake = Counting(shop.stores.lake)
+    found = listed(lake, shop.stores.control, shop.clock.now(), Selection(limit=2))
+    assert (found["total"], len(found["rows"]), max(lake.messages)) == (12, 2, 2)
+    last = shop.clock.now() - timedelta(hours=1)
+    assert [(one["kind"], one["field"], one["count"], one["first"], one["last"]) for one in sorted(
+        found["groups"], key=lambda one: one["kind"])] == [
+        ("currency", "value_minor", 6, NOW.isoformat(), last.isoformat()),
+        ("schema", "action", 6, NOW.isoformat(), last.isoformat())]
+    lake.messages.clear()
+    shown(lake, shop.stores.control, found["rows"][0]["event_id"])
+    assert max(lake.messages) <= 2
+
+
+def test_a_page_holds_no_more_than_it_may_and_keeps_the_order():
+    shop = Shop()
+    for _ in range(5):
+        shop.send(shop.purchase(), shop.purchase())
+        shop.clock.advance(10 * 3600)
+    lake, rows = Counting(shop.stores.lake), selected(shop.stores.lake, Selection(), shop.clock.now())
+    found = list(whole(lake, rows, size=3))
+    assert [row.event_id for row in found] == rows["event_id"].to_pylist() and all(row.raw for row in found)
+    assert [row.time for row in found] == sorted((row.time for row in found), reverse=True)
+    assert sum(lake.messages) >= 10 and max(lake.messages) <= 4  # a page, and who arrived with its last
+
+
+def test_what_has_no_kind_is_grouped_by_its_first_sentence():
+    shop = Shop()
+    for schema in (98, 99, 99):
+        sealed_badly(shop, {**shop.purchase(currency="EUR"), "schema": schema})
+    [group] = shop.listed(source="sealer")["groups"]
+    newest = shop.listed(source="sealer")["rows"][0]["reason"]
+    assert (group["kind"], group["count"], group["example"]) == (newest.partition(". ")[0][:80], 3, newest)
+
+
+def test_what_cannot_be_mended_stands_in_the_way_of_nothing_older():
+    shop = Shop()
+    shop.send(*(shop.purchase() for _ in range(3)))
+    shop.clock.advance(3600)
+    shop.send(*(shop.purchase(action="buy") for _ in range(4)))
+    done = shop.replay(Selection(limit=2), CURRENCY)
+    assert (done.selected, done.returned, done.refused) == (6, 2, 4)
+    assert (shop.replay(Selection(limit=2), CURRENCY).returned, len(shop.kept())) == (1, 3)
 
 
 def test_one_message_is_shown_as_it_came():

@@ -8,12 +8,11 @@ when it is marked, and it is known under one id however often it is tried.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-import pyarrow.compute as pc
 from msgspec import Struct
 
 from incumbent.clock import Clock
@@ -21,39 +20,25 @@ from incumbent.errors import ConflictError, DataError, NotFoundError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds, id_time
 from incumbent.events.schema import Audit, Feedback
-from incumbent.events.window import Window
 from incumbent.loop.door.mend import Door, Fix, Mended, message_of
+from incumbent.loop.door.refused import Selection, groups, located, selected, whole, without
 from incumbent.loop.enact import to_log
 from incumbent.loop.leases import Held
 from incumbent.loop.operate import named
-from incumbent.stores.columns import from_arrow, user_of
+from incumbent.stores.columns import user_of
 from incumbent.stores.store import Control, Lake, Log, OutboxRow, Quarantined, Record
 
 KIND = "replay"  # of the outbox rows
 MEMORY = "quarantine"  # id in quarantine -> id of the audit row of its return
 SUBJECT = "quarantine"
-MOST = 5_000  # messages of one replay
 SHOWN = 200  # refusals that an answer lists
 
 
-class Selection(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which messages: all of these must hold. Texts of `reason` are searched for, the others are equal.
-
-    `until` is exclusive; times are those of arrival. `ids` are ids in quarantine.
-    """
-
-    since: datetime | None = None
-    until: datetime | None = None
-    reason: str | None = None
-    kind: str | None = None  # schema, id, time, currency, number, size, reference
-    field: str | None = None
-    source: str | None = None  # collector, sealer
-    ids: list[str] = []
-    limit: int = MOST
-
-
 class Replayed(Struct, frozen=True):
-    """What a replay did, or, `dry_run`, would do: refused ones stay and say why."""
+    """What a replay did, or, `dry_run`, would do: refused ones stay and say why.
+
+    It goes back through all that waits until `limit` messages pass; `selected` are those that it judged.
+    """
 
     selected: int
     returned: int
@@ -70,23 +55,18 @@ def listed(lake: Lake, control: Control, now: datetime, chosen: Selection, *, ev
 
     What has returned is left out, unless `everything` is asked for.
     """
-    marks = marked(control)
-    found = [row for row in _selected(lake, chosen, now) if everything or row.event_id not in marks]
-    groups: dict[tuple[str, str, str], list[Quarantined]] = {}
-    for row in found:
-        groups.setdefault((row.kind or _what(row.reason), row.field or "", row.source), []).append(row)
-    return {
-        "total": len(found),
-        "groups": [{"kind": kind, "field": field or None, "source": source, "count": len(rows),
-                    "first": min(row.time for row in rows).isoformat(),
-                    "last": max(row.time for row in rows).isoformat(), "example": rows[0].reason}
-                   for (kind, field, source), rows in sorted(groups.items(), key=lambda pair: -len(pair[1]))],
-        "rows": [_brief(row, marks) for row in found[: chosen.limit]]}
+    marks, found = marked(control), selected(lake, chosen, now)
+    if not everything:
+        found = without(found, list(marks))
+    return {"total": found.num_rows, "groups": groups(found),
+            "rows": [_brief(row, marks) for row in whole(lake, found.slice(0, chosen.limit))]}
 
 
 def shown(lake: Lake, control: Control, event_id: str) -> dict[str, Any]:
     """One message as it came, with why it was refused; `NotFoundError` where there is none."""
-    row = _one(lake, event_id)
+    row = next(whole(lake, located(lake, event_id)), None)
+    if row is None:
+        raise NotFoundError("the message has just gone", got=event_id, field="event_id")
     message = message_of(row.raw)
     return {**_brief(row, marked(control)), "user_id": row.user_id,
             "raw": row.raw.decode("utf-8", "backslashreplace"),
@@ -121,16 +101,20 @@ class Replayer:
                 dry_run: bool, on_behalf_of: str | None) -> Replayed:
         token = lease.token
         marks, now = marked(self._control), self._clock.now()
-        found = _selected(self._lake, chosen, now)
-        waiting = [row for row in found if row.event_id not in marks][: chosen.limit]
+        found = selected(self._lake, chosen, now)
+        waiting = without(found, list(marks))
         mended: list[tuple[Quarantined, Mended]] = []
-        refusals: list[dict[str, Any]] = []
-        for row in waiting:
+        refused, refusals = 0, []
+        for row in whole(self._lake, waiting):
+            if len(mended) >= chosen.limit:
+                break
             try:
                 mended.append((row, self._door.mend(row, fix, now)))
             except DataError as error:
-                refusals.append({"event_id": row.event_id, "field": error.field, "reason": str(error)})
-        done = Replayed(len(waiting), len(mended), len(refusals), len(found) - len(waiting), refusals[:SHOWN],
+                refused += 1
+                if refused <= SHOWN:
+                    refusals.append({"event_id": row.event_id, "field": error.field, "reason": str(error)})
+        done = Replayed(refused + len(mended), len(mended), refused, found.num_rows - waiting.num_rows, refusals,
                         dry_run=dry_run)
         if dry_run or not mended:
             return done
@@ -188,54 +172,7 @@ def _row(row: Quarantined, one: Mended, now: datetime) -> OutboxRow:
         "sealed": row.source == "sealer", "data": base64.b64encode(one.data).decode()}, now)
 
 
-def _selected(lake: Lake, chosen: Selection, now: datetime) -> list[Quarantined]:
-    """Newest first."""
-    if chosen.ids and len(chosen.ids) == 1:
-        return [_one(lake, chosen.ids[0])]
-    far = timedelta(days=1)
-    window = Window(chosen.since or now - timedelta(days=3_653), chosen.until or now + far)
-    rows = lake.scan("quarantine", window)
-    for name in ("kind", "field", "source"):
-        wanted = getattr(chosen, name)
-        if wanted is not None:
-            rows = rows.filter(pc.fill_null(pc.equal(rows[name], wanted), False))
-    if chosen.reason is not None:
-        rows = rows.filter(pc.fill_null(pc.match_substring(rows["reason"], chosen.reason, ignore_case=True), False))
-    if chosen.ids:
-        import pyarrow as pa
-
-        rows = rows.filter(pc.is_in(rows["event_id"], pa.array(chosen.ids)))
-    found: list[Quarantined] = from_arrow("quarantine", rows)
-    return sorted(found, key=lambda row: (row.time, row.event_id), reverse=True)
-
-
-def _one(lake: Lake, event_id: str) -> Quarantined:
-    try:
-        at = id_time(event_id)
-    except ValueError:
-        raise DataError("not an id in quarantine", got=event_id, expected="an event_id of `quarantine list`",
-                        field="event_id") from None
-    for window in _around(at):
-        rows = lake.scan("quarantine", window)
-        rows = rows.filter(pc.equal(rows["event_id"], event_id))
-        if rows.num_rows:
-            row: Quarantined = from_arrow("quarantine", rows)[0]
-            return row
-    raise NotFoundError("no such message in quarantine", got=event_id, field="event_id",
-                        hint="messages stay for [stores] quarantine_days")
-
-
-def _around(at: datetime) -> Iterator[Window]:
-    yield Window(at - timedelta(minutes=5), at + timedelta(minutes=5))
-    yield Window(at - timedelta(days=400), at + timedelta(days=400))  # a replayed clock, or an id of the sender
-
-
 def _brief(row: Quarantined, marks: dict[str, str]) -> dict[str, Any]:
     return {"event_id": row.event_id, "time": row.time.isoformat(), "kind": row.kind, "field": row.field,
             "index": row.index, "reason": row.reason, "source": row.source, "bytes": len(row.raw),
             "returned": marks.get(row.event_id)}
-
-
-def _what(reason: str) -> str:
-    """The first sentence of a reason: what a message is grouped by where it has no kind."""
-    return reason.partition(". ")[0][:80]
