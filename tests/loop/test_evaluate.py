@@ -17,10 +17,13 @@ from incumbent.events.ids import EventIds
 from incumbent.events.plan import ModelPlan
 from incumbent.events.schema import Feedback, Impression, Item, ModelAnswer, Slot
 from incumbent.loop.evaluate import evaluate
-from incumbent.loop.evaluation.held_out import period_of, whole_users
+from incumbent.loop.evaluation.held_out import by_category, period_of, whole_users
 from incumbent.loop.evaluation.held_out_file import from_files
 from incumbent.loop.evaluation.held_out_lake import from_lake
+from incumbent.loop.left_out import Standing
 from incumbent.metrics.expectation_file import parse_gate
+from incumbent.models.recommender import Answer
+from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -326,7 +329,7 @@ class Lake:
 
     def __init__(self):
         self.ids, self.lake = EventIds(ManualClock(T0)), MemoryLake(4)
-        self.events = []
+        self.control, self.events = MemoryControl(), []
 
     def show(self, user, at, surface="home", page=1):
         event_id = self.ids.new()
@@ -339,13 +342,16 @@ class Lake:
         self.events.append(Feedback(event_id=self.ids.new(), time=at, user_id=user, item_id=item, action=action,
                                     **more))
 
-    def list(self, item, at, listed=True):
-        self.events.append(Item(event_id=self.ids.new(), time=at, item_id=item, listed=listed, category="c"))
+    def list(self, item, at, listed=True, category="c"):
+        self.events.append(Item(event_id=self.ids.new(), time=at, item_id=item, listed=listed, category=category))
 
     def held(self, period="2026-03-02", **settings):
         self.lake.commit(self.events, "w", 0)
         gate = gate_of({"metric": "recall@5", "at_least": 0}, k=5, **settings)
-        return from_lake(self.lake, period_of(period), gate, surface="home")
+        return from_lake(self.lake, period_of(period), gate, surface="home", excluded=Standing.of(self.control))
+
+    def exclude(self, user, name, at, **more):
+        self.control.exclude(user, name, at, **more)
 
 
 class TestLake:
@@ -358,8 +364,13 @@ class TestLake:
         lake.act("u1", "seen", T0 + hour, "view")
         lake.act("u1", "forged", T0 + hour, marks=["forged"])
         lake.act("u1", "late", T0 + timedelta(days=8))
-        lake.act("u1", "hidden", T0 - hour, "exclude")
-        lake.act("u1", "hidden_later", T0 + hour, "exclude")
+        lake.exclude("u1", "hidden", T0 - hour)
+        lake.exclude("u1", "hidden_later", T0 + hour)
+        lake.exclude("u1", "back", T0 - 2 * hour)
+        lake.exclude("u1", "back", T0 - hour, excluded=False)
+        lake.act("u1", "back", T0 - 2 * hour, "exclude")  # taken back since
+        lake.exclude("u1", "hats", T0 - hour, kind="category")
+        lake.exclude("u1", "e1", T0 - hour, kind="event")
         lake.act("u2", "other", T0 + hour)
         lake.act("u2", "popular", T0 - timedelta(days=3))
         lake.act("u2", "ancient", T0 - timedelta(days=300))
@@ -371,9 +382,26 @@ class TestLake:
         assert held.side.relevant["item_id"].to_pylist() == ["wanted"]
         assert held.side.history["item_id"].to_pylist() == ["early"]
         assert held.side.popularity["item_id"].to_pylist() == ["popular"]  # "early" is of the period itself
+        assert held.asks[0].exclude_categories == ("hats",) and held.asks[0].ignore_events == ("e1",)
         assert held.asks[0].exclude == ("hidden",) and held.asks[0].context == {"country": "SE"}
         assert dict(zip(held.side.catalogue["item_id"].to_pylist(), held.side.catalogue["delisted_at"].to_pylist(),
                         strict=True)) == {"wanted": None, "gone": (T0 + hour).timestamp()}
+
+    def test_an_item_of_an_excluded_category_is_an_excluded_one(self):
+        """Of the four slots of the two answers to the only shopper who excludes shoes, one each holds a shoe."""
+        lake = Lake()
+        for user in ("u1", "u2"):
+            lake.show(user, T0)
+        for item, category in (("boot", "shoes"), ("cap", "hats")):
+            lake.list(item, T0 - timedelta(days=1), category=category)
+        lake.exclude("u1", "shoes", T0 - timedelta(hours=1), kind="category")
+        held = lake.held()
+        answers = [[Answer("ok", items, None, 1.0, len(items)) for items in lists] for lists in (
+            (["boot", "cap"], ["boot"]), (["cap", "boot"], ["cap"]))]
+        found = by_category(held, answers).side.excluded.to_pylist()
+        first = [ask.user_id for ask in held.asks].index("u1")
+        assert found == [{"user_id": first, "item_id": "boot", "since": T0.timestamp()}]
+        assert held.side.excluded.num_rows == 0
 
     def test_only_first_pages_of_the_surface_in_the_period(self):
         lake = Lake()

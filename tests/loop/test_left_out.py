@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from incumbent.clock import ManualClock
 from incumbent.events.ids import EventIds
-from incumbent.loop.left_out import excluded_events, without
+from incumbent.loop.left_out import Standing, excluded_events, without
 from incumbent.stores.memory_control import MemoryControl
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -26,10 +26,7 @@ def test_what_was_excluded_is_left_out_until_it_is_taken_back():
 
 
 def test_the_histories_of_metrics_do_not_have_it():
-    from dataclasses import replace
-
     from incumbent.loop.metrics import sides as metric_sides
-    from incumbent.loop.metrics.shard import Known
 
     ids = EventIds(ManualClock(T0))
     events = [ids.new(), ids.new()]
@@ -38,10 +35,9 @@ def test_the_histories_of_metrics_do_not_have_it():
         "event_id": events, "time": pa.array([micros, micros], pa.int64()), "user_id": ["u", "u"],
         "item_id": ["a", "b"], "action": ["purchase", "purchase"], "reason": pa.nulls(2, pa.string()),
         "surface": ["home", "home"], "placed": [True, True]})
-    known = Known(config=None, catalogue=None, ages=None, budget=None, popular=None, excluded={})
-    held = metric_sides.history(without(outcomes, replace(known, left_out=frozenset(events[:1])).left_out),
-                                T0.date(), 28)
-    whole = metric_sides.history(without(outcomes, known.left_out), T0.date(), 28)
+    standing = Standing(events={"u": {events[0]: 0}})
+    held = metric_sides.history(without(outcomes, standing.left_out), T0.date(), 28)
+    whole = metric_sides.history(without(outcomes, Standing().left_out), T0.date(), 28)
     assert held["item_id"].to_pylist() == ["b"] and sorted(whole["item_id"].to_pylist()) == ["a", "b"]
 
 
@@ -59,3 +55,22 @@ def test_nor_does_what_is_counted_as_popular():
     control.exclude("u", events[0], T0, kind="event")
     found = metric_sides.popularity(Lake(), control, T0.date(), ["purchase"])
     assert found.to_pydict() == {"item_id": ["b"], "count": [1]}
+
+
+def test_what_is_excluded_over_http_counts_since_then_by_item_and_by_category():
+    from incumbent.loop.metrics import sides as metric_sides
+
+    control, second = MemoryControl(), timedelta(seconds=1)
+    control.exclude("u", "a", T0)
+    control.exclude("u", "back", T0)
+    control.exclude("u", "back", T0 + second, excluded=False)
+    control.exclude("u", "shoes", T0 + second, kind="category")
+    control.exclude("away", "a", T0)
+    standing, micros = Standing.of(control), int(T0.timestamp()) * 1_000_000
+    assert standing.at("u", micros - 1) == ((), (), ()) and standing.at("u", micros) == (("a",), (), ())
+    assert standing.at("u", micros + 1_000_000) == (("a",), ("shoes",), ()) and standing.at("x", micros) == ((), (), ())
+    facts = pa.table({"item_id": ["s1", "h1", "n"], "category": ["shoes", "hats", None]})
+    found = metric_sides.excluded(pa.array(["u", "x", "u"]), standing, facts)
+    assert found.to_pylist() == [{"user_id": "u", "item_id": "a", "since": micros},
+                                 {"user_id": "u", "item_id": "s1", "since": micros + 1_000_000}]
+    assert metric_sides.excluded(pa.array(["u"]), standing, None)["item_id"].to_pylist() == ["a"]

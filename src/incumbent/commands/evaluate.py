@@ -103,7 +103,7 @@ def _on_the_lake(wanted: Wanted, config: Config, period: Any, candidate: str, ga
     from incumbent.loop.catalogue import current_plan
     from incumbent.loop.evaluate import evaluate as run
     from incumbent.loop.evaluation.held_out_lake import from_lake
-    from incumbent.loop.left_out import excluded_events
+    from incumbent.loop.left_out import Standing
     from incumbent.service.parts import clock_of
 
     if config.stores.user_ids == "hashed":
@@ -114,7 +114,7 @@ def _on_the_lake(wanted: Wanted, config: Config, period: Any, candidate: str, ga
     with stores(config) as held:
         serving = current_plan(config, held.control)
         champion = model_plan(wanted.champion or serving.surfaces[surface].champion, config)
-        found = from_lake(held.lake, period, gate, surface=surface, left_out=excluded_events(held.control))
+        found = from_lake(held.lake, period, gate, surface=surface, excluded=Standing.of(held.control))
         clock: Any = clock_of(config) if config.service.clock == "replay" else SystemClock()
         return run(found, champion, plan, gate, clock)
 

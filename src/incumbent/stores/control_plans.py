@@ -93,6 +93,16 @@ class ControlPlans:
                     items.add(item)
         return version, {user: frozenset(items) for user, items in found.items()}
 
+    def excluded_since(self, kind: str = "item") -> Mapping[str, Mapping[str, datetime]]:
+        """User -> what of a kind is excluded now -> since when; see `Control.excluded_since`."""
+        found: dict[str, dict[str, datetime]] = {}
+        with self._db.read() as connection:
+            for user, item, at in connection.execute(sa.select(
+                    exclusions.c.user_id, exclusions.c.item_id, exclusions.c.at
+            ).where(exclusions.c.kind == kind, exclusions.c.excluded)):
+                found.setdefault(user, {})[item] = at
+        return found
+
     def forgotten(self) -> int:
         """The version of the exclusions at the last erasure; see `Control.forgotten`."""
         with self._db.read() as connection:

@@ -148,6 +148,10 @@ class Control(Protocol):
         share one version: a user in whom another kind changed may be told too, with what stands."""
         ...
 
+    def excluded_since(self, kind: str = "item") -> Mapping[str, Mapping[str, datetime]]:
+        """User -> what of a kind is excluded now -> since when, by what was told last; nobody with nothing."""
+        ...
+
     def forgotten(self) -> int:
         """The version of the exclusions at the last erasure: a reader that stood below it forgets all that it holds,
         and reads from 0."""

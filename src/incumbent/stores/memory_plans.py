@@ -109,6 +109,13 @@ class MemoryPlans(MemoryTables):
                 for user, items in self._exclusions.items()
                 if any(version > since and of == kind for (of, _), (_, version, _) in items.items())}
 
+    def excluded_since(self, kind: str = "item") -> Mapping[str, Mapping[str, datetime]]:
+        """User -> what of a kind is excluded now -> since when; see `Control.excluded_since`."""
+        with self._lock:
+            found = {user: {item: at for (of, item), (excluded, _, at) in items.items() if excluded and of == kind}
+                     for user, items in self._exclusions.items()}
+        return {user: items for user, items in found.items() if items}
+
     def forgotten(self) -> int:
         """The version of the exclusions at the last erasure; see `Control.forgotten`."""
         return self._forgotten

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from hashlib import blake2b
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 from incumbent.events.window import Window
 from incumbent.metrics.metric import Side
-from incumbent.models.recommender import Ask
+from incumbent.models.recommender import Answer, Ask
 
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.\.(\d{4}-\d\d-\d\d))?")
 
@@ -89,6 +89,19 @@ def whole_users(users: Sequence[str], most: int) -> NDArray[np.int64]:
         kept.add(user)
         total += counts[user]
     return np.flatnonzero([user in kept for user in users])
+
+
+def by_category(held: HeldOut, answers: Iterable[Sequence[Answer]]) -> HeldOut:
+    """The requests, with what was answered of a category that its shopper had excluded among the excluded items."""
+    table = held.side.catalogue
+    if not any(ask.exclude_categories for ask in held.asks) or table is None or "category" not in table.column_names:
+        return held
+    category = dict(zip(table["item_id"].to_pylist(), table["category"].to_pylist(), strict=True))
+    pairs = [(n, item) for n, ask in enumerate(held.asks) for item in ask.exclude]
+    pairs += dict.fromkeys((n, item) for found in answers for n, (ask, answer) in enumerate(
+        zip(held.asks, found, strict=True)) for item in answer.items if category.get(item) in ask.exclude_categories)
+    excluded = pairs_table(pairs, since=pa.array([held.time_s[n] for n, _ in pairs], pa.float64()))
+    return replace(held, side=replace(held.side, excluded=excluded))
 
 
 def pairs_table(pairs: Iterable[tuple[int, str]], **more: list[Any]) -> pa.Table:

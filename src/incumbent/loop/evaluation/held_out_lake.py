@@ -17,7 +17,7 @@ from incumbent.errors import DataError
 from incumbent.events.window import Window
 from incumbent.experiments.credit import BARRED
 from incumbent.loop.evaluation.held_out import HeldOut, pairs_table, popularity_table, whole_users
-from incumbent.loop.left_out import without
+from incumbent.loop.left_out import Standing, without
 from incumbent.metrics.expectation_file import GateConfig
 from incumbent.metrics.metric import Side
 from incumbent.models.recommender import Ask
@@ -38,12 +38,14 @@ class _Done:
 
 
 def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str,
-              left_out: frozenset[str] = frozenset()) -> HeldOut:
+              excluded: Standing | None = None) -> HeldOut:
     """The first pages that `surface` answered in the period, at most ``gate.requests``, whole users by their hashes.
 
     Wanted is what the user did (``gate.relevant``) within ``gate.horizon_days`` after the request; the history is what
-    they did so in the ``gate.history_days`` before the period, and in it before the request. What a shopper could do
-    hangs on what they were shown: items that the log never showed have no clicks, whichever model would bring them.
+    they did so in the ``gate.history_days`` before the period, and in it before the request; neither has events that
+    their shoppers have `excluded`. A request carries what its shopper had excluded by then, and still does. What a
+    shopper could do hangs on what they were shown: items that the log never showed have no clicks, whichever model
+    would bring them.
     `DataError` where the period has no request.
     """
     shown = lake.scan("impression", period, columns=_REQUEST)
@@ -61,11 +63,11 @@ def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str,
     feedback = lake.scan("feedback", reach, columns=_FEEDBACK)
     feedback = feedback.filter(pa.array([not _BARRED.intersection(marks or ()) for marks in
                                          feedback["marks"].to_pylist()], pa.bool_()))
-    wanted = without(feedback.filter(pc.is_in(feedback["action"], pa.array(gate.relevant))), left_out)
+    standing = excluded or Standing()
+    wanted = without(feedback.filter(pc.is_in(feedback["action"], pa.array(gate.relevant))), standing.left_out)
     start_us = round(period.start.timestamp() * _SECOND)
     before = wanted.filter(pc.less(_micros(wanted), start_us))
-    hidden = feedback.filter(pc.equal(feedback["action"], "exclude"))
-    asks, times = _asks(shown, _per_user(hidden, shown), gate, surface)
+    asks, times = _asks(shown, standing, gate, surface)
     people = len({ask.user_id for ask in asks})
     side = Side(**_wishes(asks, times, _per_user(wanted, shown), gate),
                 popularity=popularity_table(Counter(before["item_id"].to_pylist())), catalogue=_catalogue(lake),
@@ -97,13 +99,12 @@ def _per_user(rows: pa.Table, shown: pa.Table) -> dict[str, _Done]:
     return found
 
 
-def _asks(shown: pa.Table, excluded: dict[str, _Done], gate: GateConfig, surface: str) -> tuple[list[Ask], list[int]]:
+def _asks(shown: pa.Table, standing: Standing, gate: GateConfig, surface: str) -> tuple[list[Ask], list[int]]:
     asks, times = [], _micros(shown).to_pylist()
     for row, at in zip(shown.to_pylist(), times, strict=True):
-        done = excluded.get(row["user_id"])
-        exclude = tuple(sorted(set(done.items[:bisect_right(done.times, at)]))) if done else ()
-        asks.append(Ask(row["user_id"], surface, gate.k, json.loads(row["context"] or "{}"), row["session_id"], exclude,
-                        row["request_id"]))
+        items, categories, events = standing.at(row["user_id"], at)
+        asks.append(Ask(row["user_id"], surface, gate.k, json.loads(row["context"] or "{}"), row["session_id"], items,
+                        row["request_id"], exclude_categories=categories, ignore_events=events))
     return asks, times
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from incumbent.errors import DataError
 from incumbent.loop.evaluation.ask_models import Asked
-from incumbent.loop.evaluation.held_out import HeldOut
+from incumbent.loop.evaluation.held_out import HeldOut, by_category
 from incumbent.metrics.expectation import Expectation, Outcome, judge
 from incumbent.metrics.expectation_file import GateConfig
 from incumbent.metrics.measures import Batches, Measure, resolve
@@ -28,6 +28,7 @@ class Measured:
     """The answers of both models as numbers, each made once, read per expectation and slice."""
 
     def __init__(self, held: HeldOut, asked: Sequence[Asked], gate: GateConfig) -> None:
+        held = by_category(held, [one.answers for one in asked])
         self._held, self._asked, self._gate, self._users = held, asked, gate, held.users
         self._batches = [_batches(held, one) for one in asked]
         self._made: dict[str, Paired | str] = {}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from incumbent.config import MetricsConfig
 from incumbent.errors import DataError
-from incumbent.loop.left_out import without
+from incumbent.loop.left_out import Standing, without
 from incumbent.loop.metrics import days as metric_days
 from incumbent.loop.metrics import rows as metric_rows
 from incumbent.loop.metrics import sides as metric_sides
@@ -38,8 +38,7 @@ class Known:
     ages: metric_sides.Ages
     budget: Budget
     popular: Any  # date -> table or None
-    excluded: Mapping[str, frozenset[str]]
-    left_out: frozenset[str] = frozenset()  # past interactions that their shoppers excluded
+    excluded: Standing
     currencies: dict[str, str] = field(default_factory=dict)
     caps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # surface -> value, dwell, seconds
     vectors: pa.Table | None = None
@@ -76,10 +75,8 @@ class Shard:
         self._lookup = on_days(span.shown, day - timedelta(days=1), day)
         self._outcomes = on_days(span.outcomes, day, day)
         self._told = on_days(span.told, day, day)
-        self._excluded = metric_sides.excluded(on_days(span.told, day - timedelta(days=config.history_days), day),
-                                               known.excluded)
         self._seen = on_days(span.seen, day - timedelta(days=config.history_days), day)
-        self._wanted = without(span.outcomes, known.left_out)
+        self._wanted = without(span.outcomes, known.excluded.left_out)
         self._history = metric_sides.history(self._wanted, day, config.history_days)
         self.out: dict[Cell, States] = {}
 
@@ -131,9 +128,10 @@ class Shard:
     def _lists(self, cell: Cell, shown: metric_rows.Lists, of_answers: tuple[Any, ...], of_lists: tuple[Any, ...],
                relevant: pa.Table, facts: metric_sides.Facts | None, cuts: list[Cut]) -> None:
         known = self._known
+        among = None if facts is None else facts.among(shown.items)
         side = Side(
             relevant=relevant, history=self._history, popularity=known.popular(self._day), vectors=known.vectors,
-            catalogue=None if facts is None else facts.among(shown.items), excluded=self._excluded)
+            catalogue=among, excluded=metric_sides.excluded(shown.answers.rows["user_id"], known.excluded, among))
         for part, batch, rows in ((of_answers, shown.answers, None), (of_lists, shown.lists, shown.rows)):
             for metric in part:
                 try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.events.window import Window
-from incumbent.loop.left_out import excluded_events, without
+from incumbent.loop.left_out import Standing, excluded_events, without
 from incumbent.loop.metrics.rows import one_array
 from incumbent.loop.relations import DAY_US
 from incumbent.stats.counts import Counts
@@ -129,13 +129,19 @@ def relevant(outcomes: pa.Table, impressions: pa.Table, day: date, ahead: int, a
     return rows.select(["user_id", "item_id"]).group_by(["user_id", "item_id"]).aggregate([])
 
 
-def excluded(told: pa.Table, still: Mapping[str, frozenset[str]]) -> pa.Table:
-    """Since when users have excluded what they still exclude."""
-    rows = told.filter(pc.equal(told["action"], "exclude"))
-    keep = [item in still.get(user, ()) for user, item in zip(
-        rows["user_id"].to_pylist(), rows["item_id"].to_pylist(), strict=True)]
-    return rows.filter(pa.array(keep, pa.bool_())).select(["user_id", "item_id", "time"]).rename_columns(
-        ["user_id", "item_id", "since"])
+def excluded(users: pa.Array, standing: Standing, facts: pa.Table | None) -> pa.Table:
+    """Since when users have excluded the items that they exclude, and those of `facts` by their category."""
+    here = pc.unique(one_array(users)).to_pylist()
+    rows = [(user, item, since) for user in here for item, since in standing.items.get(user, {}).items()]
+    if facts is not None and any(user in standing.categories for user in here):
+        of: dict[str, list[str]] = {}
+        for item, category in zip(facts["item_id"].to_pylist(), facts["category"].to_pylist(), strict=True):
+            of.setdefault(category, []).append(item)
+        rows += [(user, item, since) for user in here for category, since in standing.categories.get(user, {}).items()
+                 for item in of.get(category, ())]
+    return pa.table({"user_id": pa.array([row[0] for row in rows], pa.string()),
+                     "item_id": pa.array([row[1] for row in rows], pa.string()),
+                     "since": pa.array([row[2] for row in rows], pa.int64())})
 
 
 class Ages:

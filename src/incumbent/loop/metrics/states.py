@@ -20,7 +20,7 @@ from incumbent.clock import Clock
 from incumbent.config import MetricsConfig
 from incumbent.events.window import Window, day_of
 from incumbent.loop.leases import Held
-from incumbent.loop.left_out import excluded_events
+from incumbent.loop.left_out import Standing
 from incumbent.loop.metrics import sides as metric_sides
 from incumbent.loop.metrics.caps import caps_of
 from incumbent.loop.metrics.keys import DAY_FAMILY, FAMILY, Cell, States, add, packed, unpacked
@@ -141,8 +141,7 @@ class MetricStates:
             config=config, catalogue=self._catalogue, ages=metric_sides.Ages(self._lake, dict(cursor.versions)),
             budget=Budget(msgspec.convert(msgspec.to_builtins(cursor.kept), dict[str, dict[str, list[str]]]),
                           config.slice_keys),
-            popular=lambda day: popular(day - timedelta(days=day.weekday())), excluded=self._control.exclusions()[1],
-            left_out=excluded_events(self._control),
+            popular=lambda day: popular(day - timedelta(days=day.weekday())), excluded=Standing.of(self._control),
             currencies=dict(cursor.currencies), caps=cursor.caps,
             vectors=metric_sides.vectors(self._lake, config.space) if config.space else None)
 

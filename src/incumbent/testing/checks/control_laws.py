@@ -155,6 +155,9 @@ def exclusions_are_told_by_version(b: Bench) -> None:
     control.exclude("u1", "i2", at(3))
     newer, changed = control.exclusions(version)
     assert newer > version and changed == {"u1": frozenset({"i1", "i2"}), "u2": frozenset()}
+    control.exclude("u1", "shoes", at(4), kind="category")
+    assert control.excluded_since() == {"u1": {"i1": at(0), "i2": at(3)}}, "with the time that was told last"
+    assert control.excluded_since("category") == {"u1": {"shoes": at(4)}} and control.excluded_since("event") == {}
 
 
 def a_late_exclusion_undoes_nothing_newer(b: Bench) -> None:
