@@ -15,6 +15,7 @@ def built() -> World:
     world = World()
     world.live(0, SPRING)
     world.attribute()
+    world.clock.advance(seconds=8 * 86_400)  # no outcome may still come
     world.build(0, SPRING)
     return world
 

@@ -53,6 +53,7 @@ def test_who_built_it_and_why_is_kept(built):
     (0, 5, "too short for a baseline"), (100, 130, "nothing in the period"), (5, 5, "too short")])
 def test_a_period_that_is_none_is_refused_with_the_reason(first, last, why):
     world = lived(3)
+    world.clock.advance(seconds=130 * 86_400)
     with pytest.raises(DataError, match=why):
         world.build(first, last)
     assert world.control.baselines() == [] and baselines.active(world.control) is None

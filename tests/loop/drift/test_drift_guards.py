@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from incumbent.errors import DataError
+from incumbent.loop import watermark
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift import names
 from incumbent.loop.drift import status as drift_status
 from incumbent.loop.drift.baselines import Baseline, active, changed
-from incumbent.testing.drift_loop import SPRING, configured
+from incumbent.loop.drift.watch import watches
+from incumbent.testing.drift_loop import SPRING, World, configured
+from incumbent.testing.event_shop import START
 
 WATCHED = ["items", "response"]
 
@@ -41,3 +46,31 @@ def test_a_baseline_that_does_not_say_its_waits_fits_any(built):
     assert changed(spring, built.config.drift) == "" != changed(spring, configured(click_hours=1.0).drift)
     old = Baseline(msgspec.structs.replace(spring.row, definition={}), built.control)
     assert changed(old, configured(click_hours=1.0).drift) == ""
+
+
+def lived(days: int) -> World:
+    world = World(watch=WATCHED, vectors=0, requests=40)
+    world.live(0, days)
+    world.attribute()
+    return world
+
+
+def test_a_period_that_is_not_over_or_not_in_the_lake_is_no_baseline():
+    world = lived(15)
+    with pytest.raises(DataError, match=r"is not over, or not all of it is in the lake.* at most to 2026-03-17 01:00"):
+        world.build(0, 16)
+    watermark.record(world.control, "a", START + timedelta(days=14, hours=23), world.clock.now())
+    with pytest.raises(DataError, match="at most to 2026-03-16 23:00"):
+        world.build(0, 15)
+    assert world.control.baselines() == []
+    assert world.build(0, 14).row.until == START + timedelta(days=14)
+
+
+def test_windows_whose_outcomes_may_still_come_are_in_no_stream_that_needs_them():
+    made = lived(22).build(0, 22)
+    last = {name: one.last for name, one in made.about.items()}
+    assert last["response/home"] == last["delay/home"] == START + timedelta(days=22 - 7)
+    assert last["calibration/home/popular/1"] == START + timedelta(days=22 - 1)
+    assert last["items/home/popular"] == START + timedelta(days=22)
+    due = {one.name: len(one.all_windows) for one in watches(made, configured(WATCHED).drift)[0]}
+    assert due["response/home/converted"] == 15 and due["items/home/popular"] == 22, "nothing is missing of them"

@@ -52,6 +52,7 @@ class StreamAbout(Struct, frozen=True):
     carried_from: str | None = None  # the version of a space that it was rotated from
     carried_at: datetime | None = None  # when it was
     note: str = ""
+    mature: datetime | None = None  # windows that end later were left out: their outcomes could still come
 
 
 @dataclass(frozen=True, eq=False)

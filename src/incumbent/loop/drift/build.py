@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -28,6 +28,7 @@ from incumbent.drift.detector import BaselineWindow, Reference
 from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.window import Window
+from incumbent.loop import watermark
 from incumbent.loop.drift import names
 from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, StreamAbout, active, json_part, pin, window_part
 from incumbent.loop.drift.frames import Frame, fit
@@ -51,6 +52,7 @@ class Built:
     """A baseline on its way: windows and frames by stream, and why streams were left out."""
 
     windows: list[Window]
+    known: datetime  # up to when everything is in the lake
     frames: dict[str, Frame] = field(default_factory=dict)
     first: frozenset[Window] = frozenset()  # the windows that frames were fitted on
     states: dict[str, dict[Window, Any]] = field(default_factory=dict)
@@ -72,7 +74,8 @@ class BaselineBuilder:
               on_behalf_of: str | None = None) -> Baseline:
         """Build, store, and put in force where none is yet; `DataError` says why the period is no baseline.
 
-        Only whole windows in the period count, those of events that the calendar excludes left out.
+        Only whole windows in the period count, those of events that the calendar excludes left out; the period must be
+        in the lake as a whole, and windows whose outcomes may still come are left out of the streams that need them.
         """
         built = self._gathered(period)
         if not built.about and not built.unstable:
@@ -92,10 +95,15 @@ class BaselineBuilder:
         return baseline
 
     def _gathered(self, period: Window) -> Built:
-        config, reader = self._config, Reader.of(self._lake, self._config)
+        config, reader, known = self._config, Reader.of(self._lake, self._config), self._known()
+        if period.end > known:
+            raise DataError("the period is not over, or not all of it is in the lake", field="period",
+                            got=f"to {period.end:%Y-%m-%d %H:%M}", hint="an earlier last day",
+                            expected=f"at most to {known:%Y-%m-%d %H:%M}, UTC")
         calendar = calendar_of(config)
         whole = grid_of(config).inside(period)
-        built = Built([one for one in whole if (event := calendar.event(one)) is None or event.action == "match"])
+        built = Built([one for one in whole if (event := calendar.event(one)) is None or event.action == "match"],
+                      known)
         if len(built.windows) < config.least_windows:
             raise DataError("the period is too short for a baseline", got=f"{len(built.windows)} windows",
                             expected=f"{config.least_windows} whole ones", field="period",
@@ -105,6 +113,15 @@ class BaselineBuilder:
         self._count(reader, built)
         self._judge(built)
         return built
+
+    def _known(self) -> datetime:
+        """Up to when everything is in the lake: the watermark; now, where nobody seals."""
+        return watermark.low(self._control).until or self._clock.now()
+
+    def _lag(self, stream: str) -> timedelta:
+        """How long after a window its outcomes may still come."""
+        return max((judge.lag(self._config) for judge in judges(stream)),
+                   default=timedelta(days=self._config.conversion_days))
 
     # ----------------------------------------------------------------------------------------------------- frames
     def _fit(self, reader: Reader, built: Built, ordinary: list[Window]) -> None:
@@ -151,7 +168,8 @@ class BaselineBuilder:
                     stream = name.removesuffix(names.UNREAD)
                     built.frames.pop(stream, None)
                     built.left_out[stream] = "; ".join(state.counts)
-                elif window is not None and not name.endswith(names.FOREIGN):
+                elif (window is not None and not name.endswith(names.FOREIGN)
+                      and window.end + self._lag(name) <= built.known):
                     into = built.states.setdefault(name, {})
                     into[window] = into[window].merge(state) if window in into else state
 
@@ -167,7 +185,8 @@ class BaselineBuilder:
             held = [window for window in full if not window.fitted]
             if len(full) < self._config.least_windows:
                 built.left_out[name] = (f"{len(full)} windows with {least} rows or more, "
-                                        f"{self._config.least_windows} are needed")
+                                        f"{self._config.least_windows} are needed" + (
+                                            f"; outcomes are waited for {lag}" if (lag := self._lag(name)) else ""))
                 continue
             season = season_of(self._config, full)
             said, stable = self._agreement(name, frame, windows, alpha=CHECKED / count)
@@ -176,7 +195,8 @@ class BaselineBuilder:
                 continue
             built.about[name] = StreamAbout(
                 frame.kind, season.cycle, len(full), len(held), sum(int(_rows(w.state)) for w in windows),
-                windows[0].period.start, windows[-1].period.end, said)  # type: ignore[union-attr]
+                windows[0].period.start, windows[-1].period.end, said,  # type: ignore[union-attr]
+                mature=built.known - self._lag(name))
 
     def _windows(self, built: Built, name: str) -> list[BaselineWindow]:
         states = built.states.get(name, {})

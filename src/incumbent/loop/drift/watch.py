@@ -141,7 +141,7 @@ def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budge
     budget = split(config.false_alarms_per_month, monitors)
     return [Watch(judge, about, part, detector(judge, about.kind, config, part.monitor.kind, part.alpha,
                                                mean_of(windows) if judge.risk else 0.0),
-                  windows, _due(grid, period, calendar), season, calendar, config.monitor(judge.monitor).least_rows)
+                  windows, _due(grid, period, calendar, about), season, calendar, config.monitor(judge.monitor).least_rows)
             for (judge, about, windows, season), part in zip(found, budget.parts, strict=True)], budget
 
 
@@ -155,8 +155,8 @@ def _live(about: dict[str, StreamAbout]) -> dict[str, StreamAbout]:
     return {stream: one for stream, one in about.items() if stream not in gone}
 
 
-def _due(grid: Grid, period: Window, calendar: Calendar) -> list[Window]:
-    return [one for one in grid.inside(period)
+def _due(grid: Grid, period: Window, calendar: Calendar, about: StreamAbout) -> list[Window]:
+    return [one for one in grid.inside(period) if about.mature is None or one.end <= about.mature
             if (event := calendar.event(one)) is None or event.action == "match"]
 
 
