@@ -93,7 +93,10 @@ def after(
     again = base.data not in (None, "data")
     base = msgspec.structs.replace(base, data="data")
     if before.open is not None:
-        return _open(base, result, start, risk, recovery, alarm)
+        standing, news = _open(base, result, start, risk, recovery)
+        if again and news is None:
+            news = News(alarm, "info", f"data again, the incident is still open: {result.reason}")
+        return standing, news
     if result.status == "drift":
         severity: Any = result.severity if alarm == "drift" else "ticket"
         return (_moved(base, alarm, severity, result.reason, start, memory=None, calm=0),
@@ -104,8 +107,12 @@ def after(
 
 def _without_data(base: Standing, result: Result, start: datetime, quiet: bool) -> tuple[Standing, News | None]:
     word: Word = "invalid" if result.status == "invalid" else "no_data"
-    if base.open is not None:  # an incident is not over because nothing is seen
-        return msgspec.structs.replace(base, calm=0), None
+    if base.open is not None:  # an incident is not over because nothing is seen; that nothing is, is news
+        if quiet:
+            return msgspec.structs.replace(base, calm=0), None
+        said = f"{result.reason}; the incident is still open"
+        lost = None if base.data == word else News(word, "ticket" if word == "invalid" else "info", said)
+        return msgspec.structs.replace(base, calm=0, data=word, reason=said), lost
     if quiet:
         return _moved(base, "no_data", "info", result.reason, start), None
     news = None if base.data == word else News(word, "ticket" if word == "invalid" else "info", result.reason)
@@ -113,8 +120,7 @@ def _without_data(base: Standing, result: Result, start: datetime, quiet: bool) 
     return msgspec.structs.replace(moved, data=word), news
 
 
-def _open(base: Standing, result: Result, start: datetime, risk: bool, recovery: int,
-          alarm: Word) -> tuple[Standing, News | None]:
+def _open(base: Standing, result: Result, start: datetime, risk: bool, recovery: int) -> tuple[Standing, News | None]:
     calm = base.calm + 1 if _ordinary(result, risk) else 0
     if calm < recovery:
         return msgspec.structs.replace(base, calm=calm, reason=result.reason), None
