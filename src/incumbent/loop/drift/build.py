@@ -15,34 +15,29 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import binom
-
 from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.config_sections import DriftConfig
-from incumbent.drift.audit import AuditReport, audit
-from incumbent.drift.detector import BaselineWindow, Reference
+from incumbent.drift.detector import BaselineWindow
 from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.window import Window
-from incumbent.loop import watermark
-from incumbent.loop.drift import names
 from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, StreamAbout, active, json_part, pin, window_part
 from incumbent.loop.drift.frames import Frame, fit
 from incumbent.loop.drift.grid import Grid, micros, moment_of
-from incumbent.loop.drift.judges import detector, judges, usable
+from incumbent.loop.drift.judges import judges, usable
 from incumbent.loop.drift.sample import Sample
 from incumbent.loop.drift.season import calendar_of, season_of
 from incumbent.loop.drift.shards import Reader, grid_of
-from incumbent.stats.binomial import proportion
 from incumbent.stores.store import BaselinePart, BaselineRow, Control, Lake, Partition
 
+from incumbent.loop import watermark
+from incumbent.loop.drift import names
+from incumbent.loop.drift.agreement import agreement
+
 FIT_PART = 4  # a frame is fitted on the first of so many parts of the windows
-ODD = 0.3  # a window's rank among those outside its stretch, for it to count as far off
-STRETCHES = 3  # of a baseline that is audited against itself
 CHECKED = 0.05  # of an agreement check, dealt over the streams
 Progress = Callable[[str, int, int], None]  # what, done, of
 
@@ -189,7 +184,7 @@ class BaselineBuilder:
                                             f"; outcomes are waited for {lag}" if (lag := self._lag(name)) else ""))
                 continue
             season = season_of(self._config, full)
-            said, stable = self._agreement(name, frame, windows, alpha=CHECKED / count)
+            said, stable = agreement(name, frame.kind, windows, self._config, alpha=CHECKED / count)
             if not stable:
                 built.unstable[name] = said
                 continue
@@ -202,31 +197,6 @@ class BaselineBuilder:
         states = built.states.get(name, {})
         return [BaselineWindow(states[window], window, fitted=window in built.first)
                 for window in built.windows if window in states]
-
-    def _agreement(self, name: str, frame: Frame, windows: list[BaselineWindow], *, alpha: float) -> tuple[str, bool]:
-        """An audit of the stream's windows against themselves, at an alpha that they can carry."""
-        judge = next((one for one in judges(name) if one.risk is None), None)
-        if judge is None:
-            return "not compared: judged over time, against a bound", True
-        season, calendar = season_of(self._config, windows), calendar_of(self._config)
-        places: dict[str, list[BaselineWindow]] = {}
-        for window in usable(judge, frame.kind, windows, self._config.monitor(judge.monitor).least_rows):
-            if window.period is not None and calendar.event(window.period) is None:
-                places.setdefault(season.key(window.period), []).append(window)
-        alarms, judged, promised, apart = 0, 0, 0.0, ""
-        for found in places.values():
-            held = sum(not window.fitted for window in found)
-            if held >= STRETCHES:
-                tool = detector(judge, frame.kind, self._config, "rank", max(0.1, 1.5 / held))
-                report = audit(tool, Reference(tuple(found)), stretches=STRETCHES)
-                alarms, judged = alarms + len(report.alarms), judged + len(report.results)
-                promised += tool.alpha * len(report.results)
-                apart = apart or _apart(found, report, alpha / (STRETCHES * len(places)))
-        if not judged:
-            return "not compared: too few windows of one place in the season", True
-        said = f"{alarms} of {judged} windows alarm against the others, {promised:.2g} are promised"
-        low = proportion(alarms, judged, alpha=alpha).low or 0.0
-        return (f"{said}; {apart}", False) if apart else (said, low <= promised / judged)
 
     # ------------------------------------------------------------------------------------------------------ storing
     def _stored(self, built: Built, name: str) -> Baseline:
@@ -261,20 +231,6 @@ class BaselineBuilder:
                 "champions": {name: surface.champion for name, surface in sorted(self._whole.surfaces.items())},
                 "windows": len(built.windows), "left_out": built.left_out, "unstable": built.unstable,
                 "click_hours": self._config.click_hours, "conversion_days": self._config.conversion_days}
-
-
-def _apart(windows: list[BaselineWindow], report: AuditReport, alpha: float) -> str:
-    """A stretch most of whose windows are far from all others, where there is one, by ``P(Bin(n, ODD) >= k)`` for k of
-    n p-values of at most `ODD`: a break hides single alarms, since windows after it are in one another's null."""
-    places = [i for i, window in enumerate(windows) if not window.fitted]
-    for stretch in np.array_split(np.array(places), STRETCHES):
-        told = [report.results[i].p_value for i in stretch.tolist() if i in report.results]
-        odd = sum(p is not None and p <= ODD for p in told)
-        if told and binom.sf(odd - 1, len(told), ODD) < alpha:
-            start = windows[int(stretch[0])].period
-            return (f"{odd} of the {len(told)} windows from {start.start:%Y-%m-%d} on are apart from the others, "  # type: ignore[union-attr]
-                    f"{ODD * len(told):.1f} would be")
-    return ""
 
 
 def _rows(state: Any) -> int:
