@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.config_sections import DriftConfig
@@ -24,6 +25,9 @@ from incumbent.drift.detector import BaselineWindow
 from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.window import Window
+from incumbent.loop import watermark
+from incumbent.loop.drift import names
+from incumbent.loop.drift.agreement import agreement
 from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, StreamAbout, active, json_part, pin, window_part
 from incumbent.loop.drift.frames import Frame, fit
 from incumbent.loop.drift.grid import Grid, micros, moment_of
@@ -32,10 +36,6 @@ from incumbent.loop.drift.sample import Sample
 from incumbent.loop.drift.season import calendar_of, season_of
 from incumbent.loop.drift.shards import Reader, grid_of
 from incumbent.stores.store import BaselinePart, BaselineRow, Control, Lake, Partition
-
-from incumbent.loop import watermark
-from incumbent.loop.drift import names
-from incumbent.loop.drift.agreement import agreement
 
 FIT_PART = 4  # a frame is fitted on the first of so many parts of the windows
 CHECKED = 0.05  # of an agreement check, dealt over the streams
