@@ -74,3 +74,19 @@ def test_windows_whose_outcomes_may_still_come_are_in_no_stream_that_needs_them(
     assert last["items/home/popular"] == START + timedelta(days=22)
     due = {one.name: len(one.all_windows) for one in watches(made, configured(WATCHED).drift)[0]}
     assert due["response/home/converted"] == 15 and due["items/home/popular"] == 22, "nothing is missing of them"
+
+
+@pytest.mark.parametrize("odd", [2, 3])
+def test_a_stray_vector_blinds_no_window_and_many_do(after_spring, odd):
+    """Of 40 vectors and 2 others 4.8 % are of another dimension, of 40 and 3 it is 7 %; 5 % are let by."""
+    world = after_spring(watch=["embeddings"])
+    world.live(SPRING, SPRING + 1)
+    world.commit([world.shop.vector(f"odd-{i}", START + timedelta(days=SPRING), "hat-2", [1.0] * 7)
+                  for i in range(odd)])
+    world.look()
+    standing = drift_ledger.read(world.control).standings["embeddings/titles/item/v1"]
+    assert f"{odd} vectors of another dimension than the baseline's" in standing.reason
+    if odd == 2:
+        assert standing.status == "ok" and standing.recent[0].n == 40 and "left out" in standing.reason
+    else:
+        assert standing.status == "invalid"

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from incumbent.clock import EPOCH
 from incumbent.config_sections import DriftConfig
@@ -41,6 +42,7 @@ class Watch:
     season: Season
     calendar: Calendar
     least: int
+    tolerance: float  # of vectors of another dimension, for the others to be judged
     _made: dict[str, Reference] = field(default_factory=dict)
 
     @property
@@ -85,11 +87,13 @@ class Watch:
             more = f" of version {self.judge.stream.rpartition('/')[2]}: a new version needs a baseline of its own" \
                 if self.judge.stream.partition("/")[0] in ("embeddings", "scores", "calibration") else ""
             return no_data(f"no rows in the window{more}"), memory
-        if foreign:
-            return invalid(f"{foreign} vectors of another dimension than the baseline's", n=foreign), memory
+        odd = f"{foreign} vectors of another dimension than the baseline's"
+        if state is None or foreign > self.tolerance * (foreign + int(getattr(state, "n", 0))):
+            return invalid(odd, n=foreign), memory
         seen = self.judge.of(state)
         problem = self._problem(seen)
-        return (problem, memory) if problem is not None else self._judged(seen, reference, memory)
+        result, kept = (problem, memory) if problem is not None else self._judged(seen, reference, memory)
+        return (structs.replace(result, reason=f"{result.reason}; {odd} left out") if foreign else result), kept
 
     def _problem(self, seen: Any) -> Result | None:
         if comparable(self.about.kind if self.judge.risk is None else "risk", seen, self.least):
@@ -141,7 +145,8 @@ def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budge
     budget = split(config.false_alarms_per_month, monitors)
     return [Watch(judge, about, part, detector(judge, about.kind, config, part.monitor.kind, part.alpha,
                                                mean_of(windows) if judge.risk else 0.0),
-                  windows, _due(grid, period, calendar, about), season, calendar, config.monitor(judge.monitor).least_rows)
+                  windows, _due(grid, period, calendar, about), season, calendar,
+                  config.monitor(judge.monitor).least_rows, config.missing_tolerance)
             for (judge, about, windows, season), part in zip(found, budget.parts, strict=True)], budget
 
 
