@@ -15,7 +15,8 @@ def test_a_dead_share_is_told_in_two_weeks_at_the_default_budget(rate):
     clicked = next(one for one in judges("response/home") if one.name.endswith("clicked"))
     windows = Reference.of([share(rate + (i % 3 - 1) * rate // 10, 1000) for i in range(60)])
     alpha = 1 / 12 * 24 / 730.5
-    risk, memory, days, status = detector(clicked, "risk", DriftConfig(), "e_detector", alpha, rate / 1000), None, 0, "ok"
+    risk = detector(clicked, "risk", DriftConfig(), "e_detector", alpha, rate / 1000)
+    memory, days, status = None, 0, "ok"
     while status != "drift":
         result, memory = risk.step(share(0, 1000), windows, memory)
         days, status = days + 1, result.status
