@@ -72,7 +72,7 @@ def replay(reason: Reason, path: ConfigPath = None, directory: Directory = None,
            since: Since = None, until: Until = None, matching: Matching = None, kind: Kind = None,
            field: Field = None, source: Source = None,
            id: Annotated[list[str] | None, typer.Option(help="An id in quarantine; repeatable.")] = None,
-           fix: Fix = None, limit: Annotated[int, typer.Option(help="Messages at most.")] = 5_000,
+           fix: Fix = None, limit: Annotated[int, typer.Option(help="Messages that go back, at most.")] = 5_000,
            dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
            as_json: Json = False) -> None:
     """Send refused messages in again, mended; each passes the door's checks once more and counts once."""
