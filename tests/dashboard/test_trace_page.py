@@ -27,3 +27,5 @@ def test_the_page_finds(port, desk):
     page = get(port, "/trace")
     assert 'action="/find"' in page and ("/requests/" in page or "nothing was served" in page)
     assert re.search(r'name="q"[^>]*required', page)
+    assert re.findall(r'<td class="num">([^<]*)', page) == [str(int(n)) for n in re.findall(
+        r'<td class="num">(\d*)', page)]

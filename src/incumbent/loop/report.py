@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -99,6 +100,12 @@ def states(control: Control, prefix: str, period: Window | None = None) -> dict[
     return out
 
 
+def _per_request(name: str, state: Buckets, what: str, unit: str) -> Line:
+    """A ratio to requests, whose n is the requests: rows of the state are requests and events."""
+    said, requests = state.ratio(what, "requests", unit=unit), state.total("requests").value
+    return _line(name, replace(said, n=int(requests or 0)))
+
+
 def _surface(control: Control, name: str, period: Window) -> Section:
     def one(measure: str) -> Any:
         return states(control, keys.of_surface(measure, name), period).get(keys.of_surface(measure, name))
@@ -117,13 +124,12 @@ def _surface(control: Control, name: str, period: Window) -> Section:
     if isinstance(latency, LogHistogram):
         lines += [_line(f"answer p{q * 100:g}", latency.quantile(q, unit="ms")) for q in (0.5, 0.99)]
     if isinstance(engagement, Buckets):
-        lines += [_line(f"{what} per request", engagement.ratio(what, "requests", unit=f"{what}/request"))
+        lines += [_per_request(f"{what} per request", engagement, what, f"{what}/request")
                   for what in ("clicks", "carts", "purchases")]
     for key, state in states(control, f"value/{name}/", period).items():
         if isinstance(engagement, Buckets):
             unit = f"{keys.parts(key)['currency']} minor units/request"
-            both = engagement.beside(state)
-            lines.append(_line("value per request", both.ratio("value_minor", "requests", unit=unit)))
+            lines.append(_per_request("value per request", engagement.beside(state), "value_minor", unit))
     lines += _models(control, name, period)
     notes = [] if lines else ["nothing was rolled up yet"]
     return Section(f"surface:{name}", f"surface {name}", lines, notes)

@@ -92,5 +92,5 @@ def test_a_report_has_unit_n_and_interval_on_every_line():
     answered = lines["a (champion) answered"]
     assert answered.value == 1 and answered.low < 1 == answered.high and answered.n == 50
     assert abs(lines["a (champion) p50"].value - 2.0) <= 0.02
-    assert lines["clicks per request"].value == 0
+    assert lines["clicks per request"].value == 0 and lines["clicks per request"].n == 50
     assert all(line.unit and (line.value is not None or line.reason) for line in lines.values())
