@@ -35,6 +35,7 @@ def world():
     made = World(requests=16, vectors=4, drift=DRIFT, faults={"clicks": SPRING + 1})
     made.live(0, SPRING)
     made.attribute()
+    made.clock.advance(seconds=8 * 86_400)  # no outcome may still come
     made.build(0, SPRING)
     made.live(SPRING, SPRING + 10)
     made.found = made.look()

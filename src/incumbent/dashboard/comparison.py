@@ -11,6 +11,7 @@ from typing import Any
 
 from incumbent.dashboard import charts, text
 from incumbent.dashboard.progress import bar
+from incumbent.dashboard.shares_chart import shares
 from incumbent.dashboard.space import space
 from incumbent.dashboard.windows_chart import windows
 from incumbent.drift.compare import compared
@@ -82,9 +83,11 @@ def _drawn(found: Comparison, one: StreamTold, chart: bool) -> dict[str, Any]:
         points = [{"window": w.window, "side": w.side, "score": w.score, "off": w.off, "n": w.n, "reason": w.reason}
                   for w in one.windows if w.score is not None or w.status != "ok"]
         spec = windows(points, one.threshold)
+    moved = shares(one.changes) if one.status == "drift" else None
     picture = space(one.explanation.picture.to_dict()) if one.explanation is not None else None
     off = sum(w.off for w in one.windows if w.side == "current")
     return {"told": one, "windows": charts.inline(spec, 900) if spec else None, "off": off,
+            "shares": charts.inline(moved, 900) if moved else None,
             "judged": sum(w.score is not None for w in one.windows if w.side == "current"),
             "space": charts.inline(picture, 900) if picture and one.status == "drift" else None}
 

@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import math
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -21,6 +22,7 @@ from incumbent.errors import DataError, StateError, shorten
 from incumbent.stats.estimate import Estimate
 
 _MAGIC = b"IS\x01"
+_DTYPE = re.compile(r"[<|][iufb][1248]").fullmatch  # as arrays are declared: no other text reaches numpy
 
 
 class ArrayState:
@@ -176,7 +178,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     at, arrays = 7 + length, {}
     for key, dtype, shape in header["arrays"]:
         count = math.prod(shape)
-        if np.dtype(dtype).kind not in "iufb" or min(shape, default=0) < 0:
+        if _DTYPE(dtype) is None or min(shape, default=0) < 0:
             raise ValueError(f"array {key} is of no kind that a state holds")
         arrays[key] = np.frombuffer(data, dtype, count, at).reshape(shape)
         at += count * np.dtype(dtype).itemsize
