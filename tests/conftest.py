@@ -6,9 +6,13 @@ import gc
 import os
 
 import pytest
+from hypothesis import settings
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read by NumPy and Arrow as they load, here and in processes
     os.environ.setdefault(name, "1")
+
+settings.register_profile("suite", max_examples=60, deadline=None)  # of tests that do not say how many they need
+settings.load_profile("suite")
 
 #: files that take longest, the longest first: a worker that meets one at the end keeps the other waiting
 LONGEST = (
