@@ -27,7 +27,8 @@ def shares(changes: Sequence[Any]) -> dict[str, Any] | None:
     return {
         "$schema": SCHEMA, "width": "container", "height": {"step": 11}, "data": {"values": rows}, "mark": "bar",
         "encoding": {
-            "y": {"field": "name", "type": "nominal", "title": None, "sort": names, "axis": {"labelLimit": 220, "minExtent": 130}},
+            "y": {"field": "name", "type": "nominal", "title": None, "sort": names,
+                  "axis": {"labelLimit": 220, "minExtent": 130}},
             "yOffset": {"field": "side", "sort": ["baseline", "now"]},
             "x": {"field": "share", "type": "quantitative", "title": "share", "axis": {"format": "%"}},
             "color": {"field": "side", "type": "nominal", "title": None, "legend": {"orient": "top"},
