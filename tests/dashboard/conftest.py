@@ -4,6 +4,7 @@ import asyncio
 import random
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -69,8 +70,8 @@ def desk():
     return Desk(config, stores, clock)
 
 
-@pytest.fixture(scope="session")
-def port(desk):
+@contextmanager
+def _served(desk):
     made = apps.build([])
     mount(made, desk)
     server = uvicorn.Server(uvicorn.Config(made, host="127.0.0.1", port=0, log_level="warning", ws="none"))
@@ -83,6 +84,18 @@ def port(desk):
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def served():
+    """Serves the page over a desk; the port, for as long as it is held."""
+    return _served
+
+
+@pytest.fixture(scope="session")
+def port(desk, served):
+    with served(desk) as number:
+        yield number
 
 
 def days(n):

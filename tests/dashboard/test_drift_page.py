@@ -1,13 +1,9 @@
 """The page Drift over a real baseline and real findings: in a real browser, light and dark, and on a phone."""
 
 import shutil
-import threading
-import time
 
 import pytest
-import uvicorn
 
-from incumbent.dashboard import mount
 from incumbent.dashboard.drift import drawn
 from incumbent.dashboard.drift_view import view
 from incumbent.dashboard.evidence_chart import evidence
@@ -15,7 +11,6 @@ from incumbent.drift.space_map import MapPoint, SpaceMap
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Finding
 from incumbent.loop.drift import ledger as drift_ledger
-from incumbent.service import app as apps
 from incumbent.service.desk import Desk
 from incumbent.stores import memory
 from incumbent.stores.store import Stores
@@ -54,19 +49,9 @@ def shown(desk):
 
 
 @pytest.fixture(scope="module")
-def port(desk):
-    made = apps.build([])
-    mount(made, desk)
-    server = uvicorn.Server(uvicorn.Config(made, host="127.0.0.1", port=0, log_level="warning", ws="none"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
+def port(desk, served):
+    with served(desk) as number:
+        yield number
 
 
 def test_streams_stand_as_the_ledger_says_worst_first(world, shown):
