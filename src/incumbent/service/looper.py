@@ -154,7 +154,7 @@ class Looper:
             done = self.rollup.run_once()
             if self.metric_states.run_once().stopped is None:
                 self._measured = until
-            self.metric_watch.run_once()
+            self.metric_watch.run_once(self._measured)
             if self._config.door.enabled and self.door_states.run_once().stopped is None:
                 self.door_watch.run_once(until)
             self.text_states.run_once()

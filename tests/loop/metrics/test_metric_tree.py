@@ -148,32 +148,46 @@ def test_what_is_compared_shares_no_day(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("incumbent.loop.metrics.watch.related", noted)
     clock = ManualClock(NOW)
-    MetricWatch(history(112), clock, EventIds(clock), lambda: CONFIG, lambda: ["home"]).run_once()
+    MetricWatch(history(113), clock, EventIds(clock), lambda: CONFIG, lambda: ["home"]).run_once(NOW)
     (first, before), (after, last) = read[:2]
-    assert before < after and last == LAST
+    assert before < after and last == LAST - timedelta(days=CONFIG.relevant_days)
     assert (before - first).days + 1 - 7 == 56 and (last - after).days + 1 - 7 == 42  # the first week is only taken off
 
 
 def test_a_proxy_that_stops_is_a_finding_told_once_and_again_only_after_it_has_come_back() -> None:
-    control = history(112, breaks=42)
+    control = history(113, breaks=43)
     clock = ManualClock(NOW)
     watch = MetricWatch(control, clock, EventIds(clock), lambda: CONFIG, lambda: ["home"])
-    assert watch.run_once().findings == 1
+    assert watch.run_once(NOW).findings == 1
     finding = control.conclusions("finding")[0]
     assert finding.subject == "surface:home" and finding.check == "proxy:click_through" and finding.status == "drift"
     assert "no longer predicts conversion" in finding.reason and standing_of(control).stopped == ["home/click_through"]
-    assert watch.run_once().proxies == 0
+    assert watch.run_once(NOW).proxies == 0
     clock.advance(86_400.0)
-    assert watch.run_once().findings == 0
+    assert watch.run_once(clock.now()).findings == 0
     assert len(control.conclusions("finding")) == 1
+
+
+def test_a_day_is_judged_only_once_the_watermark_has_passed_it_and_what_is_relevant_to_it() -> None:
+    """A proxy that broke in the last weeks, on days of which the lake does not hold all yet."""
+    control, clock, noon = history(113, breaks=43), ManualClock(NOW), timedelta(hours=12)
+    watch = MetricWatch(control, clock, EventIds(clock), lambda: CONFIG, lambda: ["home"])
+    assert watch.run_once(None).stopped == "nothing was measured yet" and standing_of(control).day is None
+    behind = datetime(2026, 5, 20, tzinfo=UTC) + noon  # the day that is over by then, less one for what is relevant
+    assert watch.run_once(behind).findings == 0 and standing_of(control).day == date(2026, 5, 18)
+    assert watch.run_once(behind + noon - timedelta(microseconds=1)) == watch.run_once(behind)
+    assert standing_of(control).day == date(2026, 5, 18), "midnight is not reached"
+    watch.run_once(behind + noon)
+    assert standing_of(control).day == date(2026, 5, 19)
+    assert watch.run_once(NOW + timedelta(days=9)).findings == 1 and standing_of(control).day == date(2026, 6, 28)
 
 
 def test_a_proxy_that_goes_on_predicting_is_no_finding() -> None:
     told = 0
     for seed in range(12):
         clock = ManualClock(NOW)
-        told += MetricWatch(history(112, seed=seed), clock, EventIds(clock), lambda: CONFIG,
-                            lambda: ["home"]).run_once().findings
+        told += MetricWatch(history(113, seed=seed), clock, EventIds(clock), lambda: CONFIG,
+                            lambda: ["home"]).run_once(NOW).findings
     assert told <= 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import msgspec
 from msgspec import Struct
@@ -51,11 +51,18 @@ class MetricWatch:
         self._control, self._clock, self._ids = control, clock, ids
         self._config, self._surfaces, self._holder, self._lease_s = config, surfaces, holder, lease_s
 
-    def run_once(self) -> Watched:
-        """Judge the last whole day, where it was not judged yet."""
-        config, day = self._config(), day_of(self._clock.now()) - timedelta(days=1)
+    def run_once(self, until: datetime | None) -> Watched:
+        """Judge the last complete day, where it was not judged yet.
+
+        `until` is the watermark that the states have reached, as of `Expectations`: a day is judged once all that was
+        acknowledged on it and on the ``metrics.relevant_days`` after it, in which what is relevant comes in, is measured.
+        """  # noqa: E501
+        config = self._config()
         if not config.enabled:
             return Watched(stopped="metrics.enabled is false")
+        if until is None:
+            return Watched(stopped="nothing was measured yet")
+        day = day_of(min(until, self._clock.now())) - timedelta(days=1 + config.relevant_days)
         with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Watched(stopped="another process holds the lease")
