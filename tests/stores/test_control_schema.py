@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -138,3 +139,23 @@ def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / FILE).write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreError, match="control database failed"):
         SqlControl.in_directory(tmp_path)
+
+
+def test_what_was_excluded_before_its_history_was_kept_holds_since_then(tmp_path):
+    held = Database(f"sqlite:///{tmp_path / FILE}")
+    config = alembic_config()
+    with held.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        for item, excluded in (("i1", 1), ("i2", 0)):
+            connection.execute(sa.text("INSERT INTO exclusions (user_id, kind, item_id, excluded, at, version) VALUES "
+                                       f"('u1', 'item', '{item}', {excluded}, '2026-03-01 00:00:00.000000', 1)"))
+        command.upgrade(config, "head")
+    held.close()
+    control, began = SqlControl.in_directory(tmp_path), datetime(2026, 3, 1, tzinfo=UTC)
+    assert control.excluded_spans() == {"u1": {"i1": ((began, None),)}}
+    control.exclude("u1", "i1", began + timedelta(days=1), excluded=False)
+    control.exclude("u1", "i2", began + timedelta(days=1))
+    assert control.excluded_spans() == {"u1": {"i1": ((began, began + timedelta(days=1)),),
+                                               "i2": ((began + timedelta(days=1), None),)}}
+    control.close()

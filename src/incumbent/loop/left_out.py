@@ -19,37 +19,43 @@ from incumbent.clock import EPOCH
 from incumbent.loop.shoppers import KINDS
 from incumbent.stores.store import Control
 
-Since = Mapping[str, Mapping[str, int]]  # user -> what is excluded -> since when, in microseconds since 1970
+Spans = tuple[tuple[int, int | None], ...]  # from, until, in microseconds since 1970; None: it still holds
+Held = Mapping[str, Mapping[str, Spans]]  # user -> what is excluded -> when
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What shoppers exclude now, and since when. What was taken back is not in it, and was never excluded.
+    """What shoppers excluded, and when it held: a past day goes by what held then, whatever was taken back since.
 
-    >>> standing = Standing(items={"u": {"a": 5, "b": 9}})
-    >>> standing.at("u", 5)
-    (('a',), (), ())
+    >>> standing = Standing(items={"u": {"a": ((5, 7), (9, None))}})
+    >>> [standing.at("u", at)[0] for at in (4, 5, 6, 7, 9)]
+    [(), ('a',), ('a',), (), ('a',)]
     """
 
-    items: Since = field(default_factory=dict)
-    categories: Since = field(default_factory=dict)
-    events: Since = field(default_factory=dict)
+    items: Held = field(default_factory=dict)
+    categories: Held = field(default_factory=dict)
+    events: Held = field(default_factory=dict)
 
     @classmethod
     def of(cls, control: Control) -> Self:
         """As Control has it."""
-        return cls(*({user: {name: _micros(at) for name, at in found.items()}
-                      for user, found in control.excluded_since(kind).items()} for kind in KINDS))
+        return cls(*({user: {name: tuple((_micros(since), None if until is None else _micros(until))
+                                         for since, until in spans) for name, spans in found.items()}
+                      for user, found in control.excluded_spans(kind).items()} for kind in KINDS))
 
     def at(self, user: str, micros: int) -> tuple[tuple[str, ...], ...]:
         """The items, the categories and the events that a user had excluded at a time."""
-        return tuple(tuple(sorted(name for name, since in held.get(user, {}).items() if since <= micros))
+        return tuple(tuple(sorted(name for name, spans in held.get(user, {}).items() if _holds(spans, micros)))
                      for held in (self.items, self.categories, self.events))
 
-    @property
-    def left_out(self) -> frozenset[str]:
-        """The ids of all excluded events, as `excluded_events`."""
-        return frozenset().union(*self.events.values())
+    def left_out(self, micros: int | None = None) -> frozenset[str]:
+        """The ids of all events that were excluded at a time; None: that are now, as `excluded_events`."""
+        return frozenset(name for found in self.events.values() for name, spans in found.items()
+                         if (spans[-1][1] is None if micros is None else _holds(spans, micros)))
+
+
+def _holds(spans: Spans, micros: int) -> bool:
+    return any(since <= micros and (until is None or micros < until) for since, until in spans)
 
 
 def _micros(at: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,28 +66,47 @@ def item_codes(batch: Batch, side: Side | None = None) -> tuple[Codes, int]:
     return codes, size
 
 
-def pair_value(batch: Batch, side: Side, part: str, column: str | None = None) -> NDArray[np.float64]:
-    """Of each slot the least `column` (or 0) of its (user, item) among the pairs of a part, NaN where there is none.
+def pair_known(batch: Batch, side: Side, part: str) -> NDArray[np.bool_]:
+    """Of each slot whether its (user, item) is among the pairs of a part.
 
     >>> batch = Batch({"user_id": ["u"], "items": [["a", "b"]]})
-    >>> pair_value(batch, Side(history={"user_id": ["u"], "item_id": ["b"]}), "history").tolist()
-    [nan, 0.0]
+    >>> pair_known(batch, Side(history={"user_id": ["u"], "item_id": ["b"]}), "history").tolist()
+    [False, True]
     """
+    wanted, keys, _ = _pairs(batch, part, columns(getattr(side, part), part, ("user_id", "item_id")))
+    return np.asarray(np.isin(wanted, keys), np.bool_)
+
+
+def pair_holds(batch: Batch, side: Side, part: str, time: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Of each slot whether a line of its (user, item) has since <= `time` (m,) < until (absent: never).
+
+    >>> batch = Batch({"user_id": ["u"], "items": [["a", "b"]]})
+    >>> lines = {"user_id": ["u"] * 3, "item_id": ["a", "a", "b"], "since": [1, 7, 5], "until": [3, None, 6]}
+    >>> [pair_holds(batch, Side(excluded=lines), "excluded", np.full(2, at)).tolist() for at in (2, 3, 5, 8)]
+    [[True, False], [False, False], [False, True], [True, False]]
+    """
+    found = columns(getattr(side, part), part, ("user_id", "item_id", "since"), ["until"])
+    wanted, keys, order = _pairs(batch, part, found)
+    since = numbers(found["since"], f"{part}.since")[order]
+    until = numbers(found["until"], f"{part}.until")[order] if "until" in found else np.full(len(order), np.nan)
+    first, last = (np.searchsorted(keys, wanted, at) for at in ("left", "right"))
+    out: NDArray[np.bool_] = np.zeros(len(wanted), np.bool_)
+    for at in range(int((last - first).max(initial=0))):  # the lines of one pair are few
+        here = np.flatnonzero(first + at < last)
+        line = first[here] + at
+        out[here] |= (since[line] <= time[here]) & ~(until[line] <= time[here])
+    return out
+
+
+def _pairs(batch: Batch, part: str, found: Mapping[str, pa.Array]) -> tuple[Codes, Codes, Codes]:
+    """The code of each slot's (user, item), those of the lines of a part in order, and the lines in that order."""
     answers = batch.once(answers_of)
-    found = columns(side.need(part, "a metric"), part, ("user_id", "item_id", *([column] if column else [])))
     (asked, users), _ = code_together({f"{WHAT}.user_id": answers.users, f"{part}.user_id": found["user_id"]})
     (shown, items), size = code_together({f"{WHAT}.items": answers.items, f"{part}.item_id": found["item_id"]})
-    value = numbers(found[column], f"{part}.{column}") if column else np.zeros(len(users))
-    good, width = (users >= 0) & (items >= 0), max(size, 1)
-    keys, values = users[good] * width + items[good], value[good]
-    order = np.lexsort((values, keys))
-    keys, values = keys[order], values[order]
-    out: NDArray[np.float64] = np.full(len(shown), np.nan)
-    if len(keys) and len(shown):
-        wanted = np.repeat(asked, answers.lengths) * width + shown
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        out = np.where(keys[at] == wanted, values[at], np.nan)
-    return out
+    width = max(size, 1)
+    keys, good = users * width + items, np.flatnonzero((users >= 0) & (items >= 0))
+    order = good[np.argsort(keys[good], kind="stable")]
+    return np.repeat(asked, answers.lengths) * width + shown, keys[order], order
 
 
 def catalogue_place(batch: Batch, side: Side) -> Codes:

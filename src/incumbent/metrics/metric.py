@@ -27,7 +27,7 @@ class Side:
     `relevant`: user_id, item_id, perhaps gain: what counts as a hit. `history`: user_id, item_id: what the user had
     before. `popularity`: item_id, count, frozen in the baseline. `catalogue`: item_id of everything known, perhaps
     category, and delisted_at, since when an item is no longer sold. `vectors`: item_id and vector, a list of floats of
-    one length. `excluded`: user_id, item_id and since: what a shopper wants to see no more.
+    one length. `excluded`: user_id, item_id and since, perhaps until: what a shopper wants to see no more.
     """
 
     relevant: Any = None

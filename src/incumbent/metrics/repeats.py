@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from incumbent.metrics.answers import answers_of, item_codes, pair_value
+from incumbent.metrics.answers import answers_of, item_codes, pair_known
 from incumbent.metrics.frames import code_together
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.rate import Rate, numbers_of, share
@@ -25,8 +25,8 @@ def bought_again_share(**policy: Any) -> Rate:
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         answers = batch.once(answers_of)
-        had = ~np.isnan(pair_value(batch, side, "history"))
-        return share(answers.sums(had), answers.lengths)
+        side.need("history", "bought_again_share")
+        return share(answers.sums(pair_known(batch, side, "history")), answers.lengths)
 
     return Rate("bought_again_share", parts, "of slots", "none", "response", "impression", ("user_id", "items"),
                 **policy)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from incumbent.metrics.answers import answers_of, catalogue_place, pair_value
+from incumbent.metrics.answers import answers_of, catalogue_place, pair_holds
 from incumbent.metrics.frames import columns, numbers
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.rate import Rate, numbers_of, share
@@ -25,6 +25,7 @@ def invented_share(**policy: Any) -> Rate:
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("catalogue", "invented_share")
         answers, place = batch.once(answers_of), batch.once(catalogue_place, side)
         known = len(columns(side.catalogue, "catalogue", ("item_id",))["item_id"])
         return share(answers.sums(place < 0), answers.lengths if known else np.nan)
@@ -36,6 +37,7 @@ def delisted_share(**policy: Any) -> Rate:
     """The share of slots whose item was delisted (``catalogue.delisted_at``, null: never) at or before the `time`."""
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("catalogue", "delisted_share")
         answers, place = batch.once(answers_of), batch.once(catalogue_place, side)
         column = columns(side.catalogue, "catalogue", ("item_id", "delisted_at"))["delisted_at"]
         since = np.append(numbers(column, "catalogue.delisted_at"), np.nan)[place]
@@ -46,12 +48,16 @@ def delisted_share(**policy: Any) -> Rate:
 
 
 def excluded_share(**policy: Any) -> Rate:
-    """The share of slots whose item the shopper had excluded (``side.excluded``) at or before the `time` of the answer."""  # noqa: E501
+    """The share of slots whose item the shopper had excluded at the `time` of the answer.
+
+    ``side.excluded``: since <= time, and time < until where there is one.
+    """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         answers = batch.once(answers_of)
-        since = pair_value(batch, side, "excluded", "since")
-        return share(answers.sums(since <= numbers_of(batch, "time")[answers.owners()]), answers.lengths)
+        side.need("excluded", "excluded_share")
+        held = pair_holds(batch, side, "excluded", numbers_of(batch, "time")[answers.owners()])
+        return share(answers.sums(held), answers.lengths)
 
     return Rate("excluded_share", parts, "of slots", "down", "response", "impression", ("user_id", "items", "time"),
                 **policy)

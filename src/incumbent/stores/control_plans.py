@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
 
+from incumbent.clock import EPOCH
 from incumbent.events.plan import ServingPlan
 from incumbent.stores.control_engine import Database
 from incumbent.stores.control_states import upsert
 from incumbent.stores.control_tables import counters, exclusions, plans
+from incumbent.stores.exclusion_changes import Change, Spans, spans, told
 from incumbent.stores.plan_files import PlanFiles
 
 _decode = msgspec.json.Decoder(ServingPlan).decode
+_decode_past, _encode = msgspec.json.Decoder(list[tuple[int, bool]]).decode, msgspec.json.encode
 _NEWEST = sa.select(plans.c.hash, plans.c.body).order_by(plans.c.version.desc())
 _CURRENT = sa.select(plans.c.version, plans.c.hash).order_by(plans.c.version.desc()).limit(1)
 _VERSION = sa.select(sa.func.max(plans.c.version))
+_CHANGES = sa.select(exclusions.c.past, exclusions.c.at, exclusions.c.excluded)
 _EXCLUSIONS = "exclusions"
 FORGOTTEN = "forgotten"  # its version at the last erasure
 
@@ -68,13 +72,16 @@ class ControlPlans:
         """Exclude an item, a category or a past interaction for a shopper, or take that back; see `Control.exclude`."""
         key: dict[str, object] = {"user_id": user_id, "kind": kind, "item_id": item_id}
         with self._db.write() as connection:
-            if late:
-                stands = connection.scalar(sa.select(exclusions.c.at).filter_by(**key))
-                if stands is not None and stands >= at:
-                    return
-            version = next_version(connection)
-            upsert(connection, exclusions, key,
-                   {"excluded": excluded, "at": at, "version": version})
+            stands = connection.execute(_CHANGES.add_columns(exclusions.c.version).filter_by(**key)).first()
+            before = () if stands is None else _changes(*stands[:3])
+            changes = told(before, at, excluded=excluded, late=late)
+            if changes == before and late:
+                return
+            kept = late and stands is not None and changes[-1] == before[-1]  # a gateway need not hear of it
+            (newest, holds), past = changes[-1], [(_micros(when), on) for when, on in changes[:-1]]
+            upsert(connection, exclusions, key, {
+                "excluded": holds, "at": newest, "past": _encode(past).decode(),
+                "version": stands.version if stands is not None and kept else next_version(connection)})
 
     def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:
         """The version, and per user that changed after `since` all of a kind that is excluded now (maybe nothing)."""
@@ -93,14 +100,15 @@ class ControlPlans:
                     items.add(item)
         return version, {user: frozenset(items) for user, items in found.items()}
 
-    def excluded_since(self, kind: str = "item") -> Mapping[str, Mapping[str, datetime]]:
-        """User -> what of a kind is excluded now -> since when; see `Control.excluded_since`."""
-        found: dict[str, dict[str, datetime]] = {}
+    def excluded_spans(self, kind: str = "item") -> Mapping[str, Mapping[str, Spans]]:
+        """User -> what of a kind is or was excluded -> when; see `Control.excluded_spans`."""
+        found: dict[str, dict[str, Spans]] = {}
         with self._db.read() as connection:
-            for user, item, at in connection.execute(sa.select(
-                    exclusions.c.user_id, exclusions.c.item_id, exclusions.c.at
-            ).where(exclusions.c.kind == kind, exclusions.c.excluded)):
-                found.setdefault(user, {})[item] = at
+            for *row, user, item in connection.execute(_CHANGES.add_columns(
+                    exclusions.c.user_id, exclusions.c.item_id).where(exclusions.c.kind == kind)):
+                held = spans(_changes(*row))
+                if held:
+                    found.setdefault(user, {})[item] = held
         return found
 
     def forgotten(self) -> int:
@@ -108,6 +116,14 @@ class ControlPlans:
         with self._db.read() as connection:
             found: int | None = connection.scalar(sa.select(counters.c.value).where(counters.c.name == FORGOTTEN))
             return found or 0
+
+
+def _changes(past: str, at: datetime, excluded: bool) -> tuple[Change, ...]:
+    return (*((EPOCH + timedelta(microseconds=micros), on) for micros, on in _decode_past(past)), (at, excluded))
+
+
+def _micros(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 def _plan(digest: str, body: str) -> ServingPlan:

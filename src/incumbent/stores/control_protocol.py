@@ -20,6 +20,7 @@ from incumbent.stores.control_rows import (
     StageChange,
     StateRow,
 )
+from incumbent.stores.exclusion_changes import Spans
 
 
 class Control(Protocol):
@@ -148,8 +149,9 @@ class Control(Protocol):
         share one version: a user in whom another kind changed may be told too, with what stands."""
         ...
 
-    def excluded_since(self, kind: str = "item") -> Mapping[str, Mapping[str, datetime]]:
-        """User -> what of a kind is excluded now -> since when, by what was told last; nobody with nothing."""
+    def excluded_spans(self, kind: str = "item") -> Mapping[str, Mapping[str, Spans]]:
+        """User -> what of a kind is or was excluded -> when: (from, until) by time, None where it still holds; the last
+        200 changes of each. Nobody with nothing."""
         ...
 
     def forgotten(self) -> int:

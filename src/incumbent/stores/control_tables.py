@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, VARCHAR
 
-HEAD = "0003"  # the newest migration
+HEAD = "0004"  # the newest migration
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -92,6 +92,7 @@ exclusions = Table(
     Column("item_id", Key, primary_key=True),  # or the category, or the event id
     Column("excluded", Boolean, nullable=False), Column("at", UtcTime, nullable=False),
     Column("version", Count, nullable=False),
+    Column("past", Text, nullable=False),  # the changes before it, as JSON: [microseconds since 1970, excluded]
     Index(None, "version"),
 )
 

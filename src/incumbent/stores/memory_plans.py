@@ -10,6 +10,7 @@ import msgspec
 from incumbent.errors import ConflictError
 from incumbent.events.plan import ServingPlan
 from incumbent.events.window import Window
+from incumbent.stores.exclusion_changes import Spans, spans, told
 from incumbent.stores.memory_tables import MemoryTables
 from incumbent.stores.store import Lease, StateRow
 
@@ -96,25 +97,30 @@ class MemoryPlans(MemoryTables):
         """Exclude an item, a category or a past interaction for a shopper, or take that back; see `Control.exclude`."""
         with self._lock:
             stands = self._exclusions.setdefault(user_id, {})
-            if late and (kind, item_id) in stands and stands[kind, item_id][2] >= at:
-                return
-            self._exclusions_version += 1
-            stands[kind, item_id] = (excluded, self._exclusions_version, at)
+            version, before = stands.get((kind, item_id), (0, ()))
+            changes = told(before, at, excluded=excluded, late=late)
+            if not late or changes[-1:] != before[-1:]:
+                version = self._exclusions_version = self._exclusions_version + 1
+            stands[kind, item_id] = (version, changes)
 
     def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:
         """The version, and per user that changed after `since` all of a kind that is excluded now (maybe nothing)."""
         with self._lock:
             return self._exclusions_version, {
-                user: frozenset(item for (of, item), (excluded, _, _) in items.items() if excluded and of == kind)
+                user: frozenset(item for (of, item), (_, changes) in items.items() if changes[-1][1] and of == kind)
                 for user, items in self._exclusions.items()
-                if any(version > since and of == kind for (of, _), (_, version, _) in items.items())}
+                if any(version > since and of == kind for (of, _), (version, _) in items.items())}
 
-    def excluded_since(self, kind: str = "item") -> Mapping[str, Mapping[str, datetime]]:
-        """User -> what of a kind is excluded now -> since when; see `Control.excluded_since`."""
+    def excluded_spans(self, kind: str = "item") -> Mapping[str, Mapping[str, Spans]]:
+        """User -> what of a kind is or was excluded -> when; see `Control.excluded_spans`."""
         with self._lock:
-            found = {user: {item: at for (of, item), (excluded, _, at) in items.items() if excluded and of == kind}
-                     for user, items in self._exclusions.items()}
-        return {user: items for user, items in found.items() if items}
+            held = [(user, item, spans(changes)) for user, items in self._exclusions.items()
+                    for (of, item), (_, changes) in items.items() if of == kind]
+        out: dict[str, dict[str, Spans]] = {}
+        for user, item, found in held:
+            if found:
+                out.setdefault(user, {})[item] = found
+        return out
 
     def forgotten(self) -> int:
         """The version of the exclusions at the last erasure; see `Control.forgotten`."""

@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from incumbent.events.plan import ServingPlan
 from incumbent.events.schema import Conclusion
+from incumbent.stores.exclusion_changes import Change
 from incumbent.stores.store import (
     BaselinePart,
     BaselineRow,
@@ -29,7 +30,7 @@ class MemoryTables:
         self._cursors: dict[str, str] = {}
         self._plans: list[ServingPlan] = []
         self._leases: dict[str, Lease] = {}
-        self._exclusions: dict[str, dict[tuple[str, str], tuple[bool, int, datetime]]] = {}
+        self._exclusions: dict[str, dict[tuple[str, str], tuple[int, tuple[Change, ...]]]] = {}
         self._exclusions_version = 0
         self._forgotten = 0
         self._conclusions: dict[str, Conclusion] = {}

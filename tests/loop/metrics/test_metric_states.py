@@ -128,6 +128,18 @@ def test_a_day_by_hand(day: Run, name: str, value: float) -> None:
     assert day.value(name) == pytest.approx(value, rel=0.011 if name.startswith("latency") else 1e-9)
 
 
+def test_a_past_day_goes_by_what_was_excluded_then() -> None:
+    """Excluded, taken back and excluded again: at 12:00 `d` was excluded, on that day the purchase of `b` was."""
+    run, bought = Run(), event_id("p0", moment("2026-02-27T09:10"))
+    run.commit(LOG)
+    for at, excluded in (("03-01T11:00", True), ("03-01T12:30", False), ("03-05T10:00", True)):
+        run.control.exclude("u1", "d", moment(f"2026-{at}"), excluded=excluded)
+    for at, excluded in (("03-01T05:00", True), ("03-03T05:00", False)):
+        run.control.exclude("u1", bought, moment(f"2026-{at}"), excluded=excluded, kind="event")
+    run.run()
+    assert run.value("excluded_share") == 1 / 8 and run.value("bought_again_share") == 0.0
+
+
 def test_models_by_hand(day: Run) -> None:
     champion, candidate = (Cell("home", model=f"{role}-model", role=role) for role in ("champion", "candidate"))
     assert day.value("error_rate", candidate) == 0.5 and day.value("timeout_rate", candidate) == 0.5

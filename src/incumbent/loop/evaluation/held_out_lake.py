@@ -43,9 +43,8 @@ def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str,
 
     Wanted is what the user did (``gate.relevant``) within ``gate.horizon_days`` after the request; the history is what
     they did so in the ``gate.history_days`` before the period, and in it before the request; neither has events that
-    their shoppers have `excluded`. A request carries what its shopper had excluded by then, and still does. What a
-    shopper could do hangs on what they were shown: items that the log never showed have no clicks, whichever model
-    would bring them.
+    their shoppers have `excluded`. A request carries what its shopper had excluded at that time. What a shopper could
+    do hangs on what they were shown: items that the log never showed have no clicks, whichever model would bring them.
     `DataError` where the period has no request.
     """
     shown = lake.scan("impression", period, columns=_REQUEST)
@@ -64,7 +63,7 @@ def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str,
     feedback = feedback.filter(pa.array([not _BARRED.intersection(marks or ()) for marks in
                                          feedback["marks"].to_pylist()], pa.bool_()))
     standing = excluded or Standing()
-    wanted = without(feedback.filter(pc.is_in(feedback["action"], pa.array(gate.relevant))), standing.left_out)
+    wanted = without(feedback.filter(pc.is_in(feedback["action"], pa.array(gate.relevant))), standing.left_out())
     start_us = round(period.start.timestamp() * _SECOND)
     before = wanted.filter(pc.less(_micros(wanted), start_us))
     asks, times = _asks(shown, standing, gate, surface)

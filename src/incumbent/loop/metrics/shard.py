@@ -76,8 +76,9 @@ class Shard:
         self._outcomes = on_days(span.outcomes, day, day)
         self._told = on_days(span.told, day, day)
         self._seen = on_days(span.seen, day - timedelta(days=config.history_days), day)
-        self._wanted = without(span.outcomes, known.excluded.left_out)
-        self._history = metric_sides.history(self._wanted, day, config.history_days)
+        end, excluded = metric_sides.end_of(day), known.excluded  # what was left out then, on every rebuild
+        self._wanted = without(span.outcomes, excluded.left_out(end + config.relevant_days * DAY_US))
+        self._history = metric_sides.history(without(span.outcomes, excluded.left_out(end)), day, config.history_days)
         self.out: dict[Cell, States] = {}
 
     def states(self) -> dict[Cell, States]:

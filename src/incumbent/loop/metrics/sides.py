@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.events.window import Window
-from incumbent.loop.left_out import Standing, excluded_events, without
+from incumbent.loop.left_out import Standing, without
 from incumbent.loop.metrics.rows import one_array
 from incumbent.loop.relations import DAY_US
 from incumbent.stats.counts import Counts
@@ -90,7 +90,8 @@ def _facts(rows: pa.Table, time: NDArray[np.int64]) -> Facts:
 
 
 def popularity(lake: Lake, control: Control, day: date, actions: Sequence[str]) -> pa.Table | None:
-    """How often each item was acted on in the four weeks before this week: counted once, and frozen in Control."""
+    """How often each item was acted on in the four weeks before this week, less what was excluded as the week began:
+    counted once, and frozen in Control."""
     monday = day - timedelta(days=day.weekday())
     kept = [row for row in control.range(f"{BASE_FAMILY}/popularity", Window.of_day(monday)) if row.day == monday]
     if kept:
@@ -98,7 +99,8 @@ def popularity(lake: Lake, control: Control, day: date, actions: Sequence[str]) 
     else:
         period = Window.of_days(monday - timedelta(days=POPULAR_DAYS), monday - timedelta(days=1))
         rows = lake.scan("outcome", period, columns=["event_id", "item_id", "action"])
-        rows = without(rows.filter(pc.is_in(rows["action"], pa.array(list(actions)))), excluded_events(control))
+        rows = without(rows.filter(pc.is_in(rows["action"], pa.array(list(actions)))),
+                       Standing.of(control).left_out(end_of(monday) - DAY_US))
         rows = rows.group_by(["event_id", "item_id"]).aggregate([])
         found = pc.value_counts(one_array(rows["item_id"]))
         state = Counts.zero().update(found.field("values").to_pylist(), found.field("counts").to_pylist())
@@ -130,18 +132,20 @@ def relevant(outcomes: pa.Table, impressions: pa.Table, day: date, ahead: int, a
 
 
 def excluded(users: pa.Array, standing: Standing, facts: pa.Table | None) -> pa.Table:
-    """Since when users have excluded the items that they exclude, and those of `facts` by their category."""
+    """From when until when users excluded items, and those of `facts` by their category; a line per span."""
     here = pc.unique(one_array(users)).to_pylist()
-    rows = [(user, item, since) for user in here for item, since in standing.items.get(user, {}).items()]
+    rows = [(user, item, *span) for user in here for item, spans in standing.items.get(user, {}).items()
+            for span in spans]
     if facts is not None and any(user in standing.categories for user in here):
         of: dict[str, list[str]] = {}
         for item, category in zip(facts["item_id"].to_pylist(), facts["category"].to_pylist(), strict=True):
             of.setdefault(category, []).append(item)
-        rows += [(user, item, since) for user in here for category, since in standing.categories.get(user, {}).items()
-                 for item in of.get(category, ())]
+        rows += [(user, item, *span) for user in here for category, spans in standing.categories.get(user, {}).items()
+                 for item in of.get(category, ()) for span in spans]
     return pa.table({"user_id": pa.array([row[0] for row in rows], pa.string()),
                      "item_id": pa.array([row[1] for row in rows], pa.string()),
-                     "since": pa.array([row[2] for row in rows], pa.int64())})
+                     "since": pa.array([row[2] for row in rows], pa.int64()),
+                     "until": pa.array([row[3] for row in rows], pa.int64())})
 
 
 class Ages:

@@ -156,8 +156,28 @@ def exclusions_are_told_by_version(b: Bench) -> None:
     newer, changed = control.exclusions(version)
     assert newer > version and changed == {"u1": frozenset({"i1", "i2"}), "u2": frozenset()}
     control.exclude("u1", "shoes", at(4), kind="category")
-    assert control.excluded_since() == {"u1": {"i1": at(0), "i2": at(3)}}, "with the time that was told last"
-    assert control.excluded_since("category") == {"u1": {"shoes": at(4)}} and control.excluded_since("event") == {}
+    assert control.excluded_spans() == {"u1": {"i1": ((at(0), None),), "i2": ((at(1), None),)},
+                                        "u2": {"i1": ((at(2), at(3)),)}}, "what was taken back held until then"
+    assert control.excluded_spans("category") == {"u1": {"shoes": ((at(4), None),)}}
+    assert control.excluded_spans("event") == {}
+
+
+def what_was_excluded_is_known_for_every_time(b: Bench) -> None:
+    """Excluded, taken back and excluded again are two spans; a late one finds its place."""
+    control = b.control
+    for hour, excluded in ((1, True), (3, False), (5, True)):
+        control.exclude("u1", "i1", at(hour), excluded=excluded)
+    assert control.excluded_spans() == {"u1": {"i1": ((at(1), at(3)), (at(5), None))}}
+    version, stands = control.exclusions()
+    control.exclude("u1", "i1", at(2), excluded=False, late=True)
+    control.exclude("u1", "i1", at(4), late=True)
+    assert control.excluded_spans() == {"u1": {"i1": ((at(1), at(2)), (at(4), None))}}
+    assert control.exclusions() == (version, stands), "of what stands nothing is new"
+    control.exclude("u1", "i1", at(3), excluded=False)  # by a clock that is behind: the word of whoever spoke last
+    assert control.exclusions()[1] == {"u1": frozenset()}
+    assert control.excluded_spans() == {"u1": {"i1": ((at(1), at(2)),)}}
+    control.exclude("u2", "i1", at(1), excluded=False)
+    assert "u2" not in control.excluded_spans(), "nothing was ever excluded"
 
 
 def a_late_exclusion_undoes_nothing_newer(b: Bench) -> None:
@@ -214,7 +234,8 @@ def the_forgotten_are_told_without_their_names(b: Bench) -> None:
 LAWS = (shards_are_replaced_whole, ranges_are_prefixes, cursors_move_with_states, cursors_are_found_by_prefix,
         a_failed_put_changes_nothing, plans_are_numbered, one_holds_a_lease, a_race_has_one_winner,
         exclusions_are_told_by_version, a_late_exclusion_undoes_nothing_newer,
-        kinds_of_exclusions_stand_apart, the_forgotten_are_told_without_their_names)
+        what_was_excluded_is_known_for_every_time, kinds_of_exclusions_stand_apart,
+        the_forgotten_are_told_without_their_names)
 
 
 def add_to(suite: Suite) -> None:
