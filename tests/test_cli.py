@@ -54,10 +54,14 @@ def test_the_examples_models_answer_as_models_must(shop):
 
         lists = [check_list(resolve(f"shop:{name}")(Ask("u1", "home", 50), 50), 50)
                  for name in ("popular", "favourites")]
+        gone = Ask("u1", "home", 100, exclude=("book-1", "film-2"), exclude_categories=("game",))
+        left = [dict(resolve(f"shop:{name}")(gone, 100)) for name in ("popular", "favourites")]
     finally:
         sys.path.remove(str(shop))
     assert all(not isinstance(found, str) and len(set(found[0])) == 50 for found in lists)
     assert lists[0][0] != lists[1][0]
+    assert all(len(items) == 100 - 25 - 2 and not items.keys() & {"book-1", "film-2"} for items in left)
+    assert not any(item.startswith("game-") for items in left for item in items)
 
 
 def test_config_check_names_every_mistake(shop, capsys):
@@ -116,7 +120,9 @@ def test_an_experiment_by_the_command_line_on_a_directory(shop, capsys):
     assert {s["subject"] for s in json.loads(run(capsys, "report", "--json")[1])["sections"]} == {
         "surface:home", "experiment:favourites"}
     traced = json.loads(run(capsys, "trace", "user", "u1", "--json")[1])
-    assert traced["counts"] == {"requests": 0, "events": 0, "outcomes": 0}
+    assert traced["counts"] == {"requests": 0, "events": 0, "outcomes": 0} and traced["told"] == []
+    code, out, err = run(capsys, "trace", "user", "u1")
+    assert code == 2 and not out and "nothing is known of this shopper" in err and "u1" in err
 
 
 def test_a_host_that_is_gone_is_retired_by_the_command_line(shop, capsys):

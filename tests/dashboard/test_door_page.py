@@ -1,6 +1,7 @@
 """The page *At the door*, over stores in memory."""
 
 import urllib.request
+from datetime import timedelta
 
 import msgspec
 
@@ -29,3 +30,25 @@ def test_checks_stand_with_what_is_usual_the_unusual_first(desk, port):
     desk.stores.control.set_cursor(CURSOR, msgspec.json.encode(Watched()).decode())
     assert text.index("null[&lt;session&gt;]") < text.index("volume") and "<session>" not in text
     assert "90.00 %" in text and "1.00 % to 5.00 %" in text and "1 unusual" in text
+
+
+def test_a_day_before_the_service_is_no_day_without_fault(desk, port):
+    day = desk.clock.now().date()
+    desk.stores.control.set_cursor(CURSOR, msgspec.json.encode(Watched(day)).decode())
+    text = get(port)
+    known = Watched(day, {key_of("feedback", "volume"): Standing(
+        "ok", day - timedelta(days=1), "within", 900.0, 800.0, 1000.0, 900, "events", 9)})
+    desk.stores.control.set_cursor(CURSOR, msgspec.json.encode(known).decode())
+    later = get(port)
+    desk.stores.control.set_cursor(CURSOR, msgspec.json.encode(Watched()).decode())
+    assert f"no data came in on {day} or before" in text and "nothing unusual" not in text
+    assert f"no data came in on {day}; what stands here is of {day - timedelta(days=1)}" in later
+    assert "nothing unusual" in later
+
+
+def test_one_message_is_one_message(desk, port, monkeypatch):
+    one = {"count": 1, "kind": "feedback", "field": "k", "source": "collector", "last": desk.clock.now(),
+           "example": "bad"}
+    monkeypatch.setattr(desk, "quarantine", lambda *_, **__: {"total": 1, "groups": [one], "rows": []})
+    text = get(port)
+    assert "1 message." in text and "1 messages" not in text

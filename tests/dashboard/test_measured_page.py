@@ -19,7 +19,7 @@ def node(name, parent, *, level="business", value=1.0, status="ok", **more):
 def test_a_shop_without_measurements_says_so(port):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/measured") as answer:
         text = answer.read().decode()
-    assert answer.status == 200 and "missing: nothing was measured yet" in text
+    assert answer.status == 200 and "missing: not measured yet: a running service measures every 600 s" in text
 
 
 def test_nodes_stand_under_their_parents_and_those_without_a_value_are_named():

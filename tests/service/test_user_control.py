@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from incumbent.clock import ManualClock, SystemClock
-from incumbent.errors import StoreError
+from incumbent.errors import DataError, StoreError
 from incumbent.events.ids import EventIds
 from incumbent.events.plan import PinnedSlot, ServingPlan
 from incumbent.events.schema import Audit, Item
@@ -18,7 +18,7 @@ from incumbent.loop.catalogue import Cataloguer
 from incumbent.loop.requests import RecommendationRequest
 from incumbent.loop.shoppers import Shoppers, excluded_by
 from incumbent.service.auth import Keys
-from incumbent.service.exclusions import ROUTE, Exclusions
+from incumbent.service.exclusions import ROUTE, Exclusions, decode
 from incumbent.service.follow import Follower
 from incumbent.service.metrics import Meter
 from incumbent.service.recommendations import Recommendations
@@ -266,3 +266,18 @@ def test_what_control_refuses_is_not_excluded_here_either():
     body = json.dumps({"user_id": "u1", "category": "c0"}).encode()
     reply = asyncio.run(Exclusions(house.follower, SystemClock()).handle(body, "application/json"))
     assert reply.status == 503 and house.follower.excluded("u1")["categories"] == []
+
+
+@pytest.mark.parametrize(("body", "field", "hint", "what"), [
+    (b'{"user_id": "u1", "itemid": "a"}', "itemid", "did you mean 'item_id'?", "unknown field"),
+    (b'{"user_id": "u1", "brand": "x"}', "brand", None, "unknown field"),
+    (b'{"item_id": "a"}', "user_id", None, "required field"),
+    (b'{"user_id": "u1", "category": 5}', "category", None, "Expected `str"),
+])
+def test_what_is_wrong_with_an_exclusion_is_named(body, field, hint, what):
+    with pytest.raises(DataError) as raised:
+        decode(body)
+    told = raised.value.to_dict()["error"]
+    assert (told["field"], told["hint"]) == (field, hint) and what in told["what"]
+    if what == "unknown field":
+        assert told["expected"] == "one of user_id, item_id, category, event_id, excluded"

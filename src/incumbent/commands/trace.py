@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from incumbent.errors import NotFoundError
+
 
 def show_request(traced: dict[str, Any], as_json: bool) -> None:
     """One request: who asked, both lists, the rounds, the page, what followed and how it was credited."""
@@ -41,13 +43,19 @@ def show_request(traced: dict[str, Any], as_json: bool) -> None:
 
 
 def show_user(traced: dict[str, Any], as_json: bool) -> None:
-    """One shopper: how much is known, experiments, the newest requests, and what they did."""
+    """One shopper: how much is known, experiments, the newest requests, and what they did; `NotFoundError` where that
+    is nothing at all."""
     if as_json:
         print(json.dumps(traced, indent=2, default=str))
         return
     counts = traced["counts"]
-    print(f"shopper {traced['user_id']} since {traced['since'][:10]}: {counts['requests']} requests, "
-          f"{counts['events']} events, {counts['outcomes']} outcomes")
+    if not any(counts.values()) and not any((traced.get("exclusions") or {}).values()):
+        raise NotFoundError("nothing is known of this shopper", got=traced["user_id"], field="user_id",
+                            expected=f"somebody who was served or did something since {traced['since'][:10]}",
+                            hint="what was just served is sealed within [loop] seal_s; after an erasure this is right")
+    told = ", ".join(f"{counts[f'{what}s']:,} {what}{'' if counts[f'{what}s'] == 1 else 's'}"
+                     for what in ("request", "event", "outcome"))
+    print(f"shopper {traced['user_id']} since {traced['since'][:10]}: {told}")
     if traced.get("exclusions"):
         print("excluded: " + _excluded(traced["exclusions"]))
     for one in traced.get("experiments", ()):
@@ -61,9 +69,10 @@ def show_user(traced: dict[str, Any], as_json: bool) -> None:
         print(f"  {request['time'][:19]}  {request['surface']}  {request['mode']}  {request['lane']}  "
               f"{len(request['slots'])} items  {request['request_id']}")
     print("\nwhat they did, and whom it was credited to")
-    for row in traced["outcomes"][:40]:
-        credit = row["reason"] or f"champion {row['credit_champion']:g}, candidate {row['credit_candidate']:g}"
-        print(f"  {str(row['time'])[:19]}  {row['action']}  {row['item_id']}  {credit}")
+    for row in traced["told"][:40]:
+        print(f"  {str(row['time'])[:19]}  {row['text']}")
+    if not traced["told"]:
+        print("  nothing that is known of")
     for one in traced.get("findings", ()):
         print(f"finding {one['time'][:16]} {one['subject']} {one['check']} is {one['status']}: {one['reason']}")
 

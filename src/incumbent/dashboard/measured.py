@@ -8,7 +8,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
+from incumbent.clock import Clock
+from incumbent.config import Config
 from incumbent.dashboard.charts import SCHEMA
+from incumbent.loop import looks
+from incumbent.stores.store import Stores
 
 WIDTH, HEIGHT, EDGE = 132, 30, 3
 #: what a level of the tree is called
@@ -21,6 +25,10 @@ STATUS = {"good": ("good", "better"), "bad": ("bad", "worse"), "changed": ("warn
 class Desk(Protocol):
     """What this page asks."""
 
+    config: Config
+    stores: Stores
+    clock: Clock
+
     def metrics(self, surface: str | None = None, days: int = 7) -> list[dict[str, Any]]: ...
 
 
@@ -28,8 +36,14 @@ def add(router: APIRouter, desk: Desk, guarded: Any) -> None:
     """Add the page; `guarded` renders a template, or the page that says why there is none."""
 
     def measured(days: Annotated[int, Query(ge=1, le=90)] = 7) -> HTMLResponse:
-        shown: HTMLResponse = guarded("measured.html", lambda: {"trees": [
-            _shown(tree) for tree in desk.metrics(None, days)], "days": days})
+        def make() -> dict[str, Any]:
+            trees = [_shown(tree) for tree in desk.metrics(None, days)]
+            if any(tree["notes"] for tree in trees):
+                waits = looks.unmeasured(desk.stores.control, desk.config, desk.clock.now())
+                trees = [{**tree, "notes": [waits] if tree["notes"] else []} for tree in trees]
+            return {"trees": trees, "days": days}
+
+        shown: HTMLResponse = guarded("measured.html", make)
         return shown
 
     router.add_api_route("/measured", measured)

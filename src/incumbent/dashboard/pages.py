@@ -19,6 +19,8 @@ from incumbent.config import Config
 from incumbent.dashboard import charts, door, drift, measured, text, trace
 from incumbent.dashboard.sample import Samples
 from incumbent.errors import DataError, IncumbentError, NotFoundError
+from incumbent.loop import looks
+from incumbent.loop.tracing import told
 from incumbent.stores.store import Stores
 
 CONTENT_POLICY = ("default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; base-uri 'none'; "
@@ -80,7 +82,8 @@ class Page:
         self._jinja = Environment(loader=PackageLoader("incumbent.dashboard"), autoescape=True, trim_blocks=True,
                                   lstrip_blocks=True, undefined=StrictUndefined)
         self._jinja.filters.update(moment=text.moment, stage=text.stage, verdict=text.verdict, tone=text.tone,
-                                   number=text.number, path=lambda value: quote(str(value), safe=""))
+                                   number=text.number, count_of=text.count_of,
+                                   path=lambda value: quote(str(value), safe=""))
         self._jinja.globals.update(interval=text.interval, version=__version__, stages=list(text.STAGES)[:-1])
 
     def _html(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -113,13 +116,20 @@ class Page:
 
     def _experiment(self, name: str) -> dict[str, Any]:
         shown = self._desk.experiment(name)
-        evaluation = shown["evaluation"]
+        waits = self._waits(name)
+        evaluation = None if waits else shown["evaluation"]
         samples = self._samples.requests(name, self._desk.clock.now()) if shown["started_at"] else []
         titles = self._samples.titles() if samples else {}
-        return {"experiment": shown, "evaluation": evaluation, "preference_chart": _preference(shown),
+        return {"experiment": shown, "evaluation": evaluation, "waits": waits,
+                "preference_chart": _preference(shown) if evaluation else None,
                 "guardrail_chart": charts.guardrails(evaluation["evidence"]["guardrails"]) if evaluation else None,
                 "samples": [_sample(msgspec.to_builtins(one), titles) for one in samples],
                 "audits": self._desk.conclusions("audit", f"experiment:{name}", 20)}
+
+    def _waits(self, name: str) -> str | None:
+        """Why there is no look at an experiment yet, and when there will be; None where there is one."""
+        desk, row = self._desk, self._desk.stores.control.experiment(name)
+        return None if row is None else looks.unjudged(desk.stores.control, desk.config, row, desk.clock.now())
 
     def preference_svg(self, name: Name) -> Response:
         """The preference chart as SVG, for reports and mail."""
@@ -138,7 +148,8 @@ class Page:
     def user(self, user_id: Annotated[str, Path(max_length=256)]) -> HTMLResponse:
         """One shopper: what they asked, did, and whom it was credited to."""
         return self._guarded("user.html", lambda: {
-            "user_id": user_id, "traced": self._desk.trace_user(user_id), "titles": self._samples.titles()})
+            "user_id": user_id, "traced": (traced := self._desk.trace_user(user_id)),
+            "told": told.told(traced["events"], traced["outcomes"], self._samples.titles())})
 
     def find(self, q: Annotated[str, Query(max_length=512)] = "") -> Response:
         """Go to a request or a shopper by id."""

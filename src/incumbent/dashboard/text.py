@@ -40,6 +40,15 @@ def interval(low: float | None, high: float | None, unit: str = "") -> str:
     return f"{'…' if low is None else number(low, unit)} to {'…' if high is None else number(high, unit)}"
 
 
+def count_of(n: int, noun: str) -> str:
+    """So many of something.
+
+    >>> count_of(1, "message"), count_of(1234, "message")
+    ('1 message', '1,234 messages')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def _is_share(unit: str) -> bool:
     return unit.startswith(("of ", "net preference", "share")) or unit == "relative"
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from incumbent import registry
 from incumbent.config import Config
 from incumbent.events.window import Window
-from incumbent.loop import keys
+from incumbent.loop import keys, looks
 from incumbent.loop.decide import latest
 from incumbent.loop.door import report as door_report
 from incumbent.loop.door.watch import Standing
@@ -63,9 +63,10 @@ class Report(Struct, frozen=True):
 def report(control: Control, config: Config, now: datetime, *, days: int = DAYS) -> Report:
     """The report over the last `days` UTC days, today included."""
     period = Window(now - timedelta(days=days - 1), now + timedelta(microseconds=1))
-    surfaces = [_surface(control, name, period) for name in sorted(config.surfaces)]
+    surfaces = [_surface(control, name, period, config, now) for name in sorted(config.surfaces)]
     rows = {row.name: row for row in control.experiments()}
-    experiments = [_experiment(control, name, rows.get(name)) for name in sorted({*config.experiments, *rows})]
+    experiments = [_experiment(control, name, rows.get(name), config, now)
+                   for name in sorted({*config.experiments, *rows})]
     return Report(Window.of_day(period.start.date()).start, now, [*surfaces, *experiments, *_door(control),
                                                                     *_texts(control, config, period)])
 
@@ -106,7 +107,7 @@ def _per_request(name: str, state: Buckets, what: str, unit: str) -> Line:
     return _line(name, replace(said, n=int(requests or 0)))
 
 
-def _surface(control: Control, name: str, period: Window) -> Section:
+def _surface(control: Control, name: str, period: Window, config: Config, now: datetime) -> Section:
     def one(measure: str) -> Any:
         return states(control, keys.of_surface(measure, name), period).get(keys.of_surface(measure, name))
 
@@ -131,7 +132,7 @@ def _surface(control: Control, name: str, period: Window) -> Section:
             unit = f"{keys.parts(key)['currency']} minor units/request"
             lines.append(_per_request("value per request", engagement.beside(state), "value_minor", unit))
     lines += _models(control, name, period)
-    notes = [] if lines else ["nothing was rolled up yet"]
+    notes = [] if lines else [looks.unmeasured(control, config, now)]
     return Section(f"surface:{name}", f"surface {name}", lines, notes)
 
 
@@ -145,20 +146,21 @@ def _models(control: Control, surface: str, period: Window) -> Iterator[Line]:
             yield _line(f"{parts['model']} ({parts['role']}) p{q * 100:g}", state.quantile(q, unit="ms"))
 
 
-def _experiment(control: Control, name: str, row: ExperimentRow | None) -> Section:
+def _experiment(control: Control, name: str, row: ExperimentRow | None, config: Config, now: datetime) -> Section:
     if row is None:
         return Section(f"experiment:{name}", f"experiment {name}: not started", [],
                        [f"incumbent experiment start {name} --reason ..."])
     title = f"experiment {name}: {row.stage}" + (", held" if row.held else "")
-    looked = latest(control, name)
-    if looked is None:
-        return Section(f"experiment:{name}", title, [], ["not judged yet"])
+    looked, waits = latest(control, name), looks.unjudged(control, config, row, now)
+    if looked is None or waits is not None:
+        return Section(f"experiment:{name}", title, [], [waits or "not judged yet"])
     evidence = looked.evidence
     lines = [_plain("net preference", evidence["preference"]["preference"]),
              _plain("credit per pair", evidence["preference"]["delta"])]
     lines += [_plain(f"guardrail {reading['metric']} ({reading['status']})", reading["effect"])
               for reading in evidence["guardrails"]]
     notes = [f"{looked.verdict}: {looked.reason}", f"matured users: {evidence['matured']}"]
+    notes += [due] if (due := looks.next_look(config, row, looked.time, now)) else []
     notes += [f"check {check['name']} is {check['status']}: {check['reason']}" for check in evidence["checks"]]
     return Section(f"experiment:{name}", title, lines, notes)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -69,15 +71,28 @@ def decode(body: bytes, *, packed: bool = False) -> ExclusionRequest:
     >>> decode(b'{"user_id": "u1", "brand": "x"}')
     Traceback (most recent call last):
     ...
-    incumbent.errors.DataError: Object contains unknown field `brand`.
-    """
+    incumbent.errors.DataError: Object contains unknown field `brand`. Expected one of user_id, item_id, category, event_id, excluded.
+    """  # noqa: E501
     try:
         return (_from_msgpack if packed else _from_json).decode(body)
     except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at `$")
-        raise DataError(what, field=path.rstrip("`").lstrip(".") or None) from None
+        raise _explain(str(error)) from None
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
         raise DataError("body is not one object", hint=str(error)) from None
+
+
+def _explain(message: str) -> DataError:
+    """A message of msgspec with the field that it is about, and of an unknown one the nearest that is known."""
+    what, _, path = message.partition(" - at `$")
+    named = re.search(r"(unknown|required) field `(.*)`", what)
+    if named is None:
+        return DataError(what, field=path.rstrip("`").lstrip(".") or None)
+    if named[1] == "required":
+        return DataError(what, field=named[2])
+    known = ExclusionRequest.__struct_fields__
+    near = difflib.get_close_matches(named[2], known, n=1)
+    return DataError(what, field=named[2], expected="one of " + ", ".join(known),
+                     hint=f"did you mean {near[0]!r}?" if near else None)
 
 
 def kind_of(asked: ExclusionRequest) -> tuple[Kind, str] | None:

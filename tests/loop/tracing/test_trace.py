@@ -76,7 +76,8 @@ def test_a_report_of_nothing_says_that_nothing_is_there():
     shop = Shop()
     made = report(shop.control, CONFIG, T0)
     assert [section.subject for section in made.sections] == ["surface:home", "experiment:e1"]
-    assert made.sections[0].notes == ["nothing was rolled up yet"] and not made.sections[1].lines
+    assert made.sections[0].notes == ["not measured yet: a running service measures every 600 s"]
+    assert not made.sections[1].lines
     assert (made.until - made.since).days == 6 and made.since.hour == 0
 
 

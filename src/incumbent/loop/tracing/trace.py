@@ -16,6 +16,7 @@ from incumbent.events.window import Window
 from incumbent.loop.generated import states as text_states
 from incumbent.loop.shoppers import excluded_by
 from incumbent.loop.tracing import credit as trace_credit
+from incumbent.loop.tracing import told as trace_told
 from incumbent.loop.tracing import why as trace_why
 from incumbent.stores.columns import from_arrow
 from incumbent.stores.store import Control, Lake
@@ -68,19 +69,21 @@ def trace_user(lake: Lake, user_id: str, clock: Clock, *, days: int = 90,
     """A shopper (id as logged): their newest requests, events and credited outcomes, at most `ROWS` of each; and from
     `control` what they excluded, which experiments they were in, as they matured, and the findings on those.
 
-    A user of whom nothing is known gets empty lists: that is an answer, and the right one after an erasure.
+    ``told`` says each act in a sentence. A user of whom nothing is known gets empty lists: that is an answer, and the
+    right one after an erasure.
     """
     now = clock.now()
     period = Window(now - timedelta(days=days), now + timedelta(days=1))
     impressions = lake.scan("impression", period, users=[user_id])
     feedback = lake.scan("feedback", period, users=[user_id])
     outcomes = lake.scan("outcome", period, users=[user_id])
+    events = [msgspec.to_builtins(event) for event in from_arrow("feedback", _newest(feedback))]
+    newest = _rows(_newest(outcomes))
     return {
         "user_id": user_id, "since": period.start.isoformat(),
         "counts": {"requests": impressions.num_rows, "events": feedback.num_rows, "outcomes": outcomes.num_rows},
         "requests": [msgspec.to_builtins(event) for event in from_arrow("impression", _newest(impressions))],
-        "events": [msgspec.to_builtins(event) for event in from_arrow("feedback", _newest(feedback))],
-        "outcomes": _rows(_newest(outcomes)),
+        "events": events, "outcomes": newest, "told": trace_told.told(events, newest),
         **({} if control is None else _known(control, user_id, impressions, period)),
     }
 
