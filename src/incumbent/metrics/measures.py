@@ -33,10 +33,13 @@ PROBES = {
     "behaviour.determinism": "the same list when asked the same again",
     "behaviour.cold_start": "a full list for a shopper whom nobody knows",
     "behaviour.exclusions": "none of the items that the request excludes",
+    "behaviour.excluded_categories": "nothing of the categories that the request excludes",
+    "behaviour.ignored_events": "the part of an unknown shopper's list that comes when the past is to be ignored",
     "behaviour.perturbed_history": "the part of the list that stays when the newest item of the history goes",
     "behaviour.catalogue": "nothing but items of the catalogue",
     "behaviour.popular": "the part of the list that the most popular items alone would fill",
 }
+_OF_LISTS = {"behaviour.popular", "behaviour.perturbed_history", "behaviour.ignored_events"}
 _QUANTILE = re.compile(r"latency_p(\d{1,2}(?:\.\d+)?)")
 
 
@@ -83,8 +86,8 @@ def resolve(name: str) -> Measure:
     incumbent.errors.DataError: no such metric of a release gate. Got 'latency_p95_ms'. Hint: did you mean 'latency_p95'?.
     """  # noqa: E501
     if name in PROBES:
-        return Measure(name, "probe", "of the requests tried" if "pop" not in name and "pert" not in name else
-                       "of a list", "none" if name.endswith("popular") else "up", bounded=True)
+        return Measure(name, "probe", "of a list" if name in _OF_LISTS else "of the requests tried",
+                       "none" if name.endswith("popular") else "up", bounded=True)
     quantile = _QUANTILE.fullmatch(name)
     if quantile and 0 < float(quantile[1]) < 100:
         return Measure(name, "quantile", "ms", "down", _latency, float(quantile[1]) / 100)

@@ -25,8 +25,9 @@ _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.\.(\d{4}-\d\d-\d\d))?")
 class HeldOut:
     """n requests: what was asked, whose each is, when (seconds since 1970, NaN unknown), and the side of `measures`.
 
-    In `side`, ``user_id`` is the number of the request. `notes` say what the numbers do not stand on.
-    """
+    In `side`, ``user_id`` is the number of the request. `notes` say what the numbers do not stand on. `events` are the ids
+    of what the shopper of each request had done before it, oldest first; empty where the data know none.
+    """  # noqa: E501
 
     source: str
     asks: list[Ask]
@@ -34,6 +35,7 @@ class HeldOut:
     side: Side
     counts: dict[str, int]
     notes: list[str] = field(default_factory=list)
+    events: Sequence[Sequence[str]] = ()
 
     @property
     def users(self) -> NDArray[np.int64]:

@@ -28,9 +28,10 @@ def from_files(
     """One request for each user of `interactions` (Parquet or CSV: user_id, item_id, perhaps gain).
 
     Every other column but ``time`` is context of the request: a slice, or what the model reads; the first value that a
-    user has counts. `history` (user_id, item_id): what they had before, and how popular each item was. `catalogue`
-    (item_id, perhaps category): everything listed. Pairs given twice count once, rows without an id not at all; both
-    are counted. `NotFoundError` for an absent file, `DataError` for absent columns, all named, and an empty table.
+    user has counts. `history` (user_id, item_id, perhaps event_id, oldest first): what they had before, and how popular
+    each item was. `catalogue` (item_id, perhaps category): everything listed. Pairs given twice count once, rows
+    without an id not at all; both are counted. `NotFoundError` for an absent file, `DataError` for absent columns, all named,
+    and an empty table.
     """
     rows, dropped = _interactions(interactions, "interactions")
     if not rows.num_rows:
@@ -52,6 +53,7 @@ def from_files(
     had: dict[tuple[int, str], None] = {}
     popular: Counter[str] = Counter()
     known: dict[str, int] = {}
+    events: list[list[str]] = []
     notes = ["one request a user: several of their requests are not told apart in a file of interactions"]
     if history is not None:
         before, lost = _interactions(history, "history")
@@ -61,13 +63,26 @@ def from_files(
         known = {"users_without_history": len(number) - len({request for request, _ in had}),
                  "history_rows_of_others": sum(user not in number for user in before["user_id"].to_pylist()),
                  "history_rows_without_id": lost}
+        events = _events(before, number)
     side = Side(relevant=pairs_table(gains, gain=pa.array(list(gains.values()), pa.float64())),
                 history=pairs_table(had) if history is not None else None, popularity=popularity_table(popular),
                 catalogue=None if catalogue is None else _catalogue(catalogue))
     asks = [Ask(user, surface, k, contexts[n], request_id=f"request-{n}") for n, user in enumerate(chosen)]
     counts = {"requests": len(asks), "users": len(asks), "users_left_out": len(order) - len(chosen),
               "rows_without_id": dropped, "pairs_twice": mine - len(gains)} | known
-    return HeldOut(str(interactions), asks, np.full(len(asks), np.nan), side, counts, notes)
+    return HeldOut(str(interactions), asks, np.full(len(asks), np.nan), side, counts, notes, events)
+
+
+def _events(history: pa.Table, number: dict[str, int]) -> list[list[str]]:
+    """Per chosen user the ids of their interactions."""
+    if "event_id" not in history.column_names:
+        return []
+    found: list[list[str]] = [[] for _ in number]
+    events = history["event_id"].cast(pa.string()).to_pylist()
+    for user, event in zip(history["user_id"].to_pylist(), events, strict=True):
+        if user in number and event is not None:
+            found[number[user]].append(event)
+    return found
 
 
 def _interactions(path: str | Path, what: str) -> tuple[pa.Table, int]:

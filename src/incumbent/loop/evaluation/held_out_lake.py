@@ -35,6 +35,7 @@ class _Done:
 
     times: list[int]
     items: list[str]
+    events: list[str]
 
 
 def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str,
@@ -68,7 +69,8 @@ def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str,
     before = wanted.filter(pc.less(_micros(wanted), start_us))
     asks, times = _asks(shown, standing, gate, surface)
     people = len({ask.user_id for ask in asks})
-    side = Side(**_wishes(asks, times, _per_user(wanted, shown), gate),
+    done = _per_user(wanted, shown)
+    side = Side(**_wishes(asks, times, done, gate),
                 popularity=popularity_table(Counter(before["item_id"].to_pylist())), catalogue=_catalogue(lake),
                 vectors=_vectors(lake, gate))
     counts = {"requests": len(asks), "users": people, "requests_left_out": total - len(asks),
@@ -78,8 +80,9 @@ def from_lake(lake: Lake, period: Window, gate: GateConfig, *, surface: str,
     if side.popularity is None:
         notes.append(f"no interactions in the {gate.history_days} days before the period: no popularity")
     return HeldOut(f"{surface} {period.start:%Y-%m-%d} to {period.end - timedelta(days=1):%Y-%m-%d}", asks,
-                   np.array(times) / _SECOND, side, counts, notes)
-
+                   np.array(times) / _SECOND, side, counts, notes,
+                   [done[ask.user_id].events[:bisect_left(done[ask.user_id].times, at)] if ask.user_id in done else []
+                    for ask, at in zip(asks, times, strict=True)])
 
 
 def _micros(rows: pa.Table) -> pa.ChunkedArray:
@@ -90,11 +93,12 @@ def _per_user(rows: pa.Table, shown: pa.Table) -> dict[str, _Done]:
     """The actions of the users who were shown something, each user's by time."""
     rows = rows.filter(pc.is_in(rows["user_id"], pc.unique(shown["user_id"]))).sort_by("time")
     found: dict[str, _Done] = {}
-    for user, at, item in zip(rows["user_id"].to_pylist(), _micros(rows).to_pylist(), rows["item_id"].to_pylist(),
-                              strict=True):
-        done = found.setdefault(user, _Done([], []))
+    for user, at, item, event in zip(rows["user_id"].to_pylist(), _micros(rows).to_pylist(),
+                                     rows["item_id"].to_pylist(), rows["event_id"].to_pylist(), strict=True):
+        done = found.setdefault(user, _Done([], [], []))
         done.times.append(at)
         done.items.append(item)
+        done.events.append(event)
     return found
 
 

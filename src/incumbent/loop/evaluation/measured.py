@@ -15,6 +15,7 @@ from incumbent.loop.evaluation.ask_models import Asked
 from incumbent.loop.evaluation.held_out import HeldOut, by_category
 from incumbent.metrics.expectation import Expectation, Outcome, judge
 from incumbent.metrics.expectation_file import GateConfig
+from incumbent.metrics.frames import columns
 from incumbent.metrics.measures import Batches, Measure, resolve
 from incumbent.metrics.metric import Batch
 from incumbent.metrics.paired import Paired, Parts, Which, ones
@@ -79,6 +80,11 @@ class Measured:
             return ones(_popular(self._held, self._asked[n], self._gate.k))
         if measure.name == "behaviour.perturbed_history" and self._gate.history_key is None:
             raise DataError("no context key holds the history", expected="history_key in the gate file")
+        if measure.name == "behaviour.excluded_categories":
+            columns(self._held.side.need("catalogue", measure.name), "catalogue", ("item_id", "category"))
+        if measure.name == "behaviour.ignored_events" and not any(self._held.events):
+            raise DataError("nothing is known of past interactions", got="no event ids before the requests",
+                            expected="a period with history, or --history FILE with a column event_id")
         return ones(self._asked[n].probes[measure.name])
 
     def _whole(self, measure: Measure, which: Which) -> Estimate:
