@@ -30,8 +30,8 @@ def from_files(
     Every other column but ``time`` is context of the request: a slice, or what the model reads; the first value that a
     user has counts. `history` (user_id, item_id, perhaps event_id, oldest first): what they had before, and how popular
     each item was. `catalogue` (item_id, perhaps category): everything listed. Pairs given twice count once, rows
-    without an id not at all; both are counted. `NotFoundError` for an absent file, `DataError` for absent columns, all named,
-    and an empty table.
+    without an id not at all; both are counted. `NotFoundError` for an absent file, `DataError` for absent
+    columns, all named, and an empty table.
     """
     rows, dropped = _interactions(interactions, "interactions")
     if not rows.num_rows:
