@@ -209,7 +209,8 @@ class DriftEventConfig(Part):
     action: Literal["exclude", "match"] = "exclude"  # match: judged against events of the same name
 
 
-DriftMonitor = Literal["embeddings", "items", "prices", "scores", "context", "calibration", "missing", "response"]
+DriftMonitor = Literal["embeddings", "skew", "vector_age", "items", "prices", "scores", "context", "calibration",
+                       "missing", "response"]
 
 
 class DriftMonitorConfig(Part):
@@ -237,6 +238,7 @@ class DriftConfig(Part):
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1  # how much worse than the baseline a response may get, of it
     error_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01  # so of errors, in parts of the requests
     missing_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05  # so of missing values, in parts of the rows
+    stale_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05  # so of items with a vector of another version, or old
     click_hours: Annotated[float, Field(gt=0, le=168)] = 24.0  # a click after that does not count; how long is waited
     conversion_days: Annotated[int, Field(ge=1, le=90)] = 7  # so of purchases, in days of 24 hours
     segment: str | None = None  # context field by which changes of responses are told apart: mix, or within

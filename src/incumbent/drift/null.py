@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from inspect import ismethod
 from typing import Any, Literal
 
 import numpy as np
@@ -79,7 +80,7 @@ def size_of(state: Any) -> int:
 def merged(states: Sequence[Any]) -> Any:
     """All states merged; in one go where the class knows how."""
     total = getattr(type(states[0]), "total", None)
-    return total(states) if callable(total) else reduce(lambda a, b: a.merge(b), states)
+    return total(states) if ismethod(total) else reduce(lambda a, b: a.merge(b), states)  # a method of the class
 
 
 def leave_one_out(states: Sequence[Any], total: Any, measure: Measure) -> Null:

@@ -23,8 +23,8 @@ def skew_zero(*, k: int = 128) -> Buckets:
 
 
 def skew_update(
-    state: Buckets, bucket: ArrayLike, query_versions: Sequence[str | None], item_versions: Sequence[str | None],
-    metric: ArrayLike | None = None,
+    state: Buckets, bucket: ArrayLike, query_versions: ArrayLike | Sequence[str | None],
+    item_versions: ArrayLike | Sequence[str | None], metric: ArrayLike | None = None,
 ) -> Buckets:
     """Add (query, item) pairs: the bucket of the user (`buckets.bucket_of`), both versions, and a metric (a click).
 
@@ -35,14 +35,15 @@ def skew_update(
     >>> skew_share(state).value, metric_gap(state).value
     (0.3333333333333333, -0.5)
     """
-    m = len(query_versions)
+    query, item = (np.asarray(side, dtype=object) for side in (query_versions, item_versions))
+    m = len(query)
     values = np.full(m, np.nan) if metric is None else np.asarray(metric, dtype=np.float64)
     where = np.asarray(bucket, dtype=np.int64 if m == 0 else None)
-    if len(item_versions) != m or values.shape != (m,) or where.shape != (m,):
-        raise DataError("columns of unequal length", got=(where.shape, m, len(item_versions), values.shape),
+    if len(item) != m or values.shape != (m,) or where.shape != (m,):
+        raise DataError("columns of unequal length", got=(where.shape, m, len(item), values.shape),
                         expected="one bucket, two versions and one metric per row")
-    known = np.array([bool(q) and bool(i) for q, i in zip(query_versions, item_versions, strict=True)], dtype=bool)
-    other = known & np.array([q != i for q, i in zip(query_versions, item_versions, strict=True)], dtype=bool)
+    known = query.astype(bool) & item.astype(bool)  # neither None nor empty
+    other = known & (query != item).astype(bool)
     told = np.isfinite(values)
     values = np.where(told, values, 0.0)
     same, differ = known & ~other & told, other & told

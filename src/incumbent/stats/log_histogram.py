@@ -61,6 +61,15 @@ class LogHistogram(ArrayState):
         return int(self.counts.sum())
 
     @property
+    def beyond(self) -> int:
+        """Values above `high`; those below ``-high`` are not among them.
+
+        >>> LogHistogram.zero(low=1.0, high=10.0).update([-20.0, 5.0, 10.0, 11.0, 1e9]).beyond
+        2
+        """
+        return int(self.counts[self.cells == len(_edges(**self._config))].sum())
+
+    @property
     def empty(self) -> bool:
         """True where no value was seen, not even a missing one."""
         return self.total == 0 and int(self.missing) == 0

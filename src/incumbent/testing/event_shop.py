@@ -39,6 +39,7 @@ class EventShop:
     day_effect: float = 0.05
     faults: dict[str, int] = field(default_factory=dict)
     version: str = "v1"  # of the space of titles
+    says: str | None = None  # the version of it that the model names
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.seed, 99])
@@ -104,7 +105,8 @@ class EventShop:
         slots = [Slot(p, one, "solo", owner="champion", champion_rank=p, score=float(s))
                  for p, (one, s) in enumerate(zip(names, scores, strict=True), 1)]
         model = ModelAnswer("champion", "popular", "1", "timeout" if failed else "ok", 9.0, len(names),
-                            items=[] if failed else names, scores=None if failed else scores.tolist())
+                            items=[] if failed else names, scores=None if failed else scores.tolist(),
+                            embedding_version=self.says)
         events: list[Any] = [Impression(
             event_id=event_id(request, at), request_id=request, ranking_id=request, time=at, user_id=user,
             surface="home", mode="champion", lane="none", plan="0" * 16, slots=slots, models=[model], k=self.slots,

@@ -35,6 +35,8 @@ from incumbent.loop.drift.judges import judges, usable
 from incumbent.loop.drift.sample import Sample
 from incumbent.loop.drift.season import calendar_of, season_of
 from incumbent.loop.drift.shards import Reader, grid_of
+from incumbent.stats.buckets import Buckets
+from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stores.store import BaselinePart, BaselineRow, Control, Lake, Partition
 
 FIT_PART = 4  # a frame is fitted on the first of so many parts of the windows
@@ -236,6 +238,10 @@ class BaselineBuilder:
 def _rows(state: Any) -> int:
     if hasattr(state, "n"):
         return int(state.n)
+    if isinstance(state, Buckets):
+        return int(state.rows.sum())
+    if isinstance(state, LogHistogram):
+        return state.total
     return sum(n for key, n in state.counts.items() if key.startswith(f"{names.SHOWN}|"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,8 @@ from incumbent.drift.explain import explain
 from incumbent.drift.item_table import ItemTable
 from incumbent.drift.null import merged
 from incumbent.drift.segments import LEAST
+from incumbent.drift.skew import skew_share
+from incumbent.drift.vector_age import age_s
 from incumbent.events.window import Window
 from incumbent.loop.drift import latest_vectors, names
 from incumbent.loop.drift.baselines import Baseline
@@ -29,6 +31,7 @@ from incumbent.loop.drift.grid import micros
 from incumbent.loop.drift.judges import Share
 from incumbent.loop.drift.shards import Reader
 from incumbent.loop.drift.watch import Watch
+from incumbent.stats.buckets import Buckets
 from incumbent.stats.items import Items
 from incumbent.stores.store import Lake, Partition
 
@@ -46,9 +49,11 @@ class Explainer:
         """What moved between the matched windows and this one."""
         frame = self._baseline.frames[watch.judge.stream]
         then = self._then(watch, window)
-        if watch.judge.risk is not None:
+        if watch.judge.risk is not None and watch.judge.monitor != "skew":
             return self._risk(watch, state, then)
         reader = Reader.of(self._lake, self._config)
+        if frame.kind == "skew":
+            return self._skew(watch, window, state, then, reader)
         facts = reader.catalogue.at(window.end)
         if frame.kind == "vectors":
             return self._vectors(watch, state, then, facts)
@@ -112,27 +117,43 @@ class Explainer:
         what several shoppers had."""
         counts: Counter[str] = Counter()
         texts: list[pa.Table] = []
-        for day in Window(window.start, window.end).days():
-            for bucket in range(self._lake.buckets):
-                for piece in reader.rows(names.REQUESTS, Partition(day, bucket), {}):
-                    rows = piece.get(watch.judge.stream)
-                    if rows is None:
-                        continue
-                    rows = rows.filter(pc.equal(rows["start"], micros(window.start)))
-                    if frame.kind == "items":
-                        found = pc.value_counts(rows["id"])
-                        counts.update({one: n for one, n in zip(found.field("values").to_pylist(),
-                                                                found.field("counts").to_pylist(), strict=True) if one})
-                    else:
-                        known_to = pa.array(frame.vocabulary.ids, pa.string())
-                        texts.append(rows.select(["text", "user"]).filter(
-                            pc.invert(pc.is_in(rows["text"], value_set=known_to))))
+        for rows in self._rows(watch, window, reader, served=False):
+            if frame.kind == "items":
+                found = pc.value_counts(rows["id"])
+                counts.update({one: n for one, n in zip(found.field("values").to_pylist(),
+                                                        found.field("counts").to_pylist(), strict=True) if one})
+            else:
+                known_to = pa.array(frame.vocabulary.ids, pa.string())
+                texts.append(rows.select(["text", "user"]).filter(
+                    pc.invert(pc.is_in(rows["text"], value_set=known_to))))
         if texts:
             counts.update(shared(pa.concat_tables(texts)))
         known = set(frame.vocabulary.ids)
         fresh = [(one, n) for one, n in counts.most_common() if one not in known][:EXAMPLES]
         titles = facts.titles([one for one, _ in fresh]) if frame.kind == "items" else {one: one for one, _ in fresh}
         return [{"id": one, "title": titles[one], "rows": n} for one, n in fresh]
+
+    def _rows(self, watch: Watch, window: Window, reader: Reader, *, served: bool) -> Iterator[pa.Table]:
+        """The window's rows of a stream of requests, in pieces."""
+        for day in Window(window.start, window.end).days():
+            for bucket in range(self._lake.buckets):
+                for piece in reader.rows(names.REQUESTS, Partition(day, bucket), {}, served=served):
+                    if (rows := piece.get(watch.judge.stream)) is not None:
+                        yield rows.filter(pc.equal(rows["start"], micros(window.start)))
+
+    # --------------------------------------------------------------------------------------------------------- vectors
+    def _skew(self, watch: Watch, window: Window, now: Buckets, then: Buckets, reader: Reader) -> dict[str, Any]:
+        """Which versions met: the model's, and that of the items' newest vectors."""
+        met: Counter[tuple[str, str | None]] = Counter()
+        for rows in self._rows(watch, window, reader, served=True):
+            for one in rows.group_by(["query", "item"]).aggregate([([], "count_all")]).to_pylist():
+                met[one["query"], one["item"]] += one["count_all"]
+        pairs = [{"model": model, "items": item, "rows": n} for (model, item), n in met.most_common(VALUES)]
+        share = skew_share(now)
+        lines = [f"newest vector of another version than the model's: {_percent(skew_share(then).value)} -> "
+                 f"{_percent(share.value)} of {sum(n for (_, item), n in met.items() if item):,} recommended items"]
+        lines += [f"  model {one['model']}, vectors {one['items'] or '(none)'}: {one['rows']:,}" for one in pairs]
+        return {"text": "\n".join(lines), "share": share.to_dict(), "versions": pairs}
 
     # --------------------------------------------------------------------------------------------------------- numbers
     def _numbers(self, now: Any, then: Any) -> dict[str, Any]:
@@ -163,6 +184,11 @@ class Explainer:
         if not isinstance(watch.judge.of, Share):
             state = watch.judge.of(now)
             before = watch.judge.of(then)
+            if watch.judge.monitor == "vector_age":
+                return {"text": f"newest vector older than {_days(now.config['high'])}: "
+                                f"{before.mean('x').value:.1%} -> {state.mean('x').value:.1%} of {int(state.n):,} "
+                                f"recommended items; the median was {_days(age_s(then).value)} old and is "
+                                f"{_days(age_s(now).value)}"}
             return {"text": f"missing {before.mean('x').value:.1%} -> {state.mean('x').value:.1%} of {int(state.n):,} "
                             "values"}
         what = watch.judge.of.what
@@ -194,6 +220,10 @@ def _breakdown(by: str, labels: Sequence[str], current: Any, reference: Any) -> 
     found = breakdown(by, labels, current, reference)
     return {"by": by, "js": found.js, "noise": found.noise,
             "changes": [vars(change) for change in found.changes if change.part > 0][:VALUES]}
+
+
+def _days(seconds: float | None) -> str:
+    return "older still" if seconds is None else f"{seconds / 86_400:.2g} days"
 
 
 def _percent(rate: float | None) -> str:

@@ -13,14 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from incumbent.drift.skew import skew_update, skew_zero
 from incumbent.errors import DataError
 from incumbent.loop.drift import names
 from incumbent.loop.drift.facts import Facts
 from incumbent.loop.drift.responses import POSITIONS, REST
+from incumbent.stats.buckets import bucket_of
 from incumbent.stats.counts import Counts
 from incumbent.stats.delay import Delay
 from incumbent.stats.items import Items
 from incumbent.stats.items_vocabulary import Vocabulary
+from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stats.numeric import Numeric
 from incumbent.stats.reliability import Reliability
 from incumbent.stats.vectors import Vectors
@@ -28,6 +31,8 @@ from incumbent.stats.vectors import Vectors
 SEGMENTS = 20  # values of the segment's field, the most frequent
 TOP = 1000  # ids that are counted one by one
 MOST = 1e150  # a finite number as large, whose square is none, counts as not a number
+AGED = 2.0  # times the oldest vector served while the frame was fitted: from there on a vector is old
+YOUNG_S = 3600.0  # the oldest is taken for no younger
 NUMERIC_SHARE = 0.95  # of the values of a context field that are numbers, for it to be one
 KNOWN_USERS = 5  # who must have had a value for it to be kept in a baseline, and named: one shopper's own is neither
 KNOWN_SHARE = 0.5  # of the requests that must have such a value, for the field to be no identifier
@@ -37,7 +42,7 @@ KNOWN_SHARE = 0.5  # of the requests that must have such a value, for the field 
 class Frame:
     """How one stream is counted: `kind` and its plain settings; `zero` and `add` make its states."""
 
-    kind: str  # vectors, items, categories, numbers, calibration, response, delay
+    kind: str  # vectors, skew, ages, items, categories, numbers, calibration, response, delay
     plain: Mapping[str, Any]
 
     @cached_property
@@ -67,6 +72,10 @@ class Frame:
         match self.kind:
             case "vectors":
                 return Vectors.zero(**self.plain["config"])
+            case "skew":
+                return skew_zero()
+            case "ages":
+                return LogHistogram.zero(**self.plain["config"])
             case "items" | "categories":
                 return Items.over(self.vocabulary, top=TOP)
             case "numbers":
@@ -90,6 +99,8 @@ def fit(name: str, rows: pa.Table, facts: Facts, *, seed: int, ages: int) -> Fra
     kind = names.parts_of(name)[0]
     if kind == "embeddings":
         return _fit_vectors(rows, seed)
+    if kind in names.SERVED:
+        return _fit_served(kind, rows)
     if kind == "items":
         return Frame("items", {"vocabulary": Vocabulary.fit(_counted(rows["id"]), facts.listed("category")).plain})
     if kind == "prices":
@@ -119,6 +130,18 @@ def _fit_vectors(rows: pa.Table, seed: int) -> Frame:
     bins = int(np.clip(len(kept) // 20, 4, 32))
     return Frame("vectors", {"config": Vectors.fit(kept, seed=seed, centroids=cells, bins=bins, norm_bins=bins,
                                                    frequencies=64).config})
+
+
+def _fit_served(kind: str, rows: pa.Table) -> Frame:
+    """Ages are counted up to `AGED` times the oldest; what is beyond is old."""
+    known = rows["item" if kind == "skew" else "number"].drop_null()
+    if not len(known):
+        raise DataError("no recommended item has a vector in the space of the version that its model says",
+                        got=f"0 of {rows.num_rows}")
+    if kind == "skew":
+        return Frame("skew", {})
+    oldest = max(float(pc.max(known).as_py()), YOUNG_S)
+    return Frame("ages", {"config": {"accuracy": 0.01, "low": 1.0, "high": AGED * oldest}})
 
 
 def _fit_field(rows: pa.Table) -> Frame:
@@ -162,6 +185,16 @@ def foreign(frame: Frame, rows: pa.Table) -> Counts:
     other = sizes.filter(pc.not_equal(sizes, frame.zero.frame.dimension))
     found = _counted(other.cast(pa.string()))
     return Counts.zero().update(list(found), list(found.values()))
+
+
+def _skew(frame: Frame, rows: pa.Table, facts: Facts | None) -> Any:
+    zero = frame.zero
+    query, item = (rows[name].to_numpy() for name in ("query", "item"))
+    return skew_update(zero, bucket_of(rows["user"].to_pylist(), zero.config["k"]), query, item)
+
+
+def _ages(frame: Frame, rows: pa.Table, facts: Facts | None) -> Any:
+    return frame.zero.update(rows["number"].to_numpy())
 
 
 def _items(frame: Frame, rows: pa.Table, facts: Facts | None) -> Any:
@@ -224,5 +257,5 @@ def _counted(column: Any) -> dict[str, int]:
                                              strict=True) if key is not None}
 
 
-_ADD = {"vectors": _vectors, "items": _items, "categories": _items, "numbers": _numbers, "calibration": _calibrated,
-        "response": _response, "delay": _delays}
+_ADD = {"vectors": _vectors, "skew": _skew, "ages": _ages, "items": _items, "categories": _items, "numbers": _numbers,
+        "calibration": _calibrated, "response": _response, "delay": _delays}

@@ -19,7 +19,9 @@ from incumbent.drift.season import Calendar, Season
 from incumbent.drift.stream import RankStream
 from incumbent.drift.windowed import WindowDetector
 from incumbent.loop.drift import names
+from incumbent.stats.buckets import Buckets
 from incumbent.stats.counts import Counts
+from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stats.moments import Moments
 
 Group = Literal["prompt", "clicks", "conversions"]
@@ -33,8 +35,8 @@ CLICKS = 10  # of a window, for its calibration to be judged
 class Judge:
     """One thing that is judged: `name`, the `monitor` whose budget it spends, the `stream` whose states it sees.
 
-    `of` turns the stream's states into those that are compared, `risk` says that it is a bounded mean over time, which
-    may page; `status` is what an alarm of it is called.
+    `of` turns the stream's states into those that are compared, `risk` says that it is a bounded mean over time; it
+    `pages` where that is harm to shoppers. `status` is what an alarm of it is called.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Judge:
     of: Callable[[Any], Any]
     risk: str | None = None  # the worse side: higher, lower
     status: Literal["drift", "invalid"] = "drift"
+    pages: bool = False
 
     def lag(self, config: DriftConfig) -> timedelta:
         """How long after its end a window can be judged."""
@@ -63,9 +66,14 @@ def judges(stream: str) -> Iterator[Judge]:
         for what, group, worse in ((names.CLICKED, "clicks", "lower"), (names.CONVERTED, "conversions", "lower"),
                                    (names.FAILED, "prompt", "higher")):
             yield Judge(f"response/{surface}/{what}", "response", stream, group,  # type: ignore[arg-type]
-                        Share(what), risk=worse)
+                        Share(what), risk=worse, pages=True)
     elif kind == "calibration":
         yield Judge(stream, "calibration", stream, "clicks", _same)
+    elif kind == "skew":
+        yield Judge(stream, "skew", stream, "prompt", _skewed, risk="higher")
+    elif kind == "vector_age":
+        yield Judge(stream, "vector_age", stream, "prompt", _old, risk="higher")
+        yield Judge(f"missing/{stream}", "missing", stream, "prompt", _missing, risk="higher", status="invalid")
     elif kind in ("embeddings", "items", "prices", "scores", "context"):
         yield Judge(stream, kind, stream, "prompt", _same)  # type: ignore[arg-type]
         if kind != "embeddings":
@@ -77,10 +85,9 @@ def detector(judge: Judge, kind: str, config: DriftConfig, method: Kind, alpha: 
     """The detector of a judge at its alpha: `kind` is that of the stream's frame, `mean` a risk's in the baseline."""
     least = config.monitor(judge.monitor).least_rows
     if judge.risk is not None:
-        if judge.monitor == "missing":
-            tolerance = config.missing_tolerance
-        else:
-            tolerance = config.error_tolerance if judge.name.endswith(names.FAILED) else config.tolerance * mean
+        tolerance = {"missing": config.missing_tolerance, "skew": config.stale_tolerance,
+                     "vector_age": config.stale_tolerance}.get(
+            judge.monitor, config.error_tolerance if judge.name.endswith(names.FAILED) else config.tolerance * mean)
         return BoundedRisk(judge.monitor, worse=judge.risk, tolerance=min(tolerance, 0.99),  # type: ignore[arg-type]
                            alpha=alpha, least_rows=least, reach=REACH if judge.risk == "lower" else None)
     if method == "e_rank":
@@ -169,7 +176,18 @@ def _times(one: Moments, count: int, zero: Moments) -> Moments:
 def _missing(state: Any) -> Moments:
     """The share of rows without a sound value."""
     lost = int(state.absent.sum()) if hasattr(state, "absent") else int(state.missing)
-    return share(lost, int(state.n) + lost)
+    return share(lost, int(state.total if isinstance(state, LogHistogram) else state.n) + lost)
+
+
+def _skewed(state: Buckets) -> Moments:
+    """The share of items whose newest vector is of another version than the model's, of those that have one."""
+    known, other = (int(state.sums[:, state.variables.index(name)].sum()) for name in ("known", "mismatched"))
+    return share(other, known)
+
+
+def _old(state: LogHistogram) -> Moments:
+    """The share of items whose newest vector is older than the state counts."""
+    return share(state.beyond, state.total)
 
 
 def _same(state: Any) -> Any:

@@ -3,6 +3,8 @@
 | stream | state | what a row is |
 |---|---|---|
 | ``embeddings/SPACE/ENTITY/VERSION`` | Vectors | a vector that arrived |
+| ``skew/SURFACE/MODEL`` | Buckets | a recommended item: is its newest vector of the version that the model says? |
+| ``vector_age/SURFACE/MODEL`` | LogHistogram | a recommended item: how old its newest vector is, in seconds |
 | ``items/SURFACE/MODEL`` | Items | an item that the model recommended for the first page, in its popularity cell and category |
 | ``prices/SURFACE/MODEL`` | Numeric | the catalogue's price of such an item, in minor units of one currency |
 | ``scores/SURFACE/MODEL/VERSION`` | Numeric | the model's score of such an item; of one version, since scales change |
@@ -24,6 +26,8 @@ PREFIX = "drift/"
 #: families of shards, each rebuilt when its tables change
 EMBEDDINGS, REQUESTS, RESPONSES = "drift-embedding", "drift-request", "drift-response"
 FAMILIES = (EMBEDDINGS, REQUESTS, RESPONSES)
+#: kinds of streams that take the times of items' vectors
+SERVED = ("skew", "vector_age")
 #: what a `response` state counts
 SHOWN, CLICKED, CONVERTED, FAILED = "shown", "clicked", "converted", "failed"
 LONGEST = 100  # letters of one part of a name

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from incumbent.loop.drift import names
 from incumbent.loop.drift.facts import Facts
 from incumbent.loop.drift.grid import Grid
+from incumbent.loop.drift.vector_times import VectorTimes
 from incumbent.loop.tallies import parts
 
 Rows = dict[str, pa.Table]
@@ -33,8 +34,11 @@ def of_embeddings(rows: pa.Table, grid: Grid) -> Rows:
     return found
 
 
-def of_recommended(impressions: pa.Table, grid: Grid, facts: Facts) -> Rows:
-    """What each model recommended for first pages: `id` and `category`; `number` and `currency`; `number` of scores."""
+def of_recommended(impressions: pa.Table, grid: Grid, facts: Facts, vectors: VectorTimes | None = None) -> Rows:
+    """What each model recommended for first pages: `id` and `category`; `number` and `currency`; `number` of scores.
+
+    With `vectors` also what `of_served` tells of them.
+    """
     answers = _answers(impressions.filter(pc.equal(impressions["page"], 1)), grid)
     found: Rows = {}
     for group, rows in parts(answers, ["surface", "name"]):
@@ -48,12 +52,28 @@ def of_recommended(impressions: pa.Table, grid: Grid, facts: Facts) -> Rows:
         for version, own in parts(rows.filter(rows["scored"]), ["version"]):
             found[names.stream("scores", *where, version["version"])] = pa.table(
                 {"start": own["start"], "number": own["score"]})
+    return found if vectors is None else {**found, **of_served(answers, vectors)}
+
+
+def of_served(answers: pa.Table, vectors: VectorTimes) -> Rows:
+    """Of each item that a model recommended: `query`, the version that the model says, `item`, that of the item's
+    newest vector at the request, and whose it was (`user`); and the age of that vector, `number`, in seconds."""
+    found: Rows = {}
+    for group, rows in parts(answers.filter(pc.is_valid(answers["query"])), ["surface", "name"]):
+        rows = rows.combine_chunks()
+        query, ids = _lists(rows["query"]), _lists(rows["id"])
+        item, age = vectors.newest(query, ids, np.asarray(rows["time"]))
+        where = (group["surface"], group["name"])
+        found[names.stream("skew", *where)] = pa.table(
+            {"start": rows["start"], "user": rows["user"], "query": query, "item": item})
+        found[names.stream("vector_age", *where)] = pa.table({"start": rows["start"], "number": age})
     return found
 
 
 def _answers(impressions: pa.Table, grid: Grid) -> pa.Table:
     """A row per item of the first k of every answer that was ok."""
     models, starts = _lists(impressions["models"]), _starts(impressions, grid).to_numpy()
+    times = impressions["time"].cast(pa.int64())
     parent = np.asarray(pc.list_parent_indices(models))
     flat = models.flatten()
     good = np.asarray(pc.fill_null(pc.equal(pc.struct_field(flat, "status"), "ok"), False))
@@ -70,6 +90,8 @@ def _answers(impressions: pa.Table, grid: Grid) -> pa.Table:
         "start": starts[parent[owner]], "surface": impressions["surface"].take(pa.array(parent[owner])),
         "name": pc.struct_field(flat, "name").take(pa.array(owner)),
         "version": pc.struct_field(flat, "version").take(pa.array(owner)),
+        "query": pc.struct_field(flat, "embedding_version").take(pa.array(owner)),
+        "time": times.take(pa.array(parent[owner])), "user": impressions["user_id"].take(pa.array(parent[owner])),
         "id": items.flatten().take(kept), "score": scores.take(kept), "scored": scored[first]})
 
 

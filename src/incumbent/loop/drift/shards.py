@@ -22,6 +22,7 @@ from incumbent.loop.drift.frames import Frame, foreign
 from incumbent.loop.drift.grid import Grid
 from incumbent.loop.drift.responses import Waits
 from incumbent.loop.drift.rows import Rows
+from incumbent.loop.drift.vector_times import VectorTimes
 from incumbent.loop.rollup import pieces
 from incumbent.stats.counts import Counts
 from incumbent.stores.store import Lake, Partition, Table
@@ -30,7 +31,7 @@ from incumbent.stores.store import Lake, Partition, Table
 TABLES: dict[str, tuple[Table, ...]] = {
     names.EMBEDDINGS: ("embedding",), names.REQUESTS: ("impression",), names.RESPONSES: ("impression", "outcome")}
 _FAMILY = {"embeddings": names.EMBEDDINGS, "items": names.REQUESTS, "prices": names.REQUESTS,
-           "scores": names.REQUESTS, "context": names.REQUESTS}
+           "scores": names.REQUESTS, "context": names.REQUESTS, **dict.fromkeys(names.SERVED, names.REQUESTS)}
 
 
 def family_of(stream: str) -> str:
@@ -50,15 +51,18 @@ class Reader:
     catalogue: Catalogue
     grid: Grid
     waits: Waits
+    vectors: VectorTimes
 
     @classmethod
-    def of(cls, lake: Lake, config: DriftConfig) -> Reader:
-        """As the configuration says."""
+    def of(cls, lake: Lake, config: DriftConfig, vectors: VectorTimes | None = None) -> Reader:
+        """As the configuration says; `vectors` are what is known of the lake's already."""
         return cls(lake, Catalogue(lake), grid_of(config),
-                   Waits(config.click_hours, config.conversion_days, config.segment))
+                   Waits(config.click_hours, config.conversion_days, config.segment), vectors or VectorTimes(lake))
 
-    def rows(self, family: str, shard: Partition, fields: Mapping[str, list[str]]) -> Iterator[Rows]:
-        """A shard's rows by stream, in pieces; `fields` are the context fields to be told of in any case."""
+    def rows(self, family: str, shard: Partition, fields: Mapping[str, list[str]], *,
+             served: bool = True) -> Iterator[Rows]:
+        """A shard's rows by stream, in pieces; `fields` are the context fields to be told of in any case, `served` asks
+        for what takes the times of vectors."""
         whole, lake, grid = Window.of_day(shard.day), self.lake, self.grid
         table: Table = "embedding" if family == names.EMBEDDINGS else "impression"
         if family == names.RESPONSES:
@@ -71,7 +75,9 @@ class Reader:
             elif family == names.REQUESTS:
                 shown = lake.scan(table, piece, [shard.bucket], drift_rows.REQUEST_COLUMNS)
                 facts = self.catalogue.at(whole.end)
-                yield {**drift_rows.of_recommended(shown, grid, facts), **drift_rows.of_context(shown, grid, fields)}
+                vectors = self.vectors if served else None
+                yield {**drift_rows.of_recommended(shown, grid, facts, vectors),
+                       **drift_rows.of_context(shown, grid, fields)}
             else:
                 shown = lake.scan(table, piece, [shard.bucket], drift_responses.COLUMNS)
                 yield drift_responses.of_responses(shown, told, grid, self.waits)
@@ -87,7 +93,8 @@ class Reader:
         if not wanted:
             return found
         facts = self.catalogue.at(Window.of_day(shard.day).end) if family == names.REQUESTS else None
-        for piece in self.rows(family, shard, fields_of(wanted)):
+        served = any(name.partition("/")[0] in names.SERVED for name in wanted)
+        for piece in self.rows(family, shard, fields_of(wanted), served=served):
             for name, frame in wanted.items():
                 for start, rows in by_start(piece.get(name)):
                     try:

@@ -81,8 +81,15 @@ def _monitor(watch: Watch, standing: drift_ledger.Standing) -> dict[str, Any]:
 
 def _unwatched(baseline: Baseline, config: Config) -> list[str]:
     """Champions of the configuration that the baseline has no items of."""
-    return [f"{name}: its champion {surface.champion} has no baseline" for name, surface in config.surfaces.items()
-            if names.stream("items", name, surface.champion) not in baseline.about]
+    out = []
+    for name, surface in config.surfaces.items():
+        says = config.models[surface.champion].embedding_version
+        if names.stream("items", name, surface.champion) not in baseline.about:
+            out.append(f"{name}: its champion {surface.champion} has no baseline")
+        elif says is not None and names.stream("skew", name, surface.champion) not in baseline.about:
+            out.append(f"{name}: the baseline holds nothing of the vectors that its champion {surface.champion} serves "
+                       f"(it says version {says})")
+    return out
 
 
 def _cohorts(control: Control, baseline: Baseline, config: Config, now: datetime) -> list[dict[str, Any]]:

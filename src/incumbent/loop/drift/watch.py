@@ -93,6 +93,8 @@ class Watch:
         seen = self.judge.of(state)
         problem = self._problem(seen)
         result, kept = (problem, memory) if problem is not None else self._judged(seen, reference, memory)
+        if result.severity == "page" and not self.judge.pages:
+            result = structs.replace(result, severity="ticket")
         return (structs.replace(result, reason=f"{result.reason}; {odd} left out") if foreign else result), kept
 
     def _problem(self, seen: Any) -> Result | None:

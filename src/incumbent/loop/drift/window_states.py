@@ -19,6 +19,7 @@ from incumbent.loop.drift import names
 from incumbent.loop.drift.baselines import Baseline, active, changed
 from incumbent.loop.drift.grid import moment_of
 from incumbent.loop.drift.shards import TABLES, Reader
+from incumbent.loop.drift.vector_times import VectorTimes
 from incumbent.loop.leases import Held
 from incumbent.loop.rollup import state_row
 from incumbent.stores.store import Control, Lake, Partition, StateRow
@@ -49,7 +50,7 @@ class WindowStates:
     def __init__(self, lake: Lake, control: Control, clock: Clock, config: DriftConfig, *, holder: str = "loop",
                  lease_s: float = 30.0) -> None:
         self._lake, self._control, self._clock, self._config = lake, control, clock, config
-        self._holder, self._lease_s = holder, lease_s
+        self._holder, self._lease_s, self._vectors = holder, lease_s, VectorTimes(lake)
 
     def run_once(self) -> Windowed:
         """Bring the states up to what the lake holds now; without a baseline, or with one
@@ -64,7 +65,7 @@ class WindowStates:
             floor = self._floor(baseline)
             after, work = self._work(before, baseline, floor)
             moved = (CURSOR, msgspec.json.encode(after).decode())
-            reader = Reader.of(self._lake, self._config)
+            reader = Reader.of(self._lake, self._config, self._vectors)
             made = 0
             for i, (family, shard) in enumerate(work):
                 states = list(self._states(reader, baseline, family, shard))
