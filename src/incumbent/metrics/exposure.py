@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, as_ids, code_together, columns
 from incumbent.metrics.item_counts import ItemCounts
+from incumbent.metrics.item_facts import heads_of
 from incumbent.metrics.lists import COLUMNS, WHAT, lists_of
 from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
 from incumbent.metrics.per_list import check_k
@@ -143,8 +144,8 @@ def _counted(batch: Batch, side: Side | None, k: int) -> tuple[Codes, pa.Array, 
     """The number of lists that hold each item, its id, and slots outside the catalogue."""
     lists = batch.once(lists_of)
     codes, ids = lists.coded
-    head = codes if lists.longest <= k else codes[lists.head(k)]
-    counts = np.bincount(head, minlength=len(ids)) - np.bincount(codes[lists.again(k)], minlength=len(ids))
+    counts = (batch.once(heads_of, None, k).T @ np.ones(lists.n)).astype(np.int64)[:len(ids)]
+    counts -= np.bincount(codes[lists.again(k)], minlength=len(ids))
     if side is None:
         some = np.flatnonzero(counts)
         return counts[some], ids.take(pa.array(some)), 0

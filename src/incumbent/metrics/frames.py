@@ -130,6 +130,28 @@ def _whole(column: pa.Array, low: int) -> Codes:
     return np.subtract(values, low) if low else values
 
 
+def small(codes: Codes, most: int) -> NDArray[Any]:
+    """Codes below `most` as 32-bit numbers where those hold them: half the memory to walk through."""
+    return codes.astype(np.int32, copy=False) if most < 2**31 else codes
+
+
+def runs(codes: NDArray[Any]) -> Codes:
+    """Where each run of equal codes begins, and the length at the end.
+
+    >>> runs(np.array([3, 3, 1])).tolist(), runs(np.array([])).tolist()
+    ([0, 2, 3], [0])
+    """
+    return np.concatenate([[0], np.flatnonzero(codes[1:] != codes[:-1]) + 1, [len(codes)]]) if len(codes) else (
+        np.zeros(1, np.int64))
+
+
+def rising(values: NDArray[Any], starts: Codes) -> bool:
+    """Whether values rise in every run."""
+    falls = values[1:] <= values[:-1]
+    falls[starts[1:-1] - 1] = False
+    return not falls.any()
+
+
 def numbers(column: pa.Array, path: str) -> NDArray[np.float64]:
     """A numeric column as floats, NaN for null; `DataError` where it is not numeric."""
     kind = column.type

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers
-from incumbent.metrics.lists import WHAT, Lists, lists_of
+from incumbent.metrics.lists import WHAT, lists_of
 from incumbent.metrics.metric import Batch, Side
-
-_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,33 +88,33 @@ def categories_of(batch: Batch, side: Side) -> tuple[Facts, Codes, int]:
     return facts, coded.indices.fill_null(-1).to_numpy().astype(np.int64), len(coded.dictionary)
 
 
+def heads_of(batch: Batch, side: Side | None, k: int) -> csr_array:
+    """`Lists.heads`, made once for all metrics of a k."""
+    return batch.once(lists_of).heads(k)
+
+
 def mean_of_head(batch: Batch, values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     """The mean of the values (d,) of the ids of ``Lists.coded`` over the first k of each list, (n,).
 
     Without rows whose value is NaN; NaN where none is left.
     """
-    return _mean(batch.once(lists_of), values, k, True)
+    lists = batch.once(lists_of)
+    heads, gaps = batch.once(heads_of, None, k), np.isnan(values)
+    if not len(values):
+        return np.full(lists.n, np.nan)
+    if not gaps.any():
+        return _over(heads @ values, np.minimum(lists.lengths, k))
+    return _over(heads @ np.where(gaps, 0.0, values), heads @ (~gaps).astype(np.float64))
 
 
 def mean_of_rows(batch: Batch, values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     """The same of one value per row, (m,)."""
-    return _mean(batch.once(lists_of), values, k, False)
+    lists = batch.once(lists_of)
+    there, first = lists.head(k) & ~np.isnan(values), lists.starts[:-1]
+    return _over(np.add.reduceat(np.where(there, values, 0.0), first), np.add.reduceat(there, first, dtype=np.int64))
 
 
-def _mean(lists: Lists, values: NDArray[np.float64], k: int, of_ids: bool) -> NDArray[np.float64]:
-    """Sums over runs of rows, a block of lists at a time; rows past k and NaN enter as 0 and are not counted."""
-    means: NDArray[np.float64] = np.full(lists.n, np.nan)
-    gaps = bool(np.isnan(values).any())
-    for begin, end in lists.blocks(_ROWS):
-        start, stop = lists.starts[begin], lists.starts[end]
-        part = values.take(lists.coded[0][start:stop]) if of_ids else values[start:stop]
-        number = lists.lengths[begin:end]
-        first = lists.starts[begin:end] - start
-        if gaps or lists.longest > k:
-            there = ~np.isnan(part)
-            if lists.longest > k:
-                there &= lists.positions(begin, end) < k
-            part, number = np.where(there, part, 0.0), np.add.reduceat(there, first, dtype=np.int64)
-        total = np.add.reduceat(part, first)
-        np.divide(total, number, out=means[begin:end], where=number > 0)
+def _over(total: NDArray[np.float64], number: NDArray[Any]) -> NDArray[np.float64]:
+    means: NDArray[np.float64] = np.full(len(total), np.nan)
+    np.divide(total, number, out=means, where=number > 0)
     return means

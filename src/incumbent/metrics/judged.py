@@ -95,14 +95,13 @@ def judge(lists: Lists, relevant: Any, *, unserved: bool = True) -> Judged:
     users, items, gains, dropped, not_relevant = _positive(found)
     (listed, wanted), n_users = code_together({f"{WHAT}.user_id": lists.users, "relevant.user_id": users})
     shown, items_wanted, n_items = lists.coded_with(items, "relevant.item_id")
-    width = max(n_items, 1)
-    if n_users * width >= 2**63:
-        raise DataError("too many users times items", got=(n_users, n_items), hint="encode ids as text")
-    pairs = pairs_of(wanted, items_wanted, gains, width)
-    rows, which = pairs.find(listed, shown, lists, n_users)
-    found_at = len(rows)
-    rows, which, where = _first(rows, which, lists, len(pairs.keys))
-    count = np.bincount(pairs.users, minlength=n_users)
+    pairs = pairs_of(wanted, items_wanted, gains, max(n_items, 1), n_users)
+    rows, twice = pairs.find(listed, shown, lists)
+    repeats = len(rows)
+    if twice:
+        rows = _first(rows, shown, lists)
+    repeats -= len(rows)
+    where, count = lists.owner_of(rows), np.diff(pairs.ends)
     extra = np.zeros(0, np.int64)
     if unserved:
         seen = np.zeros(n_users, bool)
@@ -113,10 +112,10 @@ def judge(lists: Lists, relevant: Any, *, unserved: bool = True) -> Judged:
     index = np.arange(1, len(where) + 1) - np.repeat(starts, np.diff(starts, append=len(where)))
     return Judged(
         _names(lists.users, users, wanted, extra, n_users), where, rows - lists.starts[where] + 1, index,
-        np.ones(len(which)) if pairs.gains is None else pairs.gains[which],
+        np.ones(len(rows)) if pairs.gains is None else pairs.gains[pairs.places(listed[where], shown[rows])],
         count[user], np.concatenate([lists.lengths, np.zeros(len(extra), np.int64)]), user, pairs.users,
-        np.ones(len(pairs.keys)) if pairs.gains is None else pairs.gains, pairs.gains is None,
-        len(extra), found_at - len(rows), dropped, not_relevant, pairs.twice)
+        np.ones(len(pairs.users)) if pairs.gains is None else pairs.gains, pairs.gains is None,
+        len(extra), repeats, dropped, not_relevant, pairs.twice)
 
 
 def among(lists: Lists, pairs: Any, what: str, rows: Codes | None = None) -> NDArray[np.bool_]:
@@ -135,12 +134,11 @@ def among(lists: Lists, pairs: Any, what: str, rows: Codes | None = None) -> NDA
     if found["user_id"].null_count or found["item_id"].null_count:
         good = (users >= 0) & (items >= 0)
         users, items = users[good], items[good]
-    held = pairs_of(users, items, None, max(n_items, 1))
-    there = np.zeros(len(shown) if rows is None else len(rows), np.bool_)
-    if rows is None:
-        there[held.find(listed, shown, lists, n_users)[0]] = True
-    else:
-        there[held.search(listed[lists.owner_of(rows)] * held.width + shown[rows])[0]] = True
+    held = pairs_of(users, items, None, max(n_items, 1), n_users)
+    if rows is not None:
+        return np.asarray(held.places(listed[lists.owner_of(rows)], shown[rows]) >= 0)
+    there = np.zeros(len(shown), np.bool_)
+    there[held.find(listed, shown, lists)[0]] = True
     return there
 
 
@@ -162,17 +160,12 @@ def _positive(found: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array, NDArray[n
     return users, items, gains, dropped, not_relevant
 
 
-def _first(rows: Codes, which: Codes, lists: Lists, keys: int) -> tuple[Codes, Codes, Codes]:
-    """The hits without those that their list has before: rows, which key, list."""
-    owner = lists.owner_of(rows)
-    once = np.zeros(keys, np.bool_)
-    once[which] = True
-    if np.count_nonzero(once) == len(which):
-        return rows, which, owner
-    hits = owner * keys + which
-    order = np.argsort(hits, kind="stable")
-    first = np.sort(order[np.diff(hits[order], prepend=-1) > 0])
-    return rows[first], which[first], owner[first]
+def _first(rows: Codes, shown: NDArray[Any], lists: Lists) -> Codes:
+    """The hits without those that their list has before."""
+    owner, items = lists.owner_of(rows), shown[rows]
+    order = np.lexsort((rows, items, owner))
+    again = (np.diff(owner[order]) == 0) & (np.diff(items[order]) == 0)
+    return np.delete(rows, order[1:][again])
 
 
 def _names(served: pa.Array, users: pa.Array, wanted: Codes, extra: Codes, size: int) -> pa.Array:

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from incumbent.errors import DataError
-from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers
+from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers, rising, runs, small
 from incumbent.metrics.metric import Batch, Side
 from incumbent.stats.buckets import bucket_of
 
@@ -90,19 +91,30 @@ class Lists:
         made = self.items.dictionary_encode()
         return made.indices.to_numpy().astype(np.int64), made.dictionary
 
-    def coded_with(self, ids: pa.Array, path: str) -> tuple[Codes, Codes, int]:
+    @cached_property
+    def narrow(self) -> NDArray[Any]:
+        """The codes of `coded`, with no more bytes than they need to be walked through often, (m,)."""
+        return small(self.coded[0], max(len(self.coded[1]), len(self.items)))
+
+    def coded_with(self, ids: pa.Array, path: str) -> tuple[NDArray[Any], Codes, int]:
         """The items (m,) and other ids as whole numbers in [0, size), equal where they are equal, -1 for null; size."""
-        codes, known = self.coded
+        known = self.coded[1]
         (mine, others), size = code_together({f"{WHAT}.item_id": known, path: ids})
         if len(mine) and mine[-1] - mine[0] == len(mine) - 1 and (np.diff(mine) == 1).all():
-            return codes + mine[0] if mine[0] else codes, others, size
-        return mine[codes], others, size
+            return self.narrow + int(mine[0]) if mine[0] else self.narrow, others, size
+        return small(mine, size)[self.narrow], others, size
+
+    def heads(self, k: int) -> csr_array:
+        """A matrix (n, d) of 1 where an id of `coded` stands in the first k of a list: sums over heads are products."""
+        ones = np.ones(len(self.items)) if self.longest <= k else (self.positions(0, self.n) < k).astype(np.float64)
+        shape = (self.n, max(len(self.coded[1]), 1))
+        return csr_array((ones, self.narrow, small(self.starts, len(self.items) + 1)), shape=shape)
 
     def again(self, k: int) -> Codes:
         """The rows in the first k of a list whose item stands before them in that list, rising."""
         if self.longest <= 1:
             return np.zeros(0, np.int64)
-        codes, cut = self.coded[0], min(k, self.longest)
+        codes, cut = self.narrow.astype(np.min_scalar_type(len(self.coded[1])), copy=False), min(k, self.longest)
         if cut > _NEAR:
             rows = np.arange(len(codes)) if cut == self.longest else np.flatnonzero(self.head(k))
             order = rows[np.lexsort((rows, codes[rows], self.owner_of(rows)))]
@@ -163,33 +175,28 @@ def read_lists(frame: Any) -> Lists:
                         field=f"{WHAT}.rank")
     ties = 0
     starts = _runs(keys)
-    if not (_rising(order, starts) and _distinct(keys.take(pa.array(starts[:-1])))):
+    first = keys.take(pa.array(starts[:-1]))
+    if not (rising(order, starts) and _distinct(first)):
         rows, ties = _order(keys, items, order)
-        users, items, keys = (part.take(pa.array(rows)) for part in (users, items, keys))
+        taken = pa.array(rows)
+        items, users, keys = items.take(taken), users.take(taken), keys.take(taken) if keys is not users else None
+        keys = users if keys is None else keys
         starts = _runs(keys)
-    if keys is not users and len(np.setdiff1d(_runs(users), starts)):
+        first = keys.take(pa.array(starts[:-1]))
+    if keys is users:
+        return Lists(first, items, starts, dropped, ties, True)
+    if len(np.setdiff1d(_runs(users), starts)):
         raise DataError("a list belongs to two users", field=f"{WHAT}.list_id", hint="give every list an id of its own")
     owners = users.take(pa.array(starts[:-1]))
-    return Lists(owners, items, starts, dropped, ties, keys is users or _distinct(owners))
+    return Lists(owners, items, starts, dropped, ties, _distinct(owners))
 
 
 def _runs(keys: pa.Array) -> Codes:
-    """Where each run of equal keys begins, and the length at the end."""
-    if not len(keys):
-        return np.zeros(1, np.int64)
-    if pa.types.is_integer(keys.type):
-        values = keys.to_numpy()
-        turns = values[1:] != values[:-1]
-    else:
-        turns = pc.not_equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False)
+    """`runs` of ids."""
+    if pa.types.is_integer(keys.type) or not len(keys):
+        return runs(keys.to_numpy(zero_copy_only=False))
+    turns = pc.not_equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False)
     return np.concatenate([[0], np.flatnonzero(turns) + 1, [len(keys)]])
-
-
-def _rising(order: NDArray[Any], starts: Codes) -> bool:
-    """Whether ranks rise in every run."""
-    falls = order[1:] <= order[:-1]
-    falls[starts[1:-1] - 1] = False
-    return not falls.any()
 
 
 def _distinct(ids: pa.Array) -> bool:

@@ -1,96 +1,119 @@
-"""Pairs: (user, item) pairs as sorted keys, and which rows of lists are among them.
+"""Pairs: (user, item) pairs by user and item, and which rows of lists are among them.
 
-A table of marks, a run of it per user, hashed by the item, tells which rows cannot be among them; the few that may be
-are searched. Lists and pairs in the order of their users walk through table and keys side by side, within the cache.
+The rows of all lists are one sparse matrix, the pairs of their users another; their product entry by entry, which SciPy
+makes in one walk over both with a dense row of items that stays in the cache, holds the places of the common entries.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from incumbent.metrics.frames import Codes
+from incumbent.errors import DataError
+from incumbent.metrics.frames import Codes, rising, runs, small
 from incumbent.metrics.lists import Lists
 
-_GOLDEN, _BLOCK, _NEAR, _MOST_BITS = np.uint32(0x9E3779B1), 1 << 16, 1 << 13, 27
+_BLOCK = 1 << 13  # questions at a time: a search stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Distinct pairs, rising: `keys` ``user * width + item``, their `users` and `items`; `twice` were given again.
+    """Distinct pairs by user, then item in [0, width); `twice` were given again.
 
-    `gains`: the greatest of each pair, None where all are 1.
+    `ends` (users + 1,): where each user's pairs begin, and the length at the end. `gains`: the greatest of each pair,
+    None where all are 1.
     """
 
-    keys: Codes
     users: Codes
     items: Codes
     gains: NDArray[np.float64] | None
+    ends: Codes
     width: int
     twice: int
 
-    def search(self, asked: Codes) -> tuple[Codes, Codes]:
-        """Which of the asked keys are there, rising places, and the place of each among `keys`."""
-        found, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for begin in range(0, len(asked) if len(self.keys) else 0, _NEAR):
-            part = asked[begin:begin + _NEAR]
-            low, high = np.searchsorted(self.keys, [part.min(), part.max()])
-            near = self.keys[low:high + 1]
-            if len(near):
-                place = np.minimum(np.searchsorted(near, part), len(near) - 1)
-                hit = np.flatnonzero(near[place] == part)
-                found.append(hit + begin)
-                places.append(place[hit] + low)
-        return np.concatenate(found), np.concatenate(places)
+    def places(self, users: Codes, items: Codes) -> Codes:
+        """The place of each asked pair, -1 where it is not there: a binary search among its user's, all at once."""
+        if not len(self.items):
+            return np.full(len(users), -1)
+        steps = 1 << np.arange(int(np.diff(self.ends).max()).bit_length())[::-1]
+        found = np.empty(len(users), np.int64)
+        for begin in range(0, len(users), _BLOCK):
+            user, item = users[begin:begin + _BLOCK], items[begin:begin + _BLOCK]
+            place, end = self.ends.take(user), self.ends.take(user + 1)
+            for step in steps:  # past all that are less
+                ahead = place + step
+                less = self.items.take(ahead - 1, mode="clip") < item
+                less &= ahead <= end
+                place += less * step
+            there = (self.items.take(place, mode="clip") == item) & (place < end)
+            found[begin:begin + _BLOCK] = np.where(there, place, -1)
+        return found
 
-    def find(self, listed: Codes, shown: Codes, lists: Lists, n_users: int) -> tuple[Codes, Codes]:
-        """The rows of `lists` that are among the pairs, rising, and which pair each is.
+    def find(self, listed: Codes, shown: Codes, lists: Lists) -> tuple[Codes, bool]:
+        """The rows of `lists` that are among the pairs, rising; and whether a list may hold one of them twice.
 
-        `listed` (n,): the user of each list, in [0, n_users); `shown` (m,): the item of each row.
+        `listed` (n,): the user of each list; `shown` (m,): the item of each row.
         """
-        if not len(self.keys) or not len(shown):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        spread = max(int(8 * len(self.keys) / max(min(n_users, lists.n), 1)), 1).bit_length()
-        bits = max(min(spread, _MOST_BITS - n_users.bit_length()), 1)
-        table = np.zeros(n_users << bits, np.bool_)
-        for begin in range(0, len(self.keys), _BLOCK):
-            part = slice(begin, begin + _BLOCK)
-            table[(self.users[part] << bits) + _hashed(self.items[part], bits)] = True
-        rows, keys = [], []
-        for begin, end in lists.blocks(_BLOCK):
-            start, stop = lists.starts[begin], lists.starts[end]
-            own, items = np.repeat(listed[begin:end] << bits, lists.lengths[begin:end]), shown[start:stop]
-            maybe = np.flatnonzero(table.take(own + _hashed(items, bits)))
-            rows.append(maybe + start)
-            keys.append((own[maybe] >> bits) * self.width + items[maybe])
-        candidates = np.concatenate(rows)
-        found, places = self.search(np.concatenate(keys))
-        return candidates[found], places
+        if not len(self.items) or not len(shown):
+            return np.zeros(0, np.int64), False
+        # of an item that a list holds twice SciPy adds the places: past the later one, so another item stands there
+        kind = np.min_scalar_type(lists.longest * (lists.longest + 1) // 2)
+        place = np.tile(np.arange(1, lists.longest + 1, dtype=kind), lists.n) if lists.even else (
+            lists.positions(0, lists.n) + 1).astype(kind)
+        found = _matrix(place, shown, lists.starts, self.width).multiply(self._of(listed, kind))
+        owner = np.repeat(np.arange(lists.n), np.diff(found.indptr))
+        rows = lists.starts[owner] + found.data.astype(np.int64) - 1
+        sure = rows < lists.starts[owner + 1]
+        sure &= shown[np.minimum(rows, len(shown) - 1)] == found.indices
+        if sure.all():
+            return np.sort(rows), False
+        doubtful = np.zeros(lists.n, np.bool_)
+        doubtful[owner[~sure]] = True
+        more = np.flatnonzero(np.repeat(doubtful, lists.lengths))
+        more = more[self.places(listed[lists.owner_of(more)], shown[more]) >= 0]
+        return np.sort(np.concatenate([rows[~doubtful[owner]], more])), True
+
+    def _of(self, listed: Codes, kind: Any) -> csr_array:
+        """A row of ones per list: the pairs of its user."""
+        all_of_them = _matrix(np.ones(len(self.items), kind), self.items, self.ends, self.width)
+        if len(listed) == len(self.ends) - 1 and (listed == np.arange(len(listed))).all():
+            return all_of_them
+        return all_of_them[listed]
 
 
-def pairs_of(users: Codes, items: Codes, gains: NDArray[np.float64] | None, width: int) -> Pairs:
-    """Pairs of codes in any order, items in [0, width); of a pair given twice the greatest gain holds.
+def pairs_of(users: Codes, items: Codes, gains: NDArray[np.float64] | None, width: int, n_users: int) -> Pairs:
+    """Pairs of codes in any order; of a pair given twice the greatest gain holds. `DataError` past 2^63 possible pairs.
 
-    >>> pairs_of(np.array([1, 0, 1]), np.array([2, 1, 2]), np.array([1.0, 2.0, 3.0]), 3).gains.tolist()
+    >>> pairs_of(np.array([1, 0, 1]), np.array([2, 1, 2]), np.array([1.0, 2.0, 3.0]), 3, 2).gains.tolist()
     [2.0, 3.0]
     """
-    keys = users * width + items
-    if (keys[1:] > keys[:-1]).all():
-        return Pairs(keys, users, items, gains, width, 0)
-    if gains is None:
-        keys = np.sort(keys)
-    else:
-        order = np.lexsort((-gains, keys))
-        keys, gains = keys[order], gains[order]
-    new = np.diff(keys, prepend=-1) > 0
-    twice = int((~new).sum())
-    if twice:
-        keys, gains = keys[new], None if gains is None else gains[new]
-    users = keys // width
-    return Pairs(keys, users, keys - users * width, gains, width, twice)
+    starts = runs(users)
+    own, twice = users[starts[:-1]], 0
+    if not ((own[1:] > own[:-1]).all() and rising(items, starts)):
+        if n_users * width >= 2**63:
+            raise DataError("too many users times items", got=(n_users, width), hint="encode ids as text")
+        keys = users * width + items
+        if gains is None:
+            keys = np.sort(keys)
+        else:
+            order = np.lexsort((-gains, keys))
+            keys, gains = keys[order], gains[order]
+        new = np.diff(keys, prepend=-1) > 0
+        twice = int((~new).sum())
+        if twice:
+            keys, gains = keys[new], None if gains is None else gains[new]
+        users = keys // width
+        items, starts = keys - users * width, runs(users)
+        own = users[starts[:-1]]
+    count = np.zeros(n_users + 1, np.int64)
+    count[own + 1] = np.diff(starts)
+    return Pairs(users, items, gains, np.cumsum(count), width, twice)
 
 
-def _hashed(items: Codes, bits: int) -> Codes:
-    return ((items.astype(np.uint32) * _GOLDEN) >> np.uint32(32 - bits)).astype(np.int64)
+def _matrix(data: NDArray[Any], items: Codes, ends: Codes, width: int) -> csr_array:
+    most = max(2 * len(items), width)
+    return csr_array((data, small(items, most), small(ends, most)), shape=(len(ends) - 1, width))

@@ -18,6 +18,8 @@ from incumbent.stats import fixed
 from incumbent.stats.array_state import ArrayState
 from incumbent.stats.estimate import Estimate
 
+_ROWS = 1 << 13  # rows at a time: a pass after the first finds them in the cache
+
 
 class Moments(ArrayState):
     """Count, means and scatter of named variables over units (one row per unit: the user, as a rule).
@@ -60,17 +62,27 @@ class Moments(ArrayState):
 
     def update(self, values: ArrayLike) -> Self:
         """Add rows: shape (m, d), or (m,) where d is 1."""
-        rows = as_rows(values, len(self.means))
-        good = rows[np.isfinite(rows).all(axis=1)]
-        n, missing = len(good), len(rows) - len(good)
+        columns, made = as_rows(values, len(self.means)).T, self
+        for begin in range(0, columns.shape[1], _ROWS):
+            made = made._combine(self._of(np.ascontiguousarray(columns[:, begin:begin + _ROWS])), 1)
+        return made
+
+    def _of(self, columns: NDArray[np.float64]) -> Self:
+        """The state of one block of rows, (d, m)."""
+        finite, missing = np.isfinite(columns), 0
+        if not finite.all():
+            good = np.asarray(finite.all(axis=0))
+            missing = len(good) - int(np.count_nonzero(good))
+            columns = columns.compress(good, axis=1)
+        n = columns.shape[1]
         if n == 0:
-            return self._with(missing=self.missing + missing)
-        origin = good[0]  # two passes around a point of the data: no cancellation in either
-        means = origin + (good - origin).mean(axis=0)
-        rest = good - means
-        drift = rest.mean(axis=0)
-        scatter = rest.T @ rest - n * np.outer(drift, drift)
-        return self._combine(self._with(n=n, missing=missing, means=means + drift, scatter=scatter), 1)
+            return type(self).zero(**self._config)._with(missing=missing)
+        origin = columns[:, :1]  # two passes around a point of the data: no cancellation in either
+        means = origin + (columns - origin).mean(axis=1, keepdims=True)
+        rest = columns - means
+        drift = rest.mean(axis=1)
+        scatter = rest @ rest.T - n * np.outer(drift, drift)
+        return self._with(n=n, missing=missing, means=means[:, 0] + drift, scatter=scatter)
 
     def _combine(self, other: Self, sign: int) -> Self:
         na, nb = int(self.n), int(other.n)
