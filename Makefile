@@ -7,6 +7,9 @@ DEV := .venv
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
+# The tests start hundreds of processes: without its compiled files each would compile the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow check bench clean
 
