@@ -2,9 +2,9 @@
 
 import pytest
 
-import incumbent.testing.checks.lakes_durable  # noqa: F401  registers its laws
 from incumbent.stores.memory_lake import MemoryLake
-from incumbent.testing.checks.lakes import LAKES, MAKERS
+from incumbent.testing.checks.lake_samples import LAKES
+from incumbent.testing.checks.lakes import MAKERS
 
 CASES = [case for name, make in MAKERS.items() for case in LAKES.cases_of(name, make)]
 

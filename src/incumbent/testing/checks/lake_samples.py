@@ -26,6 +26,7 @@ from incumbent.events.schema import (
 from incumbent.events.window import day_of
 from incumbent.stores.columns import from_arrow
 from incumbent.stores.store import Lake, Partition, Quarantined
+from incumbent.testing.checks.suite import Suite
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BUCKETS = 4
@@ -50,6 +51,9 @@ def shelf(make: Callable[..., Lake]) -> Iterator[Shelf]:
     """A fresh lake made by ``make(directory, buckets)``, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="incumbent-lake-") as folder:
         yield Shelf(make, Path(folder) / "lake")
+
+
+LAKES = Suite("stores", shelf)
 
 
 def event_id(number: int, time: datetime = NOON) -> str:

@@ -22,6 +22,7 @@ from incumbent.events.window import day_of
 from incumbent.stores.store import Partition
 from incumbent.stores.tables import TIME
 from incumbent.testing.checks.lake_samples import (
+    LAKES,
     NOON,
     Shelf,
     click,
@@ -32,7 +33,6 @@ from incumbent.testing.checks.lake_samples import (
     impression,
     one_of_each,
 )
-from incumbent.testing.checks.lakes import LAKES
 from incumbent.testing.faults import Crash, failing
 
 WHO = "erase-me-7f3a9c"
