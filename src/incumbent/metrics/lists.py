@@ -20,7 +20,7 @@ from incumbent.stats.buckets import bucket_of
 
 COLUMNS = ("user_id", "item_id", "rank")
 WHAT = "recommendations"
-_NEAR, _ROWS = 32, 1 << 16
+_NEAR, _LISTS = 32, 1 << 13
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,24 +112,33 @@ class Lists:
 
     def again(self, k: int) -> Codes:
         """The rows in the first k of a list whose item stands before them in that list, rising."""
-        if self.longest <= 1:
+        cut = min(k, self.longest)
+        some = np.full(self.n, cut > 1) if cut < 2 or cut > _NEAR else self._repeating(cut)
+        if not some.any():
             return np.zeros(0, np.int64)
-        codes, cut = self.narrow.astype(np.min_scalar_type(len(self.coded[1])), copy=False), min(k, self.longest)
-        if cut > _NEAR:
-            rows = np.arange(len(codes)) if cut == self.longest else np.flatnonzero(self.head(k))
-            order = rows[np.lexsort((rows, codes[rows], self.owner_of(rows)))]
-            same = (np.diff(self.owner_of(order)) == 0) & (np.diff(codes[order]) == 0)
-            return np.sort(order[1:][same])
-        found = []
-        for first in range(0, len(codes), _ROWS):  # a row against the rows before it, at every distance that a list has
-            part = codes[max(first - cut + 1, 0):first + _ROWS]
-            for step in range(1, cut):
-                later = np.flatnonzero(part[step:] == part[:-step]) + step + max(first - cut + 1, 0)
-                if len(later):
-                    owner = self.owner_of(later)
-                    start = self.starts[owner]
-                    found.append(later[(later - step >= start) & (later - start < k)])
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        rows = np.flatnonzero(np.repeat(some, self.lengths) & self.head(k))
+        owner, codes = self.owner_of(rows), self.coded[0][rows]
+        order = np.lexsort((rows, codes, owner))
+        same = (np.diff(owner[order]) == 0) & (np.diff(codes[order]) == 0)
+        return np.sort(rows[order[1:][same]])
+
+    def _repeating(self, cut: int) -> NDArray[np.bool_]:
+        """Which lists hold an item twice in their first `cut`, (n,): every position against those before it."""
+        size, found = len(self.coded[1]), np.zeros(self.n, np.bool_)
+        kind = np.min_scalar_type(size + cut)
+        for begin in range(0, self.n, _LISTS):
+            end = min(begin + _LISTS, self.n)
+            codes = self.narrow[self.starts[begin]:self.starts[end]].astype(kind)
+            if self.even:
+                table = codes.reshape(end - begin, self.longest)
+            else:  # past the end of a list stands what stands in no other position
+                table = np.tile(np.arange(size, size + cut, dtype=kind), (end - begin, 1))
+                table[np.arange(cut) < self.lengths[begin:end, None]] = codes[self.positions(begin, end) < cut]
+            places = np.ascontiguousarray(table[:, :cut].T)
+            for at in range(1, cut):
+                for before in range(at):
+                    found[begin:end] |= places[at] == places[before]
+        return found
 
     def owners(self) -> Codes:
         """The list of each row, (m,)."""

@@ -19,6 +19,7 @@ from incumbent.stats.array_state import ArrayState
 from incumbent.stats.estimate import Estimate
 
 _ROWS = 1 << 13  # rows at a time: a pass after the first finds them in the cache
+_Sums = tuple[int, NDArray[np.float64], NDArray[np.float64]]  # rows, their means (d,) and scatter (d, d)
 
 
 class Moments(ArrayState):
@@ -62,42 +63,22 @@ class Moments(ArrayState):
 
     def update(self, values: ArrayLike) -> Self:
         """Add rows: shape (m, d), or (m,) where d is 1."""
-        columns, made = as_rows(values, len(self.means)).T, self
+        columns = as_rows(values, len(self.means)).T
+        added: _Sums = (0, self.means, self.scatter)
         for begin in range(0, columns.shape[1], _ROWS):
-            made = made._combine(self._of(np.ascontiguousarray(columns[:, begin:begin + _ROWS])), 1)
-        return made
-
-    def _of(self, columns: NDArray[np.float64]) -> Self:
-        """The state of one block of rows, (d, m)."""
-        finite, missing = np.isfinite(columns), 0
-        if not finite.all():
-            good = np.asarray(finite.all(axis=0))
-            missing = len(good) - int(np.count_nonzero(good))
-            columns = columns.compress(good, axis=1)
-        n = columns.shape[1]
-        if n == 0:
-            return type(self).zero(**self._config)._with(missing=missing)
-        origin = columns[:, :1]  # two passes around a point of the data: no cancellation in either
-        means = origin + (columns - origin).mean(axis=1, keepdims=True)
-        rest = columns - means
-        drift = rest.mean(axis=1)
-        scatter = rest @ rest.T - n * np.outer(drift, drift)
-        return self._with(n=n, missing=missing, means=means[:, 0] + drift, scatter=scatter)
+            added = _pooled(added, _sums(np.ascontiguousarray(columns[:, begin:begin + _ROWS])), 1)
+        return self._added(added, columns.shape[1] - added[0], 1)
 
     def _combine(self, other: Self, sign: int) -> Self:
-        na, nb = int(self.n), int(other.n)
-        n, missing = na + sign * nb, int(self.missing) + sign * int(other.missing)
+        return self._added((int(other.n), other.means, other.scatter), int(other.missing), sign)
+
+    def _added(self, other: _Sums, other_missing: int, sign: int) -> Self:
+        n, missing = int(self.n) + sign * other[0], int(self.missing) + sign * other_missing
         if n < 0 or missing < 0:
-            raise StateError("what is subtracted is no part of this", got=f"{nb} of {na} rows")
+            raise StateError("what is subtracted is no part of this", got=f"{other[0]} of {int(self.n)} rows")
         if n == 0:
             return type(self).zero(**self._config)._with(missing=missing)
-        if na == 0 or nb == 0:
-            return (other if na == 0 else self)._with(missing=missing)
-        means = (na * self.means + sign * nb * other.means) / n
-        delta = other.means - self.means
-        scatter = self.scatter + sign * (other.scatter + (na * nb / n) * np.outer(delta, delta))
-        if sign < 0:
-            np.fill_diagonal(scatter, np.maximum(scatter.diagonal(), 0.0))
+        _, means, scatter = _pooled((int(self.n), self.means, self.scatter), other, sign)
         return self._with(n=n, missing=missing, means=means, scatter=scatter)
 
     def estimates(self) -> dict[str, Estimate]:
@@ -209,6 +190,33 @@ class Moments(ArrayState):
             return self.variables.index(name)
         except ValueError:
             raise DataError("no such variable", got=name, expected="one of " + ", ".join(self.variables)) from None
+
+
+def _sums(columns: NDArray[np.float64]) -> _Sums:
+    """The sums of a block of rows, (d, m), without those that hold a value that is not finite."""
+    finite = np.isfinite(columns)
+    if not finite.all():
+        columns = columns.compress(finite.all(axis=0), axis=1)
+    n = columns.shape[1]
+    if n == 0:
+        return 0, columns, columns
+    origin = columns[:, :1]  # two passes around a point of the data: no cancellation in either
+    means = origin + (columns - origin).mean(axis=1, keepdims=True)
+    rest = columns - means
+    drift = rest.mean(axis=1)
+    return n, means[:, 0] + drift, rest @ rest.T - n * np.outer(drift, drift)
+
+
+def _pooled(one: _Sums, other: _Sums, sign: int) -> _Sums:
+    """The sums of both, or of what is left of one without the other."""
+    (na, ma, sa), (nb, mb, sb) = one, other
+    if na == 0 or nb == 0:
+        return other if na == 0 else one
+    n, delta = na + sign * nb, mb - ma
+    scatter = sa + sign * (sb + (na * nb / n) * np.outer(delta, delta))
+    if sign < 0:
+        np.fill_diagonal(scatter, np.maximum(scatter.diagonal(), 0.0))
+    return n, (na * ma + sign * nb * mb) / n, scatter
 
 
 def variable_names(variables: Sequence[str], unknown: dict[str, Any]) -> list[str]:
