@@ -180,6 +180,9 @@ class TestNumbers:
                    {"metric": "recall@5", "at_least": 0})
         assert [one.status for one in done.outcomes] == ["missing"] * 3 + ["passed"]
         assert "side.popularity" in done.outcomes[0].message and "side.catalogue" in done.outcomes[1].message
+        assert "Hint: --history FILE" in done.outcomes[0].message and done.outcomes[1].message.endswith(
+            "coverage@5 needs the catalogue, which a row does not hold (side.catalogue). "
+            "Hint: --catalogue FILE, or a period with item events in the lake")
 
     def test_failures_of_a_model_are_counted_not_hidden(self, tmp_path):
         """Shoppers u5, u15 ...: no list where something was wanted is a recall of 0."""

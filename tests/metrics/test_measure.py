@@ -1,5 +1,7 @@
 """One pass over many metrics gives what each gives by itself, and bad questions are refused."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from incumbent import registry
 from incumbent.errors import DataError
 from incumbent.metrics.measure import measure
 from incumbent.metrics.metric import Batch, Side
+from incumbent.metrics.per_list import PerList
 from incumbent.metrics.ranking import evaluate
 from incumbent.testing import metric_samples
 
@@ -46,3 +49,34 @@ def test_bad_questions_are_refused():
         measure({"user_id": ["u", "u"], "item_id": ["a", "b"], "rank": [1, 1], "list_id": [1, 2]}, ["personalisation"])
     with pytest.raises(DataError, match=r"side\.popularity"):
         measure(rows, ["novelty"], Side())
+
+
+@pytest.mark.parametrize("name", ["ndcg", "novelty", "surprisal", "popularity", "unseen_share", "serendipity",
+                                  "diversity", "unexpectedness", "category_diversity", "category_calibration", "coverage"])
+def test_what_a_metric_lacks_is_said_with_its_name_and_what_to_do(name):
+    rows, _ = metric_samples.lists(1)
+    metric = registry.load("metrics", name)()
+    with pytest.raises(DataError) as told:
+        measure(rows, [name], Side())
+    part = str(told.value.field).removeprefix("side.")
+    assert str(told.value).startswith(f"{metric.name} needs ") and f"Hint: Side({part}=a table of " in str(told.value)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names("metrics")
+                                  if getattr(registry.load("metrics", name)(), "bounded", False)])
+def test_the_interval_of_a_share_of_few_users_is_one_of_shares(name):
+    """Five users whose numbers lie at both ends; Student's interval of most of them leaves [0, 1]."""
+    metric = registry.load("metrics", name)()
+    for ones in range(6):
+        values = np.array([1.0] * ones + [0.0] * (5 - ones))
+        rows = values if isinstance(metric, PerList) else np.stack([values, np.ones(5)], axis=1)
+        made = metric.estimate(metric.state().update(np.arange(5), rows))
+        assert 0 <= made.low <= made.value == ones / 5 <= made.high <= 1 and made.high - made.low > 0.4
+        assert "Clopper-Pearson at the effective sample size" in made.method
+
+
+def test_what_no_baseline_freezes_is_refused_by_every_metric():
+    for name in registry.names("metrics"):
+        metric = registry.load("metrics", name)()
+        with pytest.raises(DataError, match=f"^{re.escape(metric.name)} has no .*setting"):
+            metric.state({"no_such": 1})

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incumbent.errors import DataError
-from incumbent.stats.bounded_share import bounded_share
+from incumbent.stats.bounded_share import HOW, bounded_share, within
+from incumbent.stats.moments import Moments
 
 
 def of(hits, n, alpha=0.05):
@@ -72,3 +73,25 @@ def test_covers_small_shares_of_clustered_requests():
         inside += made.low <= 0.02 <= made.high
         normal += abs(value - 0.02) <= 1.96 * se
     assert inside >= 372 and normal < 360, (inside, normal)
+
+
+def test_covers_the_mean_of_few_users_where_the_t_interval_does_not_and_stays_in_0_to_1():
+    """NDCG-like numbers of 12 users, of whom a tenth has a hit: 95 % intervals of 400 samples."""
+    rng = random.Random(11)
+    gains = [1 / math.log2(1 + position) for position in range(1, 11)]
+    truth = 0.1 * sum(gains) / 10
+    inside = student = left = 0
+    for _ in range(400):
+        values = [rng.choice(gains) if rng.random() < 0.1 else 0.0 for _ in range(12)]
+        t = Moments.zero().update(values).mean()
+        made = within(t, t.n)
+        assert 0 <= made.low <= made.value <= made.high <= 1 and made.method == f"mean, {HOW}"
+        inside += made.low <= truth <= made.high
+        student += t.low <= truth <= t.high
+        left += t.low < 0
+    assert inside >= 380 and student < 320 and left > 200, (inside, student, left)
+
+
+def test_what_is_missing_stays_so():
+    missing = Moments.zero().mean()
+    assert within(missing, 0) is missing

@@ -46,4 +46,5 @@ def _status(name: str, wrong: Any, **policy: Any) -> Rate:
         found = pc.fill_null(wrong(status), False).to_numpy(zero_copy_only=False)
         return np.where(pc.is_valid(status).to_numpy(zero_copy_only=False)[:, None], share(found), np.nan)
 
-    return Rate(name, parts, "of answers", "down", "health", "impression", ("user_id", "status"), **policy)
+    return Rate(name, parts, "of answers", "down", "health", "impression", ("user_id", "status"),
+                bounded=True, **policy)

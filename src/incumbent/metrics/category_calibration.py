@@ -35,6 +35,8 @@ def category_calibration(*, k: int = 10, smoothing: float = 0.01, **policy: Any)
     name = f"category_calibration@{k}" if smoothing == 0.01 else f"category_calibration_{smoothing:g}@{k}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("catalogue", name)
+        side.need("history", name)
         lists, (facts, kinds, size) = batch.once(lists_of), batch.once(categories_of, side)
         size = max(size, 1)
         users, listed, kind_had, n_users = _history(batch, side, facts.ids, kinds)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from incumbent.errors import DataError
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
 from incumbent.metrics.rate import Rate, column_of, numbers_of, share
 from incumbent.stats import fixed
 from incumbent.stats.estimate import Estimate
@@ -34,7 +34,8 @@ def off_list_share(**policy: Any) -> Rate:
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         return share(np.isnan(numbers_of(batch, "position")))
 
-    return Rate("off_list_share", parts, "of clicks", "down", "response", "event", ("user_id", "position"), **policy)
+    return Rate("off_list_share", parts, "of clicks", "down", "response", "event", ("user_id", "position"),
+                bounded=True, **policy)
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ class ClickRank:
 
     def state(self, config: Mapping[str, Any] | None = None) -> FixedHistogram:
         """No clicks yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return FixedHistogram.zero(edges=[at + 0.5 for at in range(self.depth + 1)])
 
     def observe(self, batch: Batch, side: Side) -> tuple[NDArray[np.float64]]:

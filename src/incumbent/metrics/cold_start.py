@@ -30,7 +30,7 @@ def cold_user_share(**policy: Any) -> Rate:
         return share(~warm[asked])
 
     return Rate("cold_user_share", parts, "of answers", "none", "response", "impression", ("user_id", "items"),
-                **policy)
+                bounded=True, **policy)
 
 
 def cold_item_share(**policy: Any) -> Rate:
@@ -44,4 +44,5 @@ def cold_item_share(**policy: Any) -> Rate:
         np.add.at(counts, known[known >= 0], numbers(found["count"], "popularity.count")[known >= 0])
         return share(answers.sums(counts[shown] <= 0), answers.lengths)
 
-    return Rate("cold_item_share", parts, "of slots", "none", "response", "impression", ("user_id", "items"), **policy)
+    return Rate("cold_item_share", parts, "of slots", "none", "response", "impression", ("user_id", "items"),
+                bounded=True, **policy)

@@ -24,7 +24,8 @@ def conversion(**policy: Any) -> Rate:
         orders = numbers_of(batch, "orders")
         return share(np.where(np.isnan(orders), np.nan, orders > 0))
 
-    return Rate("conversion", parts, "of user-days", "up", "business", "user_day", ("user_id", "orders"), **policy)
+    return Rate("conversion", parts, "of user-days", "up", "business", "user_day", ("user_id", "orders"),
+                bounded=True, **policy)
 
 
 def orders_per_request(**policy: Any) -> Rate:

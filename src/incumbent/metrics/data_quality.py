@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from incumbent.errors import DataError
 from incumbent.metrics.frames import columns
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
 from incumbent.stats.counts import Counts
 from incumbent.stats.estimate import Estimate
 
@@ -47,8 +47,7 @@ class EventShare:
 
     def state(self, config: Mapping[str, Any] | None = None) -> Counts:
         """No rows yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return Counts.zero(keys=KEYS)
 
     def observe(self, batch: Batch, side: Side) -> tuple[list[str], list[int]]:

@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from incumbent.errors import DataError
 from incumbent.metrics.data_quality import WHAT, delays
 from incumbent.metrics.frames import columns, numbers
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
 from incumbent.stats.binomial import proportion
 from incumbent.stats.counts import Counts
 from incumbent.stats.estimate import Estimate
@@ -40,8 +39,7 @@ class Values:
 
     def state(self, config: Mapping[str, Any] | None = None) -> LogHistogram:
         """No values yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return LogHistogram.zero(accuracy=ACCURACY)
 
     def observe(self, batch: Batch, side: Side) -> tuple[NDArray[np.float64]]:
@@ -138,8 +136,7 @@ class Categories:
 
     def state(self, config: Mapping[str, Any] | None = None) -> Counts:
         """No rows yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return Counts.zero(budget=BUDGET)
 
     def observe(self, batch: Batch, side: Side) -> tuple[list[str], list[int]]:
@@ -181,8 +178,7 @@ class Volume:
 
     def state(self, config: Mapping[str, Any] | None = None) -> Counts:
         """No rows yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return Counts.zero(keys=["rows"])
 
     def observe(self, batch: Batch, side: Side) -> tuple[list[str], list[int]]:

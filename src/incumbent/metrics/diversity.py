@@ -32,12 +32,13 @@ def diversity(*, k: int = 10, **policy: Any) -> PerList:
     >>> round(float(diversity().values(batch, side)[0]), 4)  # cosines 0, -1, 0
     1.3333
     """
-    k = check_k(k)
+    name = f"diversity@{check_k(k)}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("vectors", name)
         return _by_square(batch.once(lists_of), k, *batch.once(_scaled, side))
 
-    return PerList(f"diversity@{k}", values, unit="1 - cosine", direction="none", **policy)
+    return PerList(name, values, unit="1 - cosine", direction="none", **policy)
 
 
 def category_diversity(*, k: int = 10, **policy: Any) -> PerList:
@@ -51,9 +52,10 @@ def category_diversity(*, k: int = 10, **policy: Any) -> PerList:
     >>> round(float(category_diversity().values(batch, side)[0]), 4)
     0.6667
     """
-    k = check_k(k)
+    name = f"category_diversity@{check_k(k)}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("catalogue", name)
         lists, (facts, kinds, size) = batch.once(lists_of), batch.once(categories_of, side)
         kind = np.append(kinds, -1)[facts.place]
         there = lists.head(k) & (kind >= 0)
@@ -62,7 +64,7 @@ def category_diversity(*, k: int = 10, **policy: Any) -> PerList:
         same = np.bincount(cells // max(size, 1), weights=np.square(counts, dtype=np.float64), minlength=lists.n)
         return _share(np.asarray(same, np.float64), np.bincount(owner, minlength=lists.n))
 
-    return PerList(f"category_diversity@{k}", values, unit="share of pairs", direction="none", **policy)
+    return PerList(name, values, unit="share of pairs", direction="none", bounded=True, **policy)
 
 
 def _share(same: NDArray[np.float64], m: NDArray[Any]) -> NDArray[np.float64]:

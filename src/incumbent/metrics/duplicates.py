@@ -29,4 +29,4 @@ def duplicate_share(**policy: Any) -> Rate:
         return np.where((answers.lengths > 0)[:, None], share(twice), np.nan)
 
     return Rate("duplicate_share", parts, "of answers", "down", "response", "impression", ("user_id", "items"),
-                **policy)
+                bounded=True, **policy)

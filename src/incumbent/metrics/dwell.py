@@ -40,7 +40,7 @@ def completion(*, reached: float = 0.9, **policy: Any) -> Rate:
         return np.where(known[:, None], share(seconds >= reached * length), np.nan)
 
     return Rate(f"completion_{reached:g}", parts, "of dwells", "up", "proxy", "event",
-                ("user_id", "seconds", "length_s"), **policy)
+                ("user_id", "seconds", "length_s"), bounded=True, **policy)
 
 
 def time_spent(**policy: Any) -> Rate:

@@ -14,12 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, as_ids, code_together, columns
 from incumbent.metrics.item_counts import ItemCounts
 from incumbent.metrics.item_facts import heads_of
 from incumbent.metrics.lists import COLUMNS, WHAT, lists_of
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
 from incumbent.metrics.per_list import check_k
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.gini import gini as inequality
@@ -47,8 +46,7 @@ class Exposure:
 
     def state(self, config: Mapping[str, Any] | None = None) -> ItemCounts:
         """Nothing shown yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return ItemCounts.zero(k=self.k)
 
     def observe(self, batch: Batch, side: Side) -> tuple[list[str], Codes, int, int]:

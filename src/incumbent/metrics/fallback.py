@@ -29,4 +29,5 @@ def fallback_share(**policy: Any) -> Rate:
         found = pc.is_in(mode, pa.array(MODES)).to_numpy(zero_copy_only=False)
         return np.where(pc.is_valid(mode).to_numpy(zero_copy_only=False)[:, None], share(found), np.nan)
 
-    return Rate("fallback_share", parts, "of answers", "down", "response", "impression", ("user_id", "mode"), **policy)
+    return Rate("fallback_share", parts, "of answers", "down", "response", "impression", ("user_id", "mode"),
+                bounded=True, **policy)

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, columns
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
 from incumbent.metrics.scorer import Facts, Scorer, Text, reasons, scorer_of
+from incumbent.stats.bounded_share import within
 from incumbent.stats.buckets import Buckets, bucket_of
 from incumbent.stats.estimate import Estimate
 
@@ -49,8 +49,7 @@ class FlaggedTexts:
 
     def state(self, config: Mapping[str, Any] | None = None) -> Buckets:
         """No texts yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return Buckets.zero(k=self.clusters, variables=["flagged"])
 
     def observe(self, batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64]]:
@@ -67,7 +66,7 @@ class FlaggedTexts:
 
     def estimate(self, state: Buckets) -> Estimate:
         """The share; missing without texts."""
-        return state.ratio("flagged", unit=self.unit)
+        return within(state.ratio("flagged", unit=self.unit), int((state.rows > 0).sum()))
 
 
 def texts_of(batch: Batch, side: Side | None = None) -> list[tuple[str, Text]]:

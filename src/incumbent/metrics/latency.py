@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from incumbent.errors import DataError
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
 from incumbent.metrics.rate import column_of, numbers_of
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.log_histogram import LogHistogram
@@ -40,8 +40,7 @@ class Quantile:
 
     def state(self, config: Mapping[str, Any] | None = None) -> LogHistogram:
         """No values yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return LogHistogram.zero()
 
     def observe(self, batch: Batch, side: Side) -> tuple[NDArray[np.float64]]:

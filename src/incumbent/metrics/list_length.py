@@ -23,7 +23,8 @@ def empty_share(**policy: Any) -> Rate:
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         return share(batch.once(answers_of).lengths == 0)
 
-    return Rate("empty_share", parts, "of answers", "down", "response", "impression", ("user_id", "items"), **policy)
+    return Rate("empty_share", parts, "of answers", "down", "response", "impression", ("user_id", "items"),
+                bounded=True, **policy)
 
 
 def short_share(**policy: Any) -> Rate:
@@ -34,4 +35,4 @@ def short_share(**policy: Any) -> Rate:
         return np.where((k > 0)[:, None], share((lengths > 0) & (lengths < k)), np.nan)
 
     return Rate("short_share", parts, "of answers", "down", "response", "impression", ("user_id", "items", "k"),
-                **policy)
+                bounded=True, **policy)

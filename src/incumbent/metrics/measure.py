@@ -16,6 +16,7 @@ from incumbent.metrics.exposure import Exposure
 from incumbent.metrics.lists import lists_of
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.per_list import PerList
+from incumbent.stats.bounded_share import within
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.moments import Moments
 
@@ -38,9 +39,9 @@ def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -
     """Every metric over one list per user; what several of them need is made once.
 
     `metrics` are registered names (with their defaults) or metrics made with settings, of grain ``slot``. The mean over
-    users has Student's interval; coverage and its like are numbers of the whole. Every mean is over the users for whom
-    its metric has a value. `DataError` for metrics of other kinds, for two lists of one user, and for what a metric
-    needs and the side lacks.
+    users has Student's interval, a bounded one that of `stats.bounded_share`; coverage and its like are numbers of the
+    whole. Every mean is over the users for whom its metric has a value. `DataError` for metrics of other kinds, for two
+    lists of one user, and for what a metric needs and the side lacks.
 
     >>> shown = {"user_id": ["u", "u", "v", "v"], "item_id": ["a", "b", "a", "c"], "rank": [1, 2, 1, 2]}
     >>> side = Side(catalogue={"item_id": list("abcd"), "category": list("xxyy")},
@@ -66,5 +67,6 @@ def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -
             estimates[metric.name] = metric.of(batch, side)
         else:
             values[metric.name] = metric.values(batch, side)
-            estimates[metric.name] = Moments.zero().update(values[metric.name]).mean(unit=metric.unit)
+            made = Moments.zero().update(values[metric.name]).mean(unit=metric.unit)
+            estimates[metric.name] = within(made, made.n) if metric.bounded else made
     return Measurement(estimates, lists.users, values)

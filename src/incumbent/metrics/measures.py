@@ -142,10 +142,10 @@ def _registered(name: str) -> Measure | None:
         return None
     kind = {"unit": made.unit, "direction": made.direction}
     if hasattr(made, "values") and set(made.columns) <= set(COLUMNS):
-        return Measure(made.name, "mean", parts=_per_list(made), **kind)
+        return Measure(made.name, "mean", parts=_per_list(made), bounded=getattr(made, "bounded", False), **kind)
     if hasattr(made, "parts") and set(made.columns) <= set(ANSWER_COLUMNS):
         return Measure(made.name, "mean", parts=lambda batches, side: made.parts(batches.answers, side),
-                       bounded=made.unit.startswith("of "), **kind)
+                       bounded=getattr(made, "bounded", made.unit.startswith("of ")), **kind)
     if made.grain == "slot" and set(made.columns) <= set(COLUMNS):
         return Measure(made.name, "whole", read=made, **kind)
     raise DataError("this metric is not one of lists", got=name, field="metric",

@@ -20,6 +20,14 @@ Grain = Literal["event", "impression", "slot", "outcome", "user_day"]
 _Made = TypeVar("_Made")
 
 
+#: the parts of a side: what they are, and their columns
+WHAT_IS = {"relevant": "what counts as a hit", "history": "what the user had before", "popularity": "frozen popularity",
+           "catalogue": "the catalogue", "vectors": "item vectors", "excluded": "what shoppers excluded"}
+COLUMNS_OF = {"relevant": "user_id, item_id, perhaps gain", "history": "user_id, item_id",
+              "popularity": "item_id, count", "catalogue": "item_id, perhaps category and delisted_at",
+              "vectors": "item_id, vector", "excluded": "user_id, item_id, since, perhaps until"}
+
+
 @dataclass(frozen=True, eq=False)
 class Side:
     """What a row does not hold. Each part is a frame (pandas, Polars, PyArrow) or a mapping of columns, or None.
@@ -43,13 +51,20 @@ class Side:
         >>> Side().need("history", "serendipity@10")
         Traceback (most recent call last):
         ...
-        incumbent.errors.DataError: serendipity@10 needs what a row does not hold. Got None. Expected side.history.
-        """
+        incumbent.errors.DataError: serendipity@10 needs what the user had before, which a row does not hold. Got None. Expected side.history. Hint: Side(history=a table of user_id, item_id).
+        """  # noqa: E501
         found = getattr(self, part)
         if found is None:
-            raise DataError(f"{metric} needs what a row does not hold", got=None, expected=f"side.{part}",
-                            field=f"side.{part}")
+            raise DataError(f"{metric} needs {WHAT_IS[part]}, which a row does not hold", got=None,
+                            expected=f"side.{part}", field=f"side.{part}",
+                            hint=f"Side({part}=a table of {COLUMNS_OF[part]})")
         return found
+
+
+def no_settings(name: str, config: Mapping[str, Any] | None) -> None:
+    """Raise `DataError` for any key: there is nothing about this metric that a baseline freezes."""
+    if config:
+        raise DataError(f"{name} has no settings of a baseline", got=sorted(config), field="config")
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,10 @@ NAMES = (*(f"{name}@k" for name in _NEEDS_K), "fB@k", "r_precision", "rbp_P@k", 
          *(name + end for name in _MAY_HAVE_K for end in ("@k", "") if name + end != "ndcg_full"))
 
 
+#: a name without its variant, and the variant that is the default of the registry
+DEFAULTS = {"ndcg": "ndcg_achievable", "map": "map_relevant", "rbp": "rbp_0.8", "f": "f1", "f_beta": "f1"}
+
+
 @dataclass(frozen=True)
 class Named:
     """A ranking metric of a name: one number per ranking."""
@@ -47,8 +51,8 @@ def parse(name: str) -> Named:
     >>> parse("ndcg@10")
     Traceback (most recent call last):
     ...
-    incumbent.errors.DataError: no such ranking metric. Got 'ndcg@10'. Expected ... Hint: did you mean 'ndcg_full@10'?.
-    """
+    incumbent.errors.DataError: no such ranking metric. Got 'ndcg@10'. Expected ... Hint: did you mean 'ndcg_achievable@10'?.
+    """  # noqa: E501
     stem, at, cut = name.partition("@")
     if not at or re.fullmatch(r"[1-9]\d*", cut):
         k = int(cut) if at else None
@@ -63,6 +67,7 @@ def parse(name: str) -> Named:
             return Named(name, partial(rank_biased_precision, k=k, persistence=float(rbp[1])))
         if stem == "r_precision" and k is None:
             return Named(name, accuracy.r_precision)
-    near = difflib.get_close_matches(stem, [known.partition("@")[0] for known in NAMES], n=1, cutoff=0.4)
+    stems = [*DEFAULTS, *(known.partition("@")[0] for known in NAMES)]
+    near = [DEFAULTS.get(one, one) for one in difflib.get_close_matches(stem.lower(), stems, n=1, cutoff=0.4)]
     raise DataError("no such ranking metric", got=name, expected="one of " + ", ".join(NAMES),
                     hint=f"did you mean '{near[0]}{at}{cut}'?" if near else None, field="metrics")

@@ -33,12 +33,13 @@ def novelty(*, k: int = 10, unseen: Unseen = "ceiling", **policy: Any) -> PerLis
     """
     if unseen not in ("ceiling", "left_out"):
         raise DataError("no such policy for unseen items", got=unseen, expected="ceiling or left_out", field="unseen")
-    k = check_k(k)
+    name = f"novelty_{unseen}@{check_k(k)}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("popularity", name)
         return mean_of_head(batch, _information(batch, side, unseen), k)
 
-    return PerList(f"novelty_{unseen}@{k}", values, unit="bits", direction="none", **policy)
+    return PerList(name, values, unit="bits", direction="none", **policy)
 
 
 def surprisal(*, k: int = 10, **policy: Any) -> PerList:
@@ -46,14 +47,15 @@ def surprisal(*, k: int = 10, **policy: Any) -> PerList:
 
     Source: RePlay, Surprisal.
     """
-    k = check_k(k)
+    name = f"surprisal@{check_k(k)}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("popularity", name)
         most = np.log2(batch.once(popularity_of, side).total)
         return mean_of_head(batch, _information(batch, side, "ceiling") / most, k) if most > 0 else np.full(
             batch.once(lists_of).n, np.nan)
 
-    return PerList(f"surprisal@{k}", values, unit="of the most", direction="none", **policy)
+    return PerList(name, values, unit="of the most", direction="none", bounded=True, **policy)
 
 
 def popularity(*, k: int = 10, **policy: Any) -> PerList:
@@ -61,23 +63,25 @@ def popularity(*, k: int = 10, **policy: Any) -> PerList:
 
     Source: Abdollahpouri, Burke, Mobasher, FLAIRS 2019 (average recommendation popularity).
     """
-    k = check_k(k)
+    name = f"popularity@{check_k(k)}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("popularity", name)
         known = batch.once(popularity_of, side)
         return mean_of_head(batch, known.count / known.total, k)
 
-    return PerList(f"popularity@{k}", values, unit="share of interactions", direction="none", **policy)
+    return PerList(name, values, unit="share of interactions", direction="none", bounded=True, **policy)
 
 
 def unseen_share(*, k: int = 10, **policy: Any) -> PerList:
     """The share of the first k that the baseline has not seen: the bucket for which the others need a convention."""
-    k = check_k(k)
+    name = f"unseen_share@{check_k(k)}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("popularity", name)
         return mean_of_head(batch, (batch.once(popularity_of, side).count == 0).astype(np.float64), k)
 
-    return PerList(f"unseen_share@{k}", values, unit="share of slots", direction="none", **policy)
+    return PerList(name, values, unit="share of slots", direction="none", bounded=True, **policy)
 
 
 def _information(batch: Batch, side: Side, unseen: Unseen) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes
 from incumbent.metrics.lists import COLUMNS, lists_of
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
+from incumbent.stats.bounded_share import within
 from incumbent.stats.buckets import Buckets
 from incumbent.stats.estimate import Estimate
 
@@ -25,7 +26,8 @@ class PerList:
 
     The state is `Buckets` of users: a user's lists of all days stand in one bucket, so lists of one user are not taken
     for independent. `clusters` is the number of buckets (2 to 65,536), 128 by default; the same user must fall into the
-    same bucket, so states of different `clusters` do not add.
+    same bucket, so states of different `clusters` do not add. `bounded`: no list's number leaves [0, 1], and so
+    does the interval of their mean not (`stats.bounded_share`).
 
     >>> long = PerList("length", lambda batch, side: batch.once(lists_of).lengths.astype(float), unit="items/list")
     >>> batch = Batch({"user_id": ["u", "u", "v"], "item_id": ["a", "b", "a"], "rank": [1, 2, 1]})
@@ -41,11 +43,11 @@ class PerList:
     grain: Grain = "slot"
     columns: tuple[str, ...] = COLUMNS
     clusters: int = 128
+    bounded: bool = False
 
     def state(self, config: Mapping[str, Any] | None = None) -> Buckets:
         """No lists yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return Buckets.zero(k=self.clusters, variables=["value"])
 
     def observe(self, batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64]]:
@@ -54,7 +56,8 @@ class PerList:
 
     def estimate(self, state: Buckets) -> Estimate:
         """The mean per list, its interval from between the buckets of users; n counts lists."""
-        return state.ratio("value", unit=self.unit)
+        made = state.ratio("value", unit=self.unit)
+        return within(made, int((state.rows > 0).sum())) if self.bounded else made
 
 
 def _buckets(batch: Batch, side: Side | None, clusters: int) -> Codes:

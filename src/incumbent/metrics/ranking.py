@@ -22,6 +22,7 @@ from incumbent.metrics.lists import read_lists
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.names import parse
 from incumbent.metrics.per_list import PerList
+from incumbent.stats.bounded_share import within
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.moments import Moments
 
@@ -44,8 +45,12 @@ class Evaluation:
     values: NDArray[np.float64]
 
     def estimates(self, *, alpha: float = 0.05) -> dict[str, Estimate]:
-        """The mean over users of every metric, with Student's interval; n counts users with a value."""
-        return {name: self.state.mean(name, alpha=alpha, unit="per user") for name in self.metrics}
+        """The mean over users of every metric; n counts users with a value.
+
+        Each is in [0, 1], and so is its interval, as of `stats.bounded_share`.
+        """
+        found = {name: self.state.mean(name, alpha=alpha, unit="per user") for name in self.metrics}
+        return {name: within(one, one.n, alpha=alpha) for name, one in found.items()}
 
     def per_user(self) -> pa.Table:
         """A row per user: user_id, then every metric, null where missing."""
@@ -125,4 +130,4 @@ def ranking_metric(name: str, *, without_positives: Policy = "missing", clusters
         judged: Judged = batch.once(judged_of, side)
         return np.where(judged.relevant > 0, named.measure(judged), fill)
 
-    return PerList(name, values, unit="per list", clusters=clusters)
+    return PerList(name, values, unit="per list", clusters=clusters, bounded=True)

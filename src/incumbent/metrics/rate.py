@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, as_ids, columns, numbers
 from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.stats.bounded_share import within
 from incumbent.stats.buckets import Buckets, bucket_of
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.winsorised import Winsorised
@@ -27,7 +28,8 @@ class Rate:
     """``sum(numerator) / sum(denominator)`` over the rows of a batch, by the delta method over buckets of users.
 
     With `heavy_tailed` the numerator of each row is cut at the cap that ``state({"cap": ...})`` freezes, and the
-    estimate says so. `clusters` is the number of buckets (2 to 65,536). Source: Deng, Knoblich, Lu, KDD 2018.
+    estimate says so. `clusters` is the number of buckets (2 to 65,536). `bounded`: no row's ratio leaves
+    [0, 1], and so does the interval not (`stats.bounded_share`). Source: Deng, Knoblich, Lu, KDD 2018.
 
     >>> def halves(batch, side):
     ...     return np.stack([numbers_of(batch, "clicks"), numbers_of(batch, "slots")], axis=1)
@@ -46,6 +48,7 @@ class Rate:
     columns: tuple[str, ...]
     heavy_tailed: bool = False
     clusters: int = 128
+    bounded: bool = False
 
     def state(self, config: Mapping[str, Any] | None = None) -> Buckets:
         """No rows yet; `config` may hold the ``cap`` of a heavy-tailed numerator, and nothing else."""
@@ -64,7 +67,8 @@ class Rate:
 
     def estimate(self, state: Buckets) -> Estimate:
         """The ratio with its interval from between the buckets of users; n counts rows."""
-        return state.ratio("numerator", "denominator", unit=self.unit)
+        made = state.ratio("numerator", "denominator", unit=self.unit)
+        return within(made, int((state.rows > 0).sum())) if self.bounded else made
 
 
 def column_of(batch: Batch, name: str) -> pa.Array:

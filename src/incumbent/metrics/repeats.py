@@ -29,7 +29,7 @@ def bought_again_share(**policy: Any) -> Rate:
         return share(answers.sums(pair_known(batch, side, "history")), answers.lengths)
 
     return Rate("bought_again_share", parts, "of slots", "none", "response", "impression", ("user_id", "items"),
-                **policy)
+                bounded=True, **policy)
 
 
 def shown_again_share(**policy: Any) -> Rate:
@@ -52,4 +52,4 @@ def shown_again_share(**policy: Any) -> Rate:
         return np.where(np.isnan(time)[:, None], np.nan, share(answers.sums(at > earliest), answers.lengths))
 
     return Rate("shown_again_share", parts, "of slots", "down", "response", "impression",
-                ("user_id", "items", "time"), **policy)
+                ("user_id", "items", "time"), bounded=True, **policy)

@@ -26,12 +26,14 @@ def unexpectedness(*, k: int = 10, **policy: Any) -> PerList:
     >>> [metric(k=3).values(batch, side).round(4).tolist() for metric in (unexpectedness, serendipity)]
     [[0.6667], [0.3333]]
     """
-    k = check_k(k)
+    name = f"unexpectedness@{check_k(k)}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
+        side.need("history", name)
+        side.need("popularity", name)
         return mean_of_rows(batch, batch.once(_unexpected, side, k).astype(np.float64), k)
 
-    return PerList(f"unexpectedness@{k}", values, unit="share of slots", direction="none", **policy)
+    return PerList(name, values, unit="share of slots", direction="none", bounded=True, **policy)
 
 
 def serendipity(*, k: int = 10, **policy: Any) -> PerList:
@@ -39,23 +41,24 @@ def serendipity(*, k: int = 10, **policy: Any) -> PerList:
 
     Source: Ge, Delgado-Battenfeld, Jannach, RecSys 2010: unexpectedness times usefulness.
     """
-    k = check_k(k)
+    name = f"serendipity@{check_k(k)}"
 
     def values(batch: Batch, side: Side) -> NDArray[np.float64]:
-        side.need("relevant", f"serendipity@{k}")
+        for part in ("relevant", "history", "popularity"):
+            side.need(part, name)
         judged, lists = batch.once(judged_of, side), batch.once(lists_of)
         rows = lists.starts[judged.where] + judged.position - 1
         odd = np.flatnonzero((judged.position <= k) & batch.once(_unpopular, side, k)[lists.coded[0][rows]])
-        odd = odd[~among(lists, side.need("history", "serendipity"), "history", rows[odd])]
+        odd = odd[~among(lists, side.history, "history", rows[odd])]
         value = np.bincount(judged.where[odd], minlength=judged.n) / k
         return np.where(judged.relevant > 0, value, np.nan)
 
-    return PerList(f"serendipity@{k}", values, unit="per slot", **policy)
+    return PerList(name, values, unit="per slot", bounded=True, **policy)
 
 
 def _unexpected(batch: Batch, side: Side, k: int) -> NDArray[np.bool_]:
     lists = batch.once(lists_of)
-    had = among(lists, side.need("history", "unexpectedness"), "history")
+    had = among(lists, side.history, "history")
     return np.asarray(batch.once(_unpopular, side, k)[lists.coded[0]] & ~had, np.bool_)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from incumbent.errors import DataError
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
 from incumbent.metrics.rate import column_of, numbers_of
 from incumbent.stats.counts import Counts
 from incumbent.stats.estimate import Estimate
@@ -40,8 +39,7 @@ class Throughput:
 
     def state(self, config: Mapping[str, Any] | None = None) -> Counts:
         """No requests yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return Counts.zero()
 
     def observe(self, batch: Batch, side: Side) -> tuple[list[str], NDArray[np.int64]]:

@@ -30,7 +30,8 @@ def invented_share(**policy: Any) -> Rate:
         known = len(columns(side.catalogue, "catalogue", ("item_id",))["item_id"])
         return share(answers.sums(place < 0), answers.lengths if known else np.nan)
 
-    return Rate("invented_share", parts, "of slots", "down", "response", "impression", ("user_id", "items"), **policy)
+    return Rate("invented_share", parts, "of slots", "down", "response", "impression", ("user_id", "items"),
+                bounded=True, **policy)
 
 
 def delisted_share(**policy: Any) -> Rate:
@@ -44,7 +45,7 @@ def delisted_share(**policy: Any) -> Rate:
         return share(answers.sums(since <= numbers_of(batch, "time")[answers.owners()]), answers.lengths)
 
     return Rate("delisted_share", parts, "of slots", "down", "response", "impression", ("user_id", "items", "time"),
-                **policy)
+                bounded=True, **policy)
 
 
 def excluded_share(**policy: Any) -> Rate:
@@ -60,7 +61,7 @@ def excluded_share(**policy: Any) -> Rate:
         return share(answers.sums(held), answers.lengths)
 
     return Rate("excluded_share", parts, "of slots", "down", "response", "impression", ("user_id", "items", "time"),
-                **policy)
+                bounded=True, **policy)
 
 
 def removed_share(**policy: Any) -> Rate:
@@ -74,4 +75,4 @@ def removed_share(**policy: Any) -> Rate:
         return share(removed, batch.once(answers_of).lengths + removed)
 
     return Rate("removed_share", parts, "of items", "down", "response", "impression", ("user_id", "items", "removed"),
-                **policy)
+                bounded=True, **policy)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes
-from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
+from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
 from incumbent.metrics.rate import buckets_of, numbers_of
 from incumbent.stats.bounded_share import bounded_share
 from incumbent.stats.buckets import Buckets
@@ -52,8 +52,7 @@ class WithinDays:
 
     def state(self, config: Mapping[str, Any] | None = None) -> Composite:
         """No rows yet. There is nothing that a baseline freezes: any key is a `DataError`."""
-        if config:
-            raise DataError(f"{self.name} has no settings of a baseline", got=sorted(config), field="config")
+        no_settings(self.name, config)
         return self.of(Delay.zero(ages=self.days), Buckets.zero(k=CLUSTERS, variables=["came", "mature"]))
 
     @staticmethod

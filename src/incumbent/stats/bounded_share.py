@@ -10,6 +10,8 @@ from incumbent.errors import DataError
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.fixed import check_alpha
 
+HOW = "Clopper-Pearson at the effective sample size"
+
 
 def bounded_share(
     value: float, se: float | None, n: int, clusters: int, *, alpha: float = 0.05, method: str = "share",
@@ -43,4 +45,20 @@ def bounded_share(
         low = float(stats.beta.ppf(alpha / 2, hits, m - hits + 1))
         high = float(stats.beta.ppf(1 - alpha / 2, hits + 1, m - hits))
         low, high = (min(low, value), max(high, value)) if math.isfinite(low + high) else (0.0, 1.0)
-    return Estimate(value, low, high, se, n, method, unit=unit)
+    return Estimate(value, low, high, se, n, f"{method}, {HOW}", unit=unit)
+
+
+def within(estimate: Estimate, clusters: int, *, alpha: float = 0.05) -> Estimate:
+    """A mean of values in [0, 1] over so many clusters, its interval that of `bounded_share`; a missing one as it is.
+
+    Student's interval leaves [0, 1] with few clusters, and near its ends covers far less than it says.
+
+    >>> few = within(Estimate(0.9, 0.63, 1.17, se=0.1, n=6, method="mean"), 6)
+    >>> round(few.low, 2), few.high <= 1
+    (0.42, True)
+    """
+    if estimate.value is None:
+        return estimate
+    value = min(max(estimate.value, 0.0), 1.0)  # sums of shares may be off by their last bit
+    return bounded_share(value, estimate.se, estimate.n, clusters, alpha=alpha, method=estimate.method,
+                         unit=estimate.unit)

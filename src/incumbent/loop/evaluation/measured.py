@@ -22,6 +22,11 @@ from incumbent.metrics.paired import Paired, Parts, Which, ones
 from incumbent.metrics.paired_quantile import quantile
 from incumbent.stats.estimate import Estimate
 
+#: where the parts of a side come from
+COMES_FROM = {"history": "--history FILE, or a period with days before it in the lake",
+              "popularity": "--history FILE, or a period with days before it in the lake",
+              "catalogue": "--catalogue FILE, or a period with item events in the lake",
+              "vectors": "a period with embeddings of items in the lake", "excluded": "a period of the lake"}
 SLICES = 50  # of one key: the most frequent values; the others are counted
 
 
@@ -68,7 +73,7 @@ class Measured:
                 champion, candidate = (self._parts(measure, n) for n in (0, 1))
                 self._made[measure.name] = Paired(self._users, champion, candidate, measure.bounded)
             except DataError as error:
-                self._made[measure.name] = str(error)
+                self._made[measure.name] = _lack(error)
         return self._made[measure.name]
 
     def _parts(self, measure: Measure, n: int) -> Parts:
@@ -94,7 +99,7 @@ class Measured:
             both: list[Estimate] = [metric.estimate(metric.state().update(*metric.observe(batches.lists, side)))
                                     for batches in self._batches]
         except DataError as error:
-            return Estimate.missing(str(error), unit=measure.unit)
+            return Estimate.missing(_lack(error), unit=measure.unit)
         champion, candidate = both
         if which in ("champion", "candidate"):
             return champion if which == "champion" else candidate
@@ -139,6 +144,12 @@ class Measured:
     def _too_few(self, rows: NDArray[np.bool_]) -> str | None:
         users, least = len(np.unique(self._users[rows])), self._gate.least_users
         return None if users >= least else f"{users} users, at least {least} are needed (least_users)"
+
+
+def _lack(error: DataError) -> str:
+    """Why there is no number; of a part that the data do not have, where it comes from."""
+    part = (error.field or "").removeprefix("side.")
+    return f"{error.what} ({error.field}). Hint: {COMES_FROM[part]}" if part in COMES_FROM else str(error)
 
 
 def _batches(held: HeldOut, asked: Asked) -> Batches:
