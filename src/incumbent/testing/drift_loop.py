@@ -10,6 +10,7 @@ from typing import Any, get_args
 from incumbent import config
 from incumbent.clock import ManualClock
 from incumbent.config_sections import DriftMonitor
+from incumbent.events.schema import Finding
 from incumbent.events.window import Window
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.detect import Detector
@@ -27,6 +28,11 @@ DRIFT: dict[str, Any] = {
     "false_alarms_per_month": 6, "segment": "device",
     "monitors": {"scores": {"on": False}, "calibration": {"on": False}, "items": {"least_rows": 20}}}
 SHOP: dict[str, Any] = {"requests": 40, "vectors": 40, "dimension": 4}
+
+
+def opened(findings: Sequence[Finding], stream: str) -> list[Finding]:
+    """The alarms of one stream among findings."""
+    return [one for one in findings if one.subject == f"stream:{stream}" and one.status in ("drift", "invalid")]
 
 
 def configured(watch: Sequence[str] | None = None, **drift: Any) -> config.Config:
@@ -77,10 +83,15 @@ class World:
         """A new process that judges."""
         return Detector(self.lake, self.control, self.clock, self.config.drift)
 
-    def look(self) -> list[Any]:
+    def look(self) -> list[Finding]:
         """Measure and judge what is closed; the findings."""
         self.measure()
         return list(self.detector().run_once(self.clock.now()).findings)
+
+    def lived(self, first: int, last: int) -> list[Finding]:
+        """The days from `first` to before `last`, and then a look."""
+        self.live(first, last)
+        return self.look()
 
     def begin(self, control: Control, days: int) -> None:
         """Put the baseline that another Control has in force here, and the clock behind its days."""
