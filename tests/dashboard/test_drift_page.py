@@ -1,6 +1,9 @@
 """The page Drift over a real baseline and real findings: in a real browser, light and dark, and on a phone."""
 
+import html
 import shutil
+import urllib.request
+from datetime import timedelta
 
 import pytest
 
@@ -15,6 +18,7 @@ from incumbent.service.desk import Desk
 from incumbent.stores import memory
 from incumbent.stores.store import Stores
 from incumbent.testing.drift_loop import World
+from incumbent.testing.event_shop import START
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OFF = {"on": False}
@@ -54,6 +58,11 @@ def port(desk, served):
         yield number
 
 
+def asked(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/drift", timeout=30) as answer:
+        return html.unescape(answer.read().decode())
+
+
 def test_streams_stand_as_the_ledger_says_worst_first(world, shown):
     ledger = drift_ledger.read(world.control)
     assert {one["name"]: one["status"] for one in shown["streams"]} == {
@@ -81,6 +90,25 @@ def test_what_is_open_comes_with_its_finding_and_the_baseline_with_what_it_holds
     assert shown["baseline"]["in_force"] and {"items/home/popular", "response/home"} <= {
         stream["stream"] for stream in shown["baseline"]["streams"]}
     assert all(finding["check"].startswith("drift:") for finding in shown["findings"])
+
+
+def test_a_stream_says_when_it_is_judged_next_and_how_fast(world, shown, port):
+    streams = {one["name"]: one for one in shown["streams"]}
+    assert streams["items/home/popular"]["next"]["at"] == (START + timedelta(days=SPRING + 11)).isoformat()
+    assert streams["response/home/converted"]["next"]["start"] == (START + timedelta(days=SPRING + 3)).isoformat()
+    page = asked(port)
+    assert f"next at {START + timedelta(days=SPRING + 11):%Y-%m-%d %H:%M}" in page
+    assert f"told in {streams['response/home/clicked']['soonest']} days" in page and "told in 1 day;" in page
+
+
+def test_before_the_first_judgement_the_page_says_when_it_will_be(world, served):
+    stores = memory.open_stores(world.config, world.clock)
+    fresh = World(lake=world.lake, control=stores.control, drift=DRIFT)
+    fresh.begin(world.control, SPRING)
+    with served(Desk(world.config, Stores(stores.log, world.lake, stores.control), fresh.clock)) as number:
+        page = asked(number)
+    at = START + timedelta(days=SPRING + 1)
+    assert f"not judged yet: next at {at:%Y-%m-%d %H:%M} UTC" in page and f"next at {at:%Y-%m-%d %H:%M}" in page
 
 
 def test_before_a_baseline_stands_the_page_says_how_to_make_one(world):

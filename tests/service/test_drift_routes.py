@@ -111,8 +111,11 @@ def test_on_the_command_line(shop, monkeypatch, capsys):
     code, out, _ = run(capsys, "drift", "audit")
     assert code == 0 and "CANNOT HONOUR its part: items/home/popular" in out and "false alarms a month promised" in out
     told = json.loads(run(capsys, "drift", "status", "--json")[1])
+    assert told["next"] == min(row["next"]["at"] for row in told["monitors"] if row["next"])
     assert told["baseline"]["version"] == 2 and {row["monitor"] for row in told["monitors"]} >= {"items", "response"}
-    assert "response/home/clicked" in run(capsys, "drift", "status")[1]
+    out = " ".join(run(capsys, "drift", "status")[1].split())
+    assert "response/home/clicked" in out and f"next at {told['next'][:10]} {told['next'][11:16]} UTC" in out
+    assert "judged up to nothing yet" in out
 
 
 def test_long_work_shows_how_far_it_is_on_a_terminal_alone(shop, monkeypatch, capsys, tmp_path):

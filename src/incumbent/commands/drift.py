@@ -40,10 +40,13 @@ def status(path: ConfigPath = None, directory: Directory = None, url: Url = None
           f"{found['false_alarms_per_month']:g} false alarms a month in all")
     if found["reason"]:
         print(found["reason"])
-    _table(("monitor", "status", "since", "alpha", "by", "reason"), [
+    if found["next"] is not None:
+        begun = ", ".join(f"{_moment(at)} ({group})" for group, at in found["until"].items())
+        print(f"judged up to {begun or 'nothing yet'}; next at {_moment(found['next'])} UTC")
+    _table(("monitor", "status", "since", "next", "by, alpha, soonest", "reason"), [
         (row["name"], row["status"] + ("" if row["open"] is None else f", {row['severity']}"),
-         str(row["since"] or "")[:16], f"{row['budget']['alpha']:.2g}", row["budget"]["method"], row["reason"])
-        for row in found["monitors"]])
+         _moment(row["since"]), _moment((row["next"] or {}).get("at")), _by(row["budget"], found["window"]),
+         row["reason"]) for row in found["monitors"]])
     for cohort in found["cohorts"]:
         final = cohort["final"]
         if final["value"] is not None:
@@ -82,6 +85,18 @@ def audit(
         for row in found["monitors"] if row["honoured"]])
     print(f"in all: {found['promised_per_month']:.3g} false alarms a month promised, "
           f"{found['delivered_per_month']:.3g} delivered ({found['alarms']} in {found['judged']} windows)")
+
+
+def _moment(text: str | None) -> str:
+    """A time of an answer as it is shown, in UTC: ``2026-03-01 06:00``."""
+    return "" if text is None else str(text)[:16].replace("T", " ")
+
+
+def _by(budget: dict[str, Any], window: str) -> str:
+    """How a monitor alarms, at which alpha, and in how many windows the clearest change is told."""
+    soonest = budget["soonest"]
+    told = "never" if soonest is None else f"{soonest} {window}{'' if soonest == 1 else 's'}"
+    return f"{budget['method']}, {budget['alpha']:.2g}, {told}"
 
 
 def _desk(path: Path | None, directory: Path | None, url: str | None, key: str | None) -> Any:

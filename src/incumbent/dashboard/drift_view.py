@@ -34,7 +34,7 @@ def view(desk: Desk) -> dict[str, Any]:
         ORDER.index(one["status"]) if one["status"] in ORDER else 0, one["name"]))
     in_force = told["baseline"]
     return {
-        **{name: told[name] for name in ("enabled", "window", "until", "reason", "unwatched", "cohorts")
+        **{name: told[name] for name in ("enabled", "window", "until", "next", "reason", "unwatched", "cohorts")
            if name in told}, "vectors": told.get("vectors", []),
         "baseline": desk.baseline(in_force["name"], in_force["version"]) if in_force is not None else None,
         "baselines": desk.baselines(), "budget": budget(told, findings), "streams": streams,
@@ -62,9 +62,9 @@ def budget(told: Mapping[str, Any], findings: list[dict[str, Any]]) -> dict[str,
 def _stream(row: Mapping[str, Any]) -> dict[str, Any]:
     """One monitor: how it stands, its part of the budget, and its windows' evidence beside its threshold."""
     part = row["budget"]
-    return {**{name: row[name] for name in ("name", "status", "severity", "reason", "since", "open")},
-            "per_month": part["false_alarms_per_month"], "windows": part["windows"], "method": METHODS.get(
-                part["method"], part["method"]), "threshold": 1 / part["alpha"],
+    return {**{name: row[name] for name in ("name", "status", "severity", "reason", "since", "open", "next")},
+            "soonest": part["soonest"], "per_month": part["false_alarms_per_month"], "windows": part["windows"],
+            "method": METHODS.get(part["method"], part["method"]), "threshold": 1 / part["alpha"],
             "points": [_point(seen, over_time=part["method"] in OVER_TIME) for seen in row["recent"]]}
 
 

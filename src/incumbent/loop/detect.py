@@ -25,11 +25,11 @@ from incumbent.events.schema import Finding
 from incumbent.events.window import Window
 from incumbent.loop import watermark
 from incumbent.loop.drift import names
-from incumbent.loop.drift.baselines import Baseline, active, changed
+from incumbent.loop.drift.baselines import AGAIN, Baseline, active, changed
+from incumbent.loop.drift.due import next_look
 from incumbent.loop.drift.explain import Explainer
 from incumbent.loop.drift.judges import GROUPS
 from incumbent.loop.drift.ledger import Ledger, News, Standing, after, read, written
-from incumbent.loop.drift.shards import grid_of
 from incumbent.loop.drift.watch import Watch, watches
 from incumbent.loop.enact import news as outbox_of
 from incumbent.loop.leases import Held
@@ -55,7 +55,6 @@ class Detector:
                  lease_s: float = 30.0) -> None:
         self._lake, self._control, self._clock, self._config = lake, control, clock, config
         self._holder, self._lease_s = holder, lease_s
-        self._grid = grid_of(config)
         self._known: tuple[tuple[str, str], list[Watch], Budget | None] | None = None
 
     def run_once(self, until: datetime | None = None) -> Detected:
@@ -95,7 +94,7 @@ class Detector:
         finding = Finding(
             event_id=event_id(self._clock.now(), told), time=self._clock.now(),
             subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data", severity="ticket",
-            reason=f"nothing is judged, {stale} since the baseline was built: rebuild it and pin it, or set that back",
+            reason=f"nothing is judged, {stale} since the baseline was built: {AGAIN}",
             evidence={"baseline": _named(baseline)})
         self._conclude([finding], msgspec.structs.replace(ledger, stale=told))
         return [finding]
@@ -131,23 +130,18 @@ class Detector:
 
     def _next(self, baseline: Baseline, group: str, until: datetime) -> Window | None:
         """The next window that a group has to judge, None where it is not closed yet."""
-        watched, _ = self.watches(baseline)
-        lag = next((watch.judge.lag(self._config) for watch in watched if watch.judge.group == group), None)
-        if lag is None:
-            return None
-        begun = max(read(self._control).until.get(group, EPOCH), baseline.row.until,
-                    self._clock.now() - timedelta(days=self._config.keep_days))
-        window = self._grid.window(begun)
-        if window.start < begun:
-            window = self._grid.window(window.end)
-        return window if window.end + lag <= until else None
+        ledger, now = read(self._control), self._clock.now()
+        looks = (next_look(watch, ledger, self._config, now) for watch in self.watches(baseline)[0]
+                 if watch.judge.group == group)
+        window, at = min(looks, default=(None, until))
+        return window if at <= until else None
 
     # -------------------------------------------------------------------------------------------------------- one tick
     def _tick(self, baseline: Baseline, group: str, window: Window) -> tuple[int, list[Finding]]:
         """Judge all streams of a group over one window, and store what follows, in one transaction."""
         ledger, watched = read(self._control), self.watches(baseline)[0]
         here = [watch for watch in watched if watch.judge.group == group
-                and ledger.standings[watch.name].status != "refused"]
+                and ledger.standings[watch.name].status != "refused" and watch.since <= window.start]
         steps = {watch.name: self._step(baseline, watch, window, ledger.standings[watch.name]) for watch in here}
         alphas = {watch.name: watch.part.alpha for watch in here if not watch.over_time}
         results = within_tick({name: result for name, (result, _, _) in steps.items()}, alphas)

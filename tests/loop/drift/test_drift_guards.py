@@ -22,7 +22,8 @@ WATCHED = ["items", "response"]
 
 
 @pytest.mark.parametrize("key,value", [
-    ("click_hours", 1.0), ("conversion_days", 14), ("window", "hour"), ("time_zone", "Europe/Berlin")])
+    ("click_hours", 1.0), ("conversion_days", 14), ("window", "hour"), ("time_zone", "Europe/Berlin"),
+    ("segment", "age"), ("season", "none")])
 def test_a_baseline_of_another_configuration_is_said_once_and_nothing_is_judged(after_spring, key, value):
     world = after_spring(watch=WATCHED)
     spring = world.config
@@ -33,7 +34,12 @@ def test_a_baseline_of_another_configuration_is_said_once_and_nothing_is_judged(
         "baseline:spring", "drift:budget", "no_data", "ticket")
     assert f"{key} was {getattr(spring.drift, key)} and is {value}" in told.reason and "rebuild" in told.reason
     assert world.look() == [] and world.control.range(names.PREFIX) == []
-    assert key in drift_status.status(world.control, world.config, world.clock.now())["reason"]
+    shown = drift_status.status(world.control, world.config, world.clock.now())
+    assert key in shown["reason"] and "incumbent baseline build" in shown["reason"] and shown["next"] is None
+    assert {(row["status"], row["reason"], row["next"]) for row in shown["monitors"]} == {
+        ("no_data", shown["reason"], None)}
+    with pytest.raises(DataError, match=f"{key} was .*incumbent baseline build"):
+        drift_status.audited(world.control, world.config)
     world.config = spring
     (begun,) = world.look()
     assert (begun.check, begun.status) == ("drift:budget", "ok"), "what is set back is judged again"
@@ -46,6 +52,7 @@ def test_a_baseline_that_does_not_say_its_waits_fits_any(built):
     assert changed(spring, built.config.drift) == "" != changed(spring, configured(click_hours=1.0).drift)
     old = Baseline(msgspec.structs.replace(spring.row, definition={}), built.control)
     assert changed(old, configured(click_hours=1.0).drift) == ""
+    assert changed(spring, configured(segment=None).drift) == "segment was device and is not set"
 
 
 def lived(days: int) -> World:

@@ -20,14 +20,16 @@ from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
 from incumbent.events.window import Window
 from incumbent.loop.drift.frames import Frame
+from incumbent.loop.drift.grid import Grid
 from incumbent.loop.enact import to_log
 from incumbent.loop.operate import named
 from incumbent.stores.store import BaselinePart, BaselineRow, Control
 
 CURSOR = "drift/baseline"
 ABOUT, FRAME = "about", "frame"
-WAITS = ("click_hours", "conversion_days")  # that a baseline was built with, beside its windows
+SHAPES = ("click_hours", "conversion_days", "segment", "season")  # of the configuration, beside the windows, its states
 HOW = 'incumbent baseline build --from DAY --to DAY --reason "..."'  # what makes a first one
+AGAIN = f'rebuild it ({HOW}) and pin it (incumbent baseline pin NAME --reason "..."), or set that back'
 
 
 class Pinned(Struct, frozen=True):
@@ -84,6 +86,13 @@ class Baseline:
         """16 hex digits over the streams: another one where a stream was added."""
         return hashlib.blake2b("\n".join(sorted(self.about)).encode(), digest_size=8).hexdigest()
 
+    def begin(self, about: StreamAbout, grid: Grid) -> datetime:
+        """The start of the first window of a stream that is to be judged: of those in the period, whose outcomes could
+        still come when it was built are not in it, and judged like those after it."""
+        if about.mature is None or about.mature >= self.row.until:
+            return self.row.until
+        return grid.window(about.mature).start
+
     def windows(self, stream: str) -> list[BaselineWindow]:
         """The windows of a stream in order; `fitted` are those that the frame was fitted on."""
         found = []
@@ -98,12 +107,17 @@ class Baseline:
 
 def changed(baseline: Baseline, config: DriftConfig) -> str:
     """What the configuration says otherwise than when the baseline was built, empty where nothing: windows of another
-    length, zone or wait cannot be held against it."""
+    length, zone, wait, segment or season cannot be held against it. What a baseline does not tell of itself (of before
+    it was kept) is not compared."""
     row = baseline.row
     built: dict[str, Any] = {"window": row.window, "time_zone": row.time_zone,
-                             **{name: row.definition[name] for name in WAITS if name in row.definition}}
-    return "; ".join(f"{name} was {then} and is {now}" for name, then in built.items()
+                             **{name: row.definition[name] for name in SHAPES if name in row.definition}}
+    return "; ".join(f"{name} was {_told(then)} and is {_told(now)}" for name, then in built.items()
                      if then != (now := getattr(config, name)))
+
+
+def _told(value: Any) -> str:
+    return "not set" if value is None else str(value)
 
 
 def window_part(stream: str, window: Window, state: Any, *, fitted: bool) -> BaselinePart:

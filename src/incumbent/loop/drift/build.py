@@ -28,7 +28,17 @@ from incumbent.events.window import Window
 from incumbent.loop import watermark
 from incumbent.loop.drift import names
 from incumbent.loop.drift.agreement import agreement
-from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, StreamAbout, active, json_part, pin, window_part
+from incumbent.loop.drift.baselines import (
+    ABOUT,
+    FRAME,
+    SHAPES,
+    Baseline,
+    StreamAbout,
+    active,
+    json_part,
+    pin,
+    window_part,
+)
 from incumbent.loop.drift.frames import Frame, fit
 from incumbent.loop.drift.grid import Grid, micros, moment_of
 from incumbent.loop.drift.judges import judges, usable
@@ -97,8 +107,8 @@ class BaselineBuilder:
             raise DataError("the period is not over, or not all of it is in the lake", field="period",
                             got=f"to {period.end:%Y-%m-%d %H:%M}", hint="an earlier last day",
                             expected=f"at most to {known:%Y-%m-%d %H:%M}, UTC")
-        calendar = calendar_of(config)
-        whole = grid_of(config).inside(period)
+        calendar, grid = calendar_of(config), grid_of(config)
+        whole = grid.inside(self._held(period, grid))
         built = Built([one for one in whole if (event := calendar.event(one)) is None or event.action == "match"],
                       known)
         if len(built.windows) < config.least_windows:
@@ -110,6 +120,14 @@ class BaselineBuilder:
         self._count(reader, built)
         self._judge(built)
         return built
+
+    def _held(self, period: Window, grid: Grid) -> Window:
+        """The part of the period since the lake's first day: windows before it hold nothing, and there may be many."""
+        days = [shard.day for _, shard in self._shards(period)]
+        if not days:
+            raise DataError("nothing in the period makes a baseline: the lake holds nothing of it", field="period",
+                            got=f"{period.start:%Y-%m-%d %H:%M} to {period.end:%Y-%m-%d %H:%M}, UTC")
+        return Window(max(period.start, grid.window(Window.of_day(min(days)).start).start), period.end)
 
     def _known(self) -> datetime:
         """Up to when everything is in the lake: the watermark; now, where nobody seals."""
@@ -232,7 +250,7 @@ class BaselineBuilder:
                 "spaces": {key: sorted(known) for key, known in sorted(spaces.items())},
                 "champions": {name: surface.champion for name, surface in sorted(self._whole.surfaces.items())},
                 "windows": len(built.windows), "left_out": built.left_out, "unstable": built.unstable,
-                "click_hours": self._config.click_hours, "conversion_days": self._config.conversion_days}
+                **{name: getattr(self._config, name) for name in SHAPES}}
 
 
 def _rows(state: Any) -> int:

@@ -22,6 +22,7 @@ from incumbent.events.window import Window
 from incumbent.loop.drift import baselines, names, space_versions
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift.baselines import Baseline
+from incumbent.loop.drift.due import next_look
 from incumbent.loop.drift.shards import grid_of
 from incumbent.loop.drift.watch import Watch, watches
 from incumbent.loop.tallies import parts
@@ -38,12 +39,13 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
     """The baseline in force, how far judging has come, and every judge with its standing and part of the budget.
 
     `made` keeps what was made of a baseline from one call to the next, for whoever asks often.
-    ``monitors`` come with open incidents first; ``cohorts`` are conversions that are still to come, per surface.
+    ``monitors`` come with open incidents first, ``next`` says when a window can be judged; ``cohorts`` are conversions
+    that are still to come, per surface.
     """
     found: dict[str, Any] = {
         "enabled": config.drift.enabled, "window": config.drift.window, "time_zone": config.drift.time_zone,
         "false_alarms_per_month": config.drift.false_alarms_per_month, "now": now.isoformat(),
-        "baseline": None, "until": {}, "monitors": [], "refused": {}, "unwatched": [], "cohorts": []}
+        "baseline": None, "next": None, "until": {}, "monitors": [], "refused": {}, "unwatched": [], "cohorts": []}
     baseline = baselines.active(control)
     if baseline is None:
         return {**found, "reason": f"no baseline stands: {baselines.HOW}"}
@@ -53,30 +55,44 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
         made.clear()
         made[key] = watches(baseline, config.drift)[0]
     watched = made[key]
-    rows = [_monitor(watch, ledger.standings.get(watch.name, drift_ledger.Standing())) for watch in watched]
+    stale = _stale(baseline, config)
+    rows = [_monitor(watch, ledger.standings.get(watch.name, drift_ledger.Standing()), stale,
+                     next_look(watch, ledger, config.drift, now)) for watch in watched]
     rows.sort(key=lambda row: (row["open"] is None, row["status"] == "ok", row["name"]))
-    return {**found, "baseline": summary(baseline, in_force=True), "reason": _stale(baseline, config),
+    return {**found, "baseline": summary(baseline, in_force=True), "reason": stale,
+            "next": min((row["next"]["at"] for row in rows if row["next"]), default=None),
             "until": {group: until.isoformat() for group, until in ledger.until.items()}, "monitors": rows,
             "refused": {watch.name: watch.part.reason for watch in watched if not watch.part.honoured},
-            "unwatched": _unwatched(baseline, config), "cohorts": _cohorts(control, baseline, config, now)}
+            "unwatched": _unwatched(baseline, config),
+            "cohorts": [] if stale else _cohorts(control, baseline, config, now)}
 
 
 def _stale(baseline: Baseline, config: Config) -> str | None:
     told = baselines.changed(baseline, config.drift)
-    return f"nothing is judged, {told} since the baseline was built: {baselines.HOW}" if told else None
+    return f"nothing is judged, {told} since the baseline was built: {baselines.AGAIN}" if told else None
 
 
-def _monitor(watch: Watch, standing: drift_ledger.Standing) -> dict[str, Any]:
+def _monitor(watch: Watch, standing: drift_ledger.Standing, stale: str | None,
+             look: tuple[Window, datetime]) -> dict[str, Any]:
+    """One judge as it stands; ``next`` is the window that it sees next and when, None where it sees none."""
     plain: dict[str, Any] = msgspec.to_builtins(standing)
-    plain.pop("memory", None)
+    judged, reason = stale is None and watch.part.honoured, standing.reason
+    if stale is not None:
+        reason = stale
+    elif not watch.part.honoured:
+        reason = watch.part.reason
+    elif standing.status == "waiting":
+        reason = f"not judged yet: next at {look[1]:%Y-%m-%d %H:%M} UTC"
     return {"name": watch.name, "monitor": watch.judge.monitor, "stream": watch.judge.stream,
-            "group": watch.judge.group, "status": standing.status, "severity": standing.severity,
-            "reason": standing.reason if watch.part.honoured else watch.part.reason,
-            "since": plain.get("since"), "open": standing.open, "recent": plain.get("recent", []),
+            "group": watch.judge.group, "status": "no_data" if stale else standing.status,
+            "severity": standing.severity, "reason": reason, "since": plain.get("since"), "open": standing.open,
+            "next": {"start": look[0].start.isoformat(), "end": look[0].end.isoformat(), "at": look[1].isoformat()}
+            if judged else None, "recent": plain.get("recent", []),
             "budget": {"alpha": watch.part.alpha, "false_alarms_per_month": watch.part.false_alarms_per_month,
                        "method": watch.part.monitor.kind, "honoured": watch.part.honoured,
                        "resolution": watch.part.resolution, "needs_windows": watch.part.needs_windows,
-                       "windows": watch.part.monitor.windows}}
+                       "windows": watch.part.monitor.windows, "soonest": watch.part.soonest or (
+                           1 if watch.part.honoured else None)}}
 
 
 def _unwatched(baseline: Baseline, config: Config) -> list[str]:
@@ -100,7 +116,7 @@ def _cohorts(control: Control, baseline: Baseline, config: Config, now: datetime
             continue
         reference = merged([one.state for one in baseline.windows(stream)])
         hash_ = baseline.frames[stream].zero.config_hash
-        since = max(now - timedelta(days=config.drift.conversion_days), baseline.row.until)
+        since = max(now - timedelta(days=config.drift.conversion_days), baseline.begin(baseline.about[stream], grid))
         for window in grid.inside(Window(since, now)) if since < now else ():
             shards = [Delay.from_bytes(row.data) for row in control.range(names.key(stream, window.start))
                       if row.config_hash == hash_]
@@ -172,6 +188,8 @@ def audited(control: Control, config: Config, name: str | None = None, version: 
     baseline = baselines.active(control) if name is None else baselines.find(control, name, version)
     if baseline is None:
         raise DataError("there is no baseline to audit", got="none in force", hint=baselines.HOW)
+    if (told := baselines.changed(baseline, config.drift)):
+        raise DataError("the baseline is of another configuration", got=told, hint=baselines.AGAIN)
     watched, _ = watches(baseline, config.drift)
     looks = HOURS_PER_MONTH / grid_of(config.drift).hours
     rows = []

@@ -39,6 +39,7 @@ class Watch:
     detector: Detector
     windows: list[BaselineWindow]  # usable, as the judge sees them
     all_windows: list[Window]  # that the baseline should have
+    since: datetime  # from here on windows are judged
     season: Season
     calendar: Calendar
     least: int
@@ -147,7 +148,7 @@ def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budge
     budget = split(config.false_alarms_per_month, monitors)
     return [Watch(judge, about, part, detector(judge, about.kind, config, part.monitor.kind, part.alpha,
                                                mean_of(windows) if judge.risk else 0.0),
-                  windows, _due(grid, period, calendar, about), season, calendar,
+                  windows, _due(grid, period, calendar, about), baseline.begin(about, grid), season, calendar,
                   config.monitor(judge.monitor).least_rows, config.missing_tolerance)
             for (judge, about, windows, season), part in zip(found, budget.parts, strict=True)], budget
 

@@ -18,7 +18,7 @@ from incumbent.events.window import day_of
 from incumbent.loop.drift import names
 from incumbent.loop.drift.baselines import Baseline, active, changed
 from incumbent.loop.drift.grid import moment_of
-from incumbent.loop.drift.shards import TABLES, Reader
+from incumbent.loop.drift.shards import TABLES, Reader, grid_of
 from incumbent.loop.drift.vector_times import VectorTimes
 from incumbent.loop.leases import Held
 from incumbent.loop.rollup import state_row
@@ -82,14 +82,15 @@ class WindowStates:
         return WindowCursor() if text is None else msgspec.json.decode(text, type=WindowCursor)
 
     def _floor(self, baseline: Baseline) -> date:
-        """The first day whose states are of use."""
-        oldest = day_of(self._clock.now() - timedelta(days=self._config.keep_days))
-        return max(oldest, day_of(baseline.row.until))
+        """The first day whose states are of use: of the first window that some judge has still to see."""
+        oldest, grid = self._clock.now() - timedelta(days=self._config.keep_days), grid_of(self._config)
+        begin = min((baseline.begin(about, grid) for about in baseline.about.values()), default=baseline.row.until)
+        return day_of(max(oldest, begin))
 
     def _work(self, before: WindowCursor, baseline: Baseline, floor: date,
               ) -> tuple[WindowCursor, list[tuple[str, Partition]]]:
         """The cursor after this run, and the shards to be put: those that changed, and those to be emptied."""
-        fresh, more = before.baseline != baseline.id, before.streams != baseline.streams_hash
+        fresh, more = before.baseline != baseline.id or floor < before.kept, before.streams != baseline.streams_hash
         versions: dict[str, int] = {}
         changed: dict[str, frozenset[Partition]] = {}
         for table in dict.fromkeys(one for tables in TABLES.values() for one in tables):
@@ -101,7 +102,7 @@ class WindowStates:
                    for shard in _reached(changed[table], reach if table == "outcome" else 0) if shard.day >= floor}
         old = {(family, Partition(day, bucket)) for family in names.FAMILIES for day in self._gone(before, floor)
                for bucket in range(self._lake.buckets)}
-        after = WindowCursor(baseline.id, baseline.streams_hash, versions, max(floor, before.kept))
+        after = WindowCursor(baseline.id, baseline.streams_hash, versions, floor)
         return after, sorted(touched | old)
 
     def _gone(self, before: WindowCursor, floor: date) -> Iterator[date]:
