@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from incumbent.drift.procrustes import Alignment, align
 from incumbent.errors import DataError
@@ -106,8 +107,16 @@ def transported(baseline: Vectors, alignment: Alignment) -> Vectors:
     >>> bool(np.allclose(moved.mean(), again.mean(), atol=1e-6)), moved.cells.tolist() == again.cells.tolist()
     (True, True)
     """
-    frame = transported_frame(baseline.frame, alignment)
-    turn, d = alignment.rotation, frame.dimension
+    return turned(baseline, alignment.rotation, transported_frame(baseline.frame, alignment))
+
+
+def turned(baseline: Vectors, turn: NDArray[np.float64], frame: VectorsConfig) -> Vectors:
+    """`transported` by the rotation R (d, d) alone, into the frame that was made of it: what a store keeps of a carried
+    baseline. `DataError` for a rotation of another dimension."""
+    d = frame.dimension
+    if turn.shape != (d, d) or baseline.frame.dimension != d:
+        raise DataError("a rotation of another dimension", got=(baseline.frame.dimension, *turn.shape),
+                        expected=f"{d}, {d}, {d}", field="turn")
     outer = np.zeros((d, d))
     outer[np.triu_indices(d)] = baseline.outer
     outer = turn @ (outer + np.triu(outer, 1).T) @ turn.T

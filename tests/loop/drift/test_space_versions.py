@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from incumbent.events.schema import Embedding
+from incumbent.loop.drift import status as drift_status
 from incumbent.loop.drift.baselines import StreamAbout, active
 from incumbent.loop.drift.job import DriftJob
 from incumbent.loop.drift.space_versions import SpaceVersions
-from incumbent.loop.drift.watch import _live
+from incumbent.loop.drift.watch import live
 from incumbent.loop.watermark import record
 from incumbent.testing.drift_loop import SPRING, World
 from incumbent.testing.event_shop import START
@@ -56,6 +57,12 @@ def test_a_rotation_carries_the_baseline_over_and_the_new_version_is_judged(retr
     about = active(world.control).about[NEW]
     assert about.carried_from == OLD and about.windows == active(world.control).about[OLD].windows
     assert run(world).versions.compared == 0, "the same index is not compared again"
+    kept = world.control.baseline_parts("spring", active(world.control).row.version, NEW)
+    assert sorted(one.part for one in kept) == ["about", "frame", "turn"], "the windows are kept once"
+    for old, new in zip(*(active(world.control).windows(name) for name in (OLD, NEW)), strict=True):
+        assert (new.period, new.fitted, int(new.state.n)) == (old.period, old.fitted, int(old.state.n))
+        assert new.state.mean() == pytest.approx(TURN @ old.state.mean(), abs=0.05), "of noisy anchors"
+        assert new.state.config_hash == active(world.control).frames[NEW].zero.config_hash
     for day in range(SPRING + 1, SPRING + 7):
         rows = [one for one in world.shop.day(day) if isinstance(one, Embedding)]
         shift = 2.5 if day >= SPRING + 4 else 0.0
@@ -115,4 +122,15 @@ def test_versions_that_were_taken_over_from_cost_no_budget():
         carried_at=START + timedelta(days=n) if n else None) for n in range(12)}
     other = {"embeddings/minilm/query/v0": StreamAbout("vectors", "none", 60, 45, 6_000),
              "items/home/old": StreamAbout("items", "none", 60, 45, 6_000)}
-    assert set(_live({**made, **other})) == {"embeddings/minilm/item/v10", "embeddings/minilm/item/v11", *other}
+    assert set(live({**made, **other})) == {"embeddings/minilm/item/v10", "embeddings/minilm/item/v11", *other}
+
+
+def test_what_is_no_longer_watched_is_said(retrained):
+    world, _ = retrained(lambda base: base @ TURN.T)
+    status = drift_status.status(world.control, world.config, world.clock.now())
+    assert status["unwatched"] == []
+    world.commit(index(world, SPRING, "v3", world.shop.base @ TURN))
+    assert said(run(world)) == [("embeddings/titles/item/v3", "ok", "rotation")]
+    status = drift_status.status(world.control, world.config, world.clock.now())
+    assert status["unwatched"] == [f"{OLD}: 2 newer versions of its space are"]
+    assert OLD not in {row["stream"] for row in status["monitors"]}

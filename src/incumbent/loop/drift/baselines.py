@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from incumbent import registry
 from incumbent.clock import Clock
 from incumbent.config_sections import DriftConfig
 from incumbent.drift.detector import BaselineWindow
+from incumbent.drift.versions import turned
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
@@ -26,7 +29,7 @@ from incumbent.loop.operate import named
 from incumbent.stores.store import BaselinePart, BaselineRow, Control
 
 CURSOR = "drift/baseline"
-ABOUT, FRAME = "about", "frame"
+ABOUT, FRAME, TURN = "about", "frame", "turn"
 SHAPES = ("click_hours", "conversion_days", "segment", "season")  # of the configuration, beside the windows, its states
 HOW = 'incumbent baseline build --from DAY --to DAY --reason "..."'  # what makes a first one
 AGAIN = f'rebuild it ({HOW}) and pin it (incumbent baseline pin NAME --reason "..."), or set that back'
@@ -94,14 +97,22 @@ class Baseline:
         return grid.window(about.mature).start
 
     def windows(self, stream: str) -> list[BaselineWindow]:
-        """The windows of a stream in order; `fitted` are those that the frame was fitted on."""
-        found = []
+        """The windows of a stream in order; `fitted` are those that the frame was fitted on. Those of a version that
+        was carried over are the old version's, turned: they are kept once."""
+        found, turn = [], None
         for part in self._control.baseline_parts(self.row.name, self.row.version, stream):
-            if part.part not in (ABOUT, FRAME):
+            if part.part == TURN:
+                turn = np.frombuffer(part.data, dtype="<f8")
+            elif part.part not in (ABOUT, FRAME):
                 start, end, mark = part.part.split("/")
                 state = registry.load("states", part.state).from_bytes(part.data)
                 found.append(BaselineWindow(state, Window(datetime.fromisoformat(start), datetime.fromisoformat(end)),
                                             fitted=mark == "fitted"))
+        if turn is not None and not found:
+            frame, old = self.frames[stream].zero.frame, self.about[stream].carried_from
+            assert old is not None
+            turn = turn.reshape(-1, frame.dimension)
+            return [replace(one, state=turned(one.state, turn, frame)) for one in self.windows(old)]
         return sorted(found, key=lambda window: window.period)  # type: ignore[arg-type, return-value]
 
 
@@ -130,6 +141,12 @@ def window_part(stream: str, window: Window, state: Any, *, fitted: bool) -> Bas
 def json_part(stream: str, part: str, data: bytes) -> BaselinePart:
     """What is known of a stream, or its frame, as it is stored."""
     return BaselinePart(stream, part, "json", hashlib.blake2b(data, digest_size=8).hexdigest(), data)
+
+
+def turn_part(stream: str, rotation: NDArray[np.float64]) -> BaselinePart:
+    """By which the windows of the version that a stream was carried over from are turned, as it is stored."""
+    data = np.ascontiguousarray(rotation, dtype="<f8").tobytes()
+    return BaselinePart(stream, TURN, "rotation", hashlib.blake2b(data, digest_size=8).hexdigest(), data)
 
 
 def active(control: Control) -> Baseline | None:

@@ -1,8 +1,9 @@
 """space_versions: a new version of an embedding space is held against the baseline's by the items that both have.
 
-A rotation carries the baseline over: its frame and windows are turned, and the new version is judged as if nothing had
-happened. Items that changed places are a drift, said with their titles. Too few anchors or another dimension is
-no_data, `version_warmup`, until there are enough or a baseline of the new version stands.
+A rotation carries the baseline over: its frame is turned, its windows are read through the rotation, and the new
+version is judged as if nothing had happened. Items that changed places are a drift, said with their titles. Too few
+anchors or another dimension is no_data, `version_warmup`, until there are enough or a baseline of the new version
+stands.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from numpy.typing import NDArray
 
 from incumbent.clock import Clock
 from incumbent.drift.moved_items import moved_items
-from incumbent.drift.versions import VersionCheck, compare_versions, transported
+from incumbent.drift.versions import VersionCheck, compare_versions, transported_frame
 from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Finding
 from incumbent.loop.drift import latest_vectors, names
-from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, active, json_part, window_part
+from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, active, json_part, turn_part
 from incumbent.loop.drift.facts import Catalogue
 from incumbent.loop.drift.frames import Frame
 from incumbent.loop.enact import news
@@ -173,11 +174,10 @@ def _matrix(vectors: pa.ChunkedArray, dimension: int) -> NDArray[np.float32]:
 
 
 def _carried(baseline: Baseline, old: str, name: str, check: VersionCheck, now: datetime) -> list[BaselinePart]:
-    """The old version's frame and windows, turned into the new version's space."""
+    """The old version's frame, turned into the new version's space, and the rotation by which its windows are read."""
     assert check.alignment is not None
-    windows = [(one, transported(one.state, check.alignment)) for one in baseline.windows(old)]
     about = msgspec.structs.replace(baseline.about[old], carried_from=old, carried_at=now,
                                     note=f"carried over from {old}: {check.detail}")
-    frame = Frame("vectors", {"config": windows[0][1].config})
+    frame = Frame("vectors", {"config": transported_frame(baseline.frames[old].zero.frame, check.alignment).plain})
     return [json_part(name, ABOUT, msgspec.json.encode(about)), json_part(name, FRAME, frame.data),
-            *(window_part(name, one.period, state, fitted=one.fitted) for one, state in windows)]  # type: ignore[arg-type]
+            turn_part(name, check.alignment.rotation)]

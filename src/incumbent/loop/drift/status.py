@@ -24,7 +24,7 @@ from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.due import next_look
 from incumbent.loop.drift.shards import grid_of
-from incumbent.loop.drift.watch import Watch, watches
+from incumbent.loop.drift.watch import VERSIONS, Watch, live, watches
 from incumbent.loop.tallies import parts
 from incumbent.stats.binomial import proportion
 from incumbent.stats.delay import Delay
@@ -96,8 +96,9 @@ def _monitor(watch: Watch, standing: drift_ledger.Standing, stale: str | None,
 
 
 def _unwatched(baseline: Baseline, config: Config) -> list[str]:
-    """Champions of the configuration that the baseline has no items of."""
-    out = []
+    """Champions of the configuration that the baseline has no items or vectors of, and versions of spaces too old."""
+    out = [f"{stream}: {VERSIONS} newer versions of its space are" for stream in sorted(
+        baseline.about.keys() - live(baseline.about).keys())]
     for name, surface in config.surfaces.items():
         says = config.models[surface.champion].embedding_version
         if names.stream("items", name, surface.champion) not in baseline.about:

@@ -132,7 +132,7 @@ def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budge
     grid, calendar = grid_of(config), calendar_of(config)
     period = Window(baseline.row.since, baseline.row.until)
     found: list[tuple[Judge, StreamAbout, list[BaselineWindow], Season]] = []
-    for stream, about in sorted(_live(baseline.about).items()):
+    for stream, about in sorted(live(baseline.about).items()):
         chosen = [judge for judge in judges(stream) if config.monitor(judge.monitor).on]
         states = baseline.windows(stream) if chosen else []
         for judge in chosen:
@@ -153,7 +153,7 @@ def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budge
             for (judge, about, windows, season), part in zip(found, budget.parts, strict=True)], budget
 
 
-def _live(about: dict[str, StreamAbout]) -> dict[str, StreamAbout]:
+def live(about: dict[str, StreamAbout]) -> dict[str, StreamAbout]:
     """The streams without versions of a space that `VERSIONS` younger ones were carried from: they cost no budget."""
     ages: dict[str, list[tuple[datetime, str]]] = {}
     for stream, one in about.items():
