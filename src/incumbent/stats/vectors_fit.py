@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.spatial.distance import pdist
 
 from incumbent.errors import DataError
 from incumbent.stats.vectors_config import GRID, Floats, VectorsConfig
@@ -16,6 +15,7 @@ from incumbent.stats.vectors_read import blocks
 
 _TAIL = 0.001  # the outermost cells of a projection hold what lies beyond these quantiles of the sample
 _NORM_STEP = 1e-3  # norms relatively nearer than this share a cell: normalised vectors differ by rounding
+_LLOYD = 5  # of k-means: a sample not seen is no nearer to the centroids of 25
 _BEYOND = (1.02, 1.05, 1.1, 1.25, 2.0)  # cells for norms outside those of the sample
 
 
@@ -48,7 +48,7 @@ def fit(
     center = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     y = rows - center
     basis, variances, tail = _principal(y, min(directions, d))
-    median = float(np.median(pdist(y[rng.choice(n, min(n, 1000), replace=False)].astype(np.float64))))
+    median = _median_distance(y[rng.choice(n, min(n, 1000), replace=False)])
     if not median > 0 or not variances[0] > 0:
         raise DataError("the baseline sample does not vary", got=f"median distance {median:g}", field="sample",
                         hint="more than half of its vectors are the same one" if variances[0] > 0 else None)
@@ -60,8 +60,8 @@ def fit(
         dimension=d, seed=int(seed), rows=n, bandwidth=median, octaves=octaves, principal=principal,
         tail_variance=tail, repeat_cells=repeat_cells, center=center,
         frequencies=(rng.standard_normal((frequencies, d)) / median).astype(np.float32), basis=basis, random=others,
-        centroids=kmeans(y, centroids, rng), variances=variances, lows=lows, steps=steps, edges=edges,
-        norm_edges=_norm_edges(np.linalg.norm(rows.astype(np.float64), axis=1), norm_bins))
+        centroids=kmeans(y, centroids, rng, iterations=_LLOYD), variances=variances, lows=lows, steps=steps,
+        edges=edges, norm_edges=_norm_edges(np.sqrt(np.vecdot(rows, rows), dtype=np.float64), norm_bins))
     return VectorsConfig.of(config.plain)
 
 
@@ -73,9 +73,12 @@ def _sample(source: Any, rng: np.random.Generator, most: int) -> Floats:
         if kept and block.shape[1] != kept[0].shape[1]:
             raise DataError("vectors have mixed dimensions", got=block.shape[1], expected=str(kept[0].shape[1]))
         with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.einsum("ij,ij->i", block, block)
-        good = np.isfinite(squares) & (squares > 0) & (block != block[:, :1]).any(axis=1)
-        kept = [np.concatenate([*kept, block[good]])]
+            squares = np.vecdot(block, block)
+        good = np.isfinite(squares) & (squares > 0)
+        flat = (block[:, :1] == block[:, -1:]).all(axis=1)
+        good[flat] &= (block[flat] != block[flat][:, :1]).any(axis=1)
+        sound = block if good.all() else block[good]
+        kept = [np.concatenate([*kept, sound]) if kept else sound]
         keys = np.concatenate([keys, rng.random(int(good.sum()))])
         if len(keys) > most:
             least = np.sort(np.argpartition(keys, most)[:most])
@@ -84,6 +87,16 @@ def _sample(source: Any, rng: np.random.Generator, most: int) -> Floats:
     if rows.shape[1] < 2:
         raise DataError("a baseline needs vectors of 2 or more dimensions", got=rows.shape, field="sample")
     return rows
+
+
+def _median_distance(y: Floats) -> float:
+    """The median distance of two of the rows; 0 where rounding is all that they differ by."""
+    wide = y.astype(np.float64)
+    products = wide @ wide.T
+    sums = np.add.outer(products.diagonal(), products.diagonal())
+    squares = (sums - 2 * products)[np.triu_indices(len(y), 1)]
+    squares[squares < 1e-12 * sums.max()] = 0
+    return float(np.median(np.sqrt(squares)))
 
 
 def _principal(y: Floats, k: int) -> tuple[Floats, NDArray[np.float64], float]:
@@ -102,7 +115,11 @@ def _principal(y: Floats, k: int) -> tuple[Floats, NDArray[np.float64], float]:
 def _bins(values: NDArray[Any], bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint16]]:
     """Low end and step of every projection's grid, and the edges of its cells as places on that grid."""
     levels = np.array([_TAIL, *(np.arange(1, bins) / bins), 1 - _TAIL])
-    points = np.quantile(values.astype(np.float64), levels, axis=0).T
+    ranked = np.sort(np.ascontiguousarray(values.T), axis=1)
+    below, part = np.divmod(levels * (len(values) - 1), 1)
+    place = below.astype(np.intp)
+    low, high = (ranked[:, at].astype(np.float64) for at in (place, np.minimum(place + 1, len(values) - 1)))
+    points = low + part * (high - low)
     span = points[:, -1] - points[:, 0]
     span = np.maximum(span, 1e-6 * max(float(span.max(initial=0.0)), 1e-30))  # a direction in which nothing varies
     lows = points[:, 0] - 0.5 * span
