@@ -1,5 +1,6 @@
 """The report of a comparison: one file, no network, drawn in a real browser in light and dark and on a phone."""
 
+import html
 import io
 import re
 import shutil
@@ -40,6 +41,8 @@ def test_it_is_one_file_that_asks_nothing_of_the_network(report, tmp_path):
     assert page.count("<svg") >= 3 and "<script" not in page and "<link" not in page and "@import" not in page
     assert set(re.findall(r"https?://[^\"'\s<]+", page)) <= {
         "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    told = report.stream("emb").why
+    assert told and f'<td class="why">{html.escape(told)}</td>' in page
     assert "&lt;b&gt;hat" in page and "<b>hat</b>" not in page, "titles are text"
     assert 'srcdoc="&lt;!doctype html&gt;' in report._repr_html_()
 

@@ -56,6 +56,10 @@ def test_quiet_is_quiet_and_a_change_is_found_where_it_is(options):
     assert named.current > named.reference and named.after == ("garden chair i1",) and "chair" in named.words
     assert told.breakdowns[-1].by == "item" and told.breakdowns[-1].changes[0].name == "garden chair i1"
     assert found.stream("item_id").changes[0].name == "i1"
+    assert found.stream("item_id").why.startswith("i1: ") and "chair" in found.stream("vector").why
+    heads = [next(line for line in one.text().splitlines() if line.startswith("column")) for one in (found, quiet)]
+    assert heads[0].split()[-1] == "why" and found.stream("item_id").why in found.text()
+    assert heads[1].split()[-1] == "off", "no column of nothing"
     assert found.null == ("windows" if options.time else "rows")
     assert any(("rows are the null" in note) == (options.time is None) for note in found.notes)
 

@@ -93,6 +93,23 @@ class StreamTold:
     version: VersionTold | None = None
     windows: tuple[WindowTold, ...] = ()
 
+    @property
+    def why(self) -> str:
+        """In a line: what moved most in a column that drifted, why another could not be judged; nothing of one that is
+        ok."""
+        if self.status in ("invalid", "no_data"):
+            return self.reason
+        if self.status == "ok":
+            return ""
+        if self.explanation is not None and self.explanation.clusters:
+            clusters = self.explanation.clusters
+            cluster = next((one for one in clusters if one.words), clusters[0])
+            return (f"{', '.join(cluster.words) or f'cluster {cluster.cluster}'}: "
+                    f"{cluster.reference:.1%} -> {cluster.current:.1%}")
+        if self.changes:
+            return f"{self.changes[0].name}: {self.changes[0].reference:.1%} -> {self.changes[0].current:.1%}"
+        return self.reason
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -13,8 +13,8 @@ def text(found: Comparison, *, details: int = 3) -> str:
     """The verdict, a table of columns, what moved in those that drifted, and what was left out."""
     lines = [f"{found.status.upper()}: {found.reason}", "", side("baseline", found.baseline),
              side("current", found.current), ""]
-    lines += table(["column", "kind", "status", "p", "most off", "why"],
-                   [row(one) for one in ranked(found)])
+    head = ["column", "kind", "status", "p", "most off", *(["why"] if any(one.why for one in found.streams) else [])]
+    lines += table(head, [row(one)[:len(head)] for one in ranked(found)])
     for one in ranked(found):
         told = list(moved(one, details))
         if told:
@@ -43,7 +43,7 @@ def row(one: StreamTold) -> list[str]:
     first = one.components[0] if one.components else None
     return [one.name, one.kind, one.status, "" if one.p_value is None else f"{one.p_value:.3g}",
             "" if first is None else f"{first.name} {first.standardised:+.1f}",
-            one.reason if one.status in ("invalid", "no_data") else ""]
+            one.why]
 
 
 def moved(one: StreamTold, details: int) -> Iterator[str]:
