@@ -31,6 +31,17 @@ def test_nodes_stand_under_their_parents_and_those_without_a_value_are_named():
     assert [one["name"] for one in shown["without"]] == ["gone"]
 
 
+def test_what_predicts_what_is_told_by_attribute_and_what_cannot_be_said_is_counted():
+    some, none = ({"value": value, "low": value, "high": value, "reason": why} for value, why in (
+        (0.5, None), (None, "3 points, fewer than 8")))
+    proxy = node("click_through", "conversion", level="proxy", predicts=[
+        {"over": "cells", "by": "device", "correlation": some},
+        {"over": "experiments", "by": None, "correlation": none}])
+    shown = _shown({"nodes": [proxy], "models": [], "slices": []})
+    assert [one["over"] for one in shown["proxies"]] == ["cells of device"]
+    assert shown["unsaid"] == ["over experiments: no number for 1 of 1 (3 points, fewer than 8)"]
+
+
 def test_a_sparkline_has_its_band_its_gaps_and_the_last_day():
     series = [("d1", 1.0), ("d2", 2.0), ("d3", None), ("d4", 1.5), ("d5", 9.0)]
     drawn = str(sparkline(series, {"low": 0.5, "high": 2.5}, "bad", 'a "label" <b>'))

@@ -54,4 +54,23 @@ def test_a_measured_shop_is_told_as_plain_json_and_as_text(desk, capsys, monkeyp
     assert desk.metrics("home", 7) == made
     show(made)
     told = capsys.readouterr().out
-    assert "click_through" in told and "350" in told and "no proxy has moved" in told
+    assert "click_through" in told and "350" in told
+    assert "over experiments: no number for" in told and "(0 points, fewer than 8)" in told
+    assert "no loss is a discovery at 5 % among all cells and metrics" in told
+
+
+def test_what_predicts_what_names_the_attribute_and_counts_what_cannot_be_said(desk, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    put(desk, 20)
+    made = desk.metrics("home", 7)
+    node = next(one for one in made[0]["nodes"] if one["name"] == "click_through")
+    some = {"value": 0.61, "low": 0.2, "high": 0.85, "reason": None}
+    none = {"value": None, "low": None, "high": None, "reason": "2 points, fewer than 8"}
+    node["predicts"] = [{"over": "cells", "by": "country", "points": 11, "correlation": some, "noise": 0.1},
+                        {"over": "experiments", "by": None, "points": 2, "correlation": none, "noise": None}]
+    for other in made[0]["nodes"]:
+        other["predicts"] = other["predicts"] if other is node else []
+    show(made)
+    told = capsys.readouterr().out
+    assert "click_through -> conversion" in told and "cells of country" in told and "+0.61" in told
+    assert "over experiments: no number for 1 of 1 (2 points, fewer than 8)" in told

@@ -73,16 +73,57 @@ def test_too_few_points_and_a_proxy_that_stands_still_are_missing_with_the_reaso
     assert "moves no more than its sampling noise" in relation(still).correlation.reason
 
 
+def series(rng, rho, days):
+    out = [rng.normal()]
+    while len(out) < days:
+        out.append(rho * out[-1] + (1 - rho**2) ** 0.5 * rng.normal())
+    return np.array(out)
+
+
+def weekly(proxy, parent):
+    none = np.zeros(4)
+    both = np.stack([proxy, parent], axis=1)
+    return [(Noisy(one, none), Noisy(other, none)) for one, other in both[7:] - both[:-7]]
+
+
 def test_differences_over_a_week_share_days_and_their_intervals_know_it():
     """Proxy and parent of 57 independent days: no relation, yet every day is in two differences."""
-    rng, none = np.random.default_rng(6), np.zeros(4)
-    found = {"kin": 0, "in a row": 0}
+    rng, wrong = np.random.default_rng(6), 0
     for _ in range(300):
-        days = rng.normal(size=(57, 2))
-        pairs = [(Noisy(proxy, none), Noisy(parent, none)) for proxy, parent in days[7:] - days[:-7]]
-        for how, kin in (("kin", [n % 7 for n in range(50)]), ("in a row", None)):
-            made = relation(pairs, block=3, kin=kin)
-            found[how] += not made.slope.low <= 0 <= made.slope.high
-            assert made.degrees == (6 if kin else 16)
-    assert found["kin"] <= 21 < 27 <= found["in a row"]  # of 300 at 5 %: 15, give or take 4
+        pairs = weekly(*rng.normal(size=(2, 57)))
+        made = relation(pairs, block=3, kin=[n % 7 for n in range(50)])
+        wrong += not made.slope.low <= 0 <= made.slope.high
+        assert made.degrees in (4, 6) and -1 <= made.correlation.low <= made.correlation.high <= 1
+    assert wrong <= 21  # of 300 at 5 %: 15, give or take 4
     assert "fewer than 4" in relation(pairs, kin=[n % 3 for n in range(50)]).slope.reason
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_days_that_remember_one_another_are_covered(slope):
+    """Both follow an autoregression of 0.8 over 60 days. An interval for days that forget covers two thirds."""
+    rng, sure, short, times = np.random.default_rng(12), np.zeros(2), 0, 150
+    truth = np.array([slope, slope / (1 + slope**2) ** 0.5])
+    for _ in range(times):
+        proxy = series(rng, 0.8, 60)
+        pairs = weekly(proxy, slope * proxy + series(rng, 0.8, 60))
+        made = relation(pairs, block=3, kin=[n % 7 for n in range(53)])
+        sure += [one.low <= at <= one.high for one, at in zip((made.slope, made.correlation), truth, strict=True)]
+        alone = relation(pairs).slope
+        short += alone.low <= slope <= alone.high
+    assert (sure / times >= 0.91).all() and short / times < 0.75, (sure / times, short / times)
+
+
+def test_leaving_out_is_leaving_out():
+    """The sums without a label against the moments of what is left, one label after the other."""
+    rng = np.random.default_rng(3)
+    pairs = points(rng, 20, 2.0, 1.0, 0.5)
+    made, values = relation(pairs, block=1), np.array([[p.value, y.value] for p, y in pairs])
+    noise = [np.array([[a @ b for b in (p.influence, y.influence)] for a in (p.influence, y.influence)]) * K / (K - 1)
+             for p, y in pairs]
+    left = []
+    for at in range(20):
+        rest = [n for n in range(20) if n != at]
+        moments = np.cov(values[rest].T) - np.mean([noise[n] for n in rest], axis=0)
+        left.append(moments[0, 1] / moments[0, 0])
+    se = (19 / 20 * sum((one - sum(left) / 20) ** 2 for one in left)) ** 0.5
+    assert made.slope.se == pytest.approx(se) and made.degrees == 19

@@ -70,19 +70,25 @@ def _row(table: Table, node: dict[str, Any], label: str) -> None:
 
 
 def _proxies(console: Console, nodes: list[dict[str, Any]]) -> None:
+    from incumbent.loop.metrics.proxies import named, unsaid
+
     table = Table("what predicts what", "over", "correlation", "interval", "points", box=None)
     for node in nodes:
         for one in node["predicts"]:
             made = one["correlation"]
             if made["value"] is not None:
-                table.add_row(f"{node['name']} -> {node['parent']}", one["over"], f"{made['value']:+.2f}",
+                table.add_row(f"{node['name']} -> {node['parent']}", named(one), f"{made['value']:+.2f}",
                               interval(made["low"], made["high"]), str(one["points"]))
-    console.print(table if table.row_count else "  no proxy has moved beyond its sampling noise yet", highlight=False)
+    if table.row_count:
+        console.print(table)
+    for line in unsaid(nodes):
+        console.print(f"  {line}", highlight=False, markup=False)
 
 
 def _slices(console: Console, slices: list[dict[str, Any]]) -> None:
     if not slices:
-        console.print("  no cell is worse than it was, beyond noise", highlight=False)
+        console.print("  no cell is worse than it was: no loss is a discovery at 5 % among all cells and metrics",
+                      highlight=False)
         return
     table = Table("worst cells", "metric", "now", "before", "change", "part of the rows", box=None)
     for one in slices:

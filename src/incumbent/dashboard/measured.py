@@ -12,6 +12,7 @@ from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.dashboard.charts import SCHEMA
 from incumbent.loop import looks
+from incumbent.loop.metrics.proxies import named, unsaid
 from incumbent.stores.store import Stores
 
 WIDTH, HEIGHT, EDGE = 132, 30, 3
@@ -59,7 +60,8 @@ def _shown(tree: dict[str, Any]) -> dict[str, Any]:
     ranks: list[int] = next((node["histogram"] for node in tree["nodes"] if node["histogram"]), [])
     return {**tree, "levels": [level for level in levels if level["nodes"]], "models": models,
             "without": [node for node in tree["nodes"] if not _known(node)], "ranks": rank_chart(ranks),
-            "proxies": _proxies(known), "worst": [one for one in tree["slices"] if one["now"] is not None][:20]}
+            "proxies": _proxies(known), "unsaid": unsaid(known),
+            "worst": [one for one in tree["slices"] if one["now"] is not None][:20]}
 
 
 def _known(node: dict[str, Any]) -> bool:
@@ -91,8 +93,8 @@ def _ordered(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _proxies(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What can be said of proxies, the strongest first."""
-    found = [{"proxy": node["name"], "parent": node["parent"], **one} for node in nodes for one in node["predicts"]
-             if one["correlation"]["value"] is not None]
+    found = [{"proxy": node["name"], "parent": node["parent"], **one, "over": named(one)} for node in nodes
+             for one in node["predicts"] if one["correlation"]["value"] is not None]
     return sorted(found, key=lambda one: -abs(one["correlation"]["value"]))[:20]
 
 

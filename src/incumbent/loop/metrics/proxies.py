@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -106,6 +108,32 @@ def _told(over: str, made: Relation) -> Prediction:
     return Prediction(over, made.slope.n, made.slope.to_dict(), made.correlation.to_dict(), made.noise)
 
 
+def named(one: Mapping[str, Any]) -> str:
+    """What a prediction, as a plain value, is over.
+
+    >>> named({"over": "cells", "by": "country"}), named({"over": "days", "by": None})
+    ('cells of country', 'days')
+    """
+    return f"{one['over']} of {one['by']}" if one["by"] else str(one["over"])
+
+
+def unsaid(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of the predictions of nodes, as plain values, how many have no number over each kind of points, and why.
+
+    >>> missing = {"over": "experiments", "correlation": {"value": None, "reason": "0 points, fewer than 8"}}
+    >>> unsaid([{"predicts": [missing]}, {"predicts": [missing]}])
+    ['over experiments: no number for 2 of 2 (0 points, fewer than 8)']
+    """
+    every = [one for node in nodes for one in node["predicts"]]
+    out = []
+    for over in dict.fromkeys(one["over"] for one in every):
+        why = Counter(one["correlation"]["reason"] for one in every if one["over"] == over)
+        whole, told = why.total(), why.pop(None, 0)
+        reasons = "; ".join(reason if len(why) == 1 else f"{count}: {reason}" for reason, count in why.most_common())
+        out += [f"over {over}: no number for {whole - told} of {whole} ({reasons})"] if why else []
+    return out
+
+
 def predicts(made: Relation) -> bool:
     """Does the interval of the correlation leave 0 out?"""
     low, high = made.correlation.low, made.correlation.high
@@ -116,7 +144,7 @@ def stopped(earlier: Relation, recent: Relation, alpha: float) -> str | None:
     """Why a proxy that predicted its parent no longer does, None where it does or where nobody can tell.
 
     The recent slope is smaller, on the scale of the earlier one's sign, by more than the noise of both at one-sided level
-    `alpha` (Student's t with the degrees of the one that has fewer), and the recent correlation's interval does not lie on the
+    `alpha` (Welch's t, each with the degrees of its interval), and the recent correlation's interval does not lie on the
     earlier one's side of 0.
     """  # noqa: E501
     was, now = earlier.correlation, recent.correlation
@@ -129,7 +157,9 @@ def stopped(earlier: Relation, recent: Relation, alpha: float) -> str | None:
     if before.value is None or after.value is None or not before.se or after.se is None:
         return None
     drop = sign * (before.value - after.value) / float((before.se**2 + after.se**2) ** 0.5)
-    if drop <= float(stats.t.ppf(1 - alpha, min(earlier.degrees, recent.degrees))):
+    share = before.se**2 / (before.se**2 + after.se**2)
+    degrees = 1 / (share**2 / earlier.degrees + (1 - share) ** 2 / recent.degrees)
+    if drop <= float(stats.t.ppf(1 - alpha, degrees)):
         return None
     return (f"their correlation was {was.value:+.2f} [{was.low:+.2f}, {was.high:+.2f}] and is {now.value:+.2f} "
             f"[{now.low:+.2f}, {now.high:+.2f}], the slope {drop:.1f} standard errors less")
