@@ -227,3 +227,16 @@ def test_a_row_null_alarms_always_under_day_effects_and_a_window_null_does_not()
 def test_unknown_faults_are_named():
     with pytest.raises(DataError, match="no such fault"):
         EmbeddingWorld.seeded(1).window(np.random.default_rng(1), 10, "earthquake")
+
+
+def test_windows_that_are_all_the_same_are_no_drift_and_another_is():
+    """An index that is sent anew every night: the same vectors, in another order; then a tenth of them moved."""
+    rng = np.random.default_rng(3)
+    index = rng.normal(size=(200, 6)).astype(np.float32)
+    zero = Vectors.fit(index, seed=1, centroids=8, bins=8, norm_bins=8)
+    nights = [zero.update(index[rng.permutation(200)]) for _ in range(24)]
+    detector, reference = embedding(alpha=0.1), Reference.of(nights[:12])
+    assert [detector.step(night, reference, None)[0].status for night in nights[12:]] == ["ok"] * 12
+    moved = index.copy()
+    moved[:20] += 1
+    assert detector.step(zero.update(moved), reference, None)[0].status == "drift"

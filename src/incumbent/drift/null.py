@@ -34,6 +34,7 @@ Tail = Literal["student", "pareto", "rows"]
 TAILS: tuple[Tail, ...] = ("student", "pareto", "rows")
 LEAST = 8  # windows below which no scale is worth its name
 PARETO_LEAST = 50  # a Pareto tail is fitted to a fifth of them
+ROUNDING = 1e-12  # of a statistic between states that are the same
 _RANKED = 0.25  # a rank above this needs no help from a tail
 
 
@@ -136,6 +137,8 @@ def judge(
     Unequal sizes: `growth[name] = (a, b)` says that without drift a statistic grows as ``noise^a`` where rows are the
     only noise, and as ``noise^b`` where days are; the null is scaled to the current size by whichever of the two makes
     it larger, so that a size that differs costs power and not false alarms. `floors` are the least standard units.
+    A statistic that is the same in every window of the null (an index that is sent anew every night, unchanged) is off
+    where it differs by more than a tenth: less is the sizes of the two sides.
     A p-value below the resolution is given only for a `tail`, and then labelled.
 
     >>> null = Null(("gap",), tuple((float(x),) for x in range(19)), (0.1,) * 19)
@@ -152,6 +155,7 @@ def judge(
     powers = np.array([(growth or {}).get(name, (0.0, 0.0)) for name in null.names])
     scaled = np.asarray(null.scores) * np.maximum(ratio ** powers[:, 0], ratio ** powers[:, 1])
     row = np.array([_finite(name, found[name]) for name in null.names])
+    scaled, row = _settled(scaled, row)
     least = np.array([(floors or {}).get(name, 0.0) for name in null.names])
     units = standardised(np.vstack([scaled, row]), least)[0]
     if null.disjoint is not None:  # the unions have their baseline's luck in common: a new window does not
@@ -168,6 +172,14 @@ def judge(
     elif tail == "rows" and p < resolution:
         used = tail
     return Judged(p, resolution, score, tuple(units[-1].tolist()), tuple(others.tolist()), used)
+
+
+def _settled(scaled: Array, row: Array) -> tuple[Array, Array]:
+    """Null (m, k) and current (k,) with statistics that never varied, but for rounding, made equal."""
+    middle = np.median(scaled, axis=0)
+    still = (np.abs(scaled - middle) <= 1e-6 * np.abs(middle) + ROUNDING).all(axis=0)
+    alike = still & (np.abs(row - middle) <= 0.1 * np.abs(middle) + ROUNDING)
+    return np.where(still, middle, scaled), np.where(alike, middle, row)
 
 
 def tail_p(null: Array, score: float, tail: Tail) -> float:

@@ -99,7 +99,7 @@ def test_rows_are_the_recommended_items_of_models_that_name_a_version():
 def spring() -> World:
     """A shop whose index of vectors is refreshed every night, and its baseline."""
     world = lived(World(watch=WATCH, requests=30, vectors=0, says="v1", drift={"false_alarms_per_month": 10}), 0, DAYS)
-    world.build(0, DAYS, leave_out_unstable=True)  # the same vectors every night, to the bit
+    world.build(0, DAYS)
     return world
 
 
