@@ -182,8 +182,8 @@ def evaluate(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json-file", help="Write JSON here.")] = None,
-    off_policy: Annotated[bool, typer.Option("--off-policy", help="Ask no model: what an experiment's log says "
-                                                                   "of each model alone?")] = False,
+    off_policy: Annotated[bool, typer.Option("--off-policy", help="What an experiment's log says of each model "
+                                                                   "alone, or of a --candidate never served.")] = False,
     experiment: Annotated[str | None, typer.Option(help="With --off-policy, where the period has several.")] = None,
     share: Annotated[float | None, typer.Option(help="With --off-policy: of the candidate; else 0 and 1.")] = None,
     path: ConfigPath = None, directory: Directory = None, as_json: Json = False,
@@ -193,7 +193,7 @@ def evaluate(
         from incumbent.commands.off_policy import show
 
         raise typer.Exit(show(data=data, share=share, experiment=experiment, surface=surface, config=path,
-                              directory=directory, as_json=as_json))
+                              directory=directory, as_json=as_json, candidate=candidate))
     from incumbent.commands.evaluate import Wanted
     from incumbent.commands.evaluate import evaluate as run
 

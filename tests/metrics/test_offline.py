@@ -116,3 +116,13 @@ class TestFrames:
     def test_absent_columns_are_all_named(self):
         with pytest.raises(DataError, match="logged lack columns propensity, target"):
             off_policy({"user_id": [], "reward": []})
+
+
+def test_no_click_on_what_another_policy_would_show_is_not_never():
+    """Of 0 clicks in 40 users each of whom the target policy would have shown half of: SNIPS is 0 and up to 9 %."""
+    log = {"user_id": [f"u{n % 40}" for n in range(400)], "reward": [0.0] * 400, "propensity": [0.5] * 400,
+           "target": [float(n // 40 % 2) for n in range(400)]}
+    made = off_policy(log).estimates()["snips"]
+    assert (made.value, made.low) == (0.0, 0.0) and made.high == pytest.approx(1 - 0.025 ** (1 / 40))
+    money = off_policy({**log, "reward": [3.0] * 400})
+    assert not money.bounded and money.estimates()["snips"].value == 3.0

@@ -87,8 +87,8 @@ def carry_out(wanted: Wanted) -> Evaluation:
     data = _need(wanted.data, "data", "a period, or a file of interactions")
     candidate = _need(wanted.candidate, "candidate", "a configured model, or module:function")
     period = period_of(data)
-    config = _config(wanted, period is not None or not all(
-        name is not None and _is_target(name) for name in (candidate, wanted.champion)))
+    config = configuration(wanted.config, wanted.directory, period is not None or not all(
+        name is not None and is_target(name) for name in (candidate, wanted.champion)))
     if period is None:
         champion = model_plan(wanted.champion or _champion(config, wanted.surface), config)
         plan = model_plan(candidate, config)
@@ -106,9 +106,7 @@ def _on_the_lake(wanted: Wanted, config: Config, period: Any, candidate: str, ga
     from incumbent.loop.left_out import Standing
     from incumbent.service.parts import clock_of
 
-    if config.stores.user_ids == "hashed":
-        raise ConfigError("the log holds hashed user ids, and models know shoppers by their own",
-                          got='stores.user_ids = "hashed"', hint="give --data a file of interactions")
+    ids_of_the_shop(config)
     surface = surface_of(config, wanted.surface)
     plan = model_plan(candidate, config)
     with stores(config) as held:
@@ -119,13 +117,20 @@ def _on_the_lake(wanted: Wanted, config: Config, period: Any, candidate: str, ga
         return run(found, champion, plan, gate, clock)
 
 
+def ids_of_the_shop(config: Config) -> None:
+    """Raise `ConfigError` where the log has other user ids than the models."""
+    if config.stores.user_ids == "hashed":
+        raise ConfigError("the log holds hashed user ids, and models know shoppers by their own",
+                          got='stores.user_ids = "hashed"', hint="give --data a file of interactions")
+
+
 def model_plan(name: str, config: Config | None) -> ModelPlan:
     """The plan of a configured model, of ``module:function``, or of a URL; `NotFoundError` with the nearest name."""
     if config is not None and name in config.models:
         return ModelPlan(name=name, **dict(config.models[name]))
     if name.startswith(("http://", "https://")):
         return ModelPlan(name, "http", name, "1", DEADLINE_MS)
-    if _is_target(name):
+    if is_target(name):
         return ModelPlan(name, "callable", name, "1", DEADLINE_MS)
     known = sorted(config.models) if config is not None else []
     near = difflib.get_close_matches(name, known, n=1)
@@ -166,18 +171,19 @@ def _filled(wanted: Wanted, run: Any, beside: Path) -> Wanted:
                   wanted.surface or run.surface, path(wanted.config, run.config), wanted.directory)
 
 
-def _config(wanted: Wanted, needed: bool) -> Config | None:
+def configuration(path: Path | None, directory: Path | None, needed: bool) -> Config | None:
     """The configuration, None where nothing asks for one and there is none."""
-    file = wanted.config or FILE
-    if not needed and wanted.config is None and not file.exists():
+    file = path or FILE
+    if not needed and path is None and not file.exists():
         return None
     folder = str(file.absolute().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    return configured(wanted.config, directory=wanted.directory)
+    return configured(path, directory=directory)
 
 
-def _is_target(name: str) -> bool:
+def is_target(name: str) -> bool:
+    """A model by its function or URL, which no configuration need know."""
     return ":" in name
 
 

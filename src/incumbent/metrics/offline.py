@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from incumbent.errors import DataError
 from incumbent.metrics.frames import code_together, columns, numbers
+from incumbent.stats.bounded_share import within
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.importance import MIN_ROWS, MIN_USERS, Importance
 
@@ -24,7 +25,8 @@ class OffPolicy:
     """What a log says of a policy that it did not follow. `state` adds over logs of different users only.
 
     `counts`: rows, users, rows without a user, rows with a missing number. `largest_share`: the part of the weight that
-    one user carries.
+    one user carries. `bounded`: every reward lies in [0, 1], so what stays in the range of the rewards does (snips and
+    on_policy), and so do their intervals (`stats.bounded_share` over the effective users).
     """
 
     state: Importance
@@ -32,6 +34,7 @@ class OffPolicy:
     largest_share: float
     min_rows: float
     min_users: float
+    bounded: bool = False
 
     @property
     def refused(self) -> str | None:
@@ -42,11 +45,15 @@ class OffPolicy:
         """ips, snips, doubly_robust (missing without a reward model), gain, on_policy, mean_weight."""
         limits = {"min_rows": self.min_rows, "min_users": self.min_users}
         s = self.state
+        snips, on_policy = s.snips(alpha=alpha, unit=unit, **limits), s.on_policy(alpha=alpha, unit=unit)
+        if self.bounded:
+            snips = within(snips, int(s.effective_users), alpha=alpha)
+            on_policy = within(on_policy, self.counts["users"], alpha=alpha)
         return {
-            "ips": s.ips(alpha=alpha, unit=unit, **limits), "snips": s.snips(alpha=alpha, unit=unit, **limits),
+            "ips": s.ips(alpha=alpha, unit=unit, **limits), "snips": snips,
             "doubly_robust": s.doubly_robust(alpha=alpha, unit=unit, **limits),
             "gain": s.gain(alpha=alpha, unit=unit, **limits),
-            "on_policy": s.on_policy(alpha=alpha, unit=unit), "mean_weight": s.mean_weight(alpha=alpha)}
+            "on_policy": on_policy, "mean_weight": s.mean_weight(alpha=alpha)}
 
 
 def off_policy(
@@ -88,8 +95,9 @@ def off_policy(
     carried = np.bincount(cluster, weights=np.nan_to_num(weight), minlength=1)
     counts = {"rows": state.n, "users": int((state.rows > 0).sum()), "rows_without_user": int((~there).sum()),
               "rows_with_missing_number": int(state.missing)}
+    seen = given["reward"][np.isfinite(given["reward"])]
     return OffPolicy(state, counts, float(carried.max() / carried.sum()) if carried.sum() > 0 else 0.0, min_rows,
-                     min_users)
+                     min_users, bool(((seen >= 0) & (seen <= 1)).all()))
 
 
 def _numbers(column: pa.Array, name: str) -> NDArray[np.float64]:

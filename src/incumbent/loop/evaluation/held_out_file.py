@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _events(history: pa.Table, number: dict[str, int]) -> list[list[str]]:
 
 def _interactions(path: str | Path, what: str) -> tuple[pa.Table, int]:
     """The rows that have both ids, as text, and how many had not."""
-    rows = _read(path, what, ("user_id", "item_id"))
+    rows = read_table(path, what, ("user_id", "item_id"))
     for name in ("user_id", "item_id"):
         ids = as_ids(rows[name].combine_chunks(), f"{what}.{name}").cast(pa.string())
         rows = rows.set_column(rows.column_names.index(name), name, ids)
@@ -102,7 +103,7 @@ def _interactions(path: str | Path, what: str) -> tuple[pa.Table, int]:
 
 def _catalogue(path: str | Path) -> pa.Table:
     """Items, each once: the first line of an item counts."""
-    rows = _read(path, "catalogue", ("item_id",))
+    rows = read_table(path, "catalogue", ("item_id",))
     ids = as_ids(rows["item_id"].combine_chunks(), "catalogue.item_id").cast(pa.string())
     rows = rows.set_column(rows.column_names.index("item_id"), "item_id", ids).filter(pc.is_valid(ids))
     first = np.unique(np.asarray(rows["item_id"].combine_chunks().dictionary_encode().indices), return_index=True)[1]
@@ -110,7 +111,8 @@ def _catalogue(path: str | Path) -> pa.Table:
     return kept
 
 
-def _read(path: str | Path, what: str, names: tuple[str, ...]) -> pa.Table:
+def read_table(path: str | Path, what: str, names: tuple[str, ...]) -> pa.Table:
+    """A Parquet or CSV file with these columns; ids of CSV are text."""
     from pyarrow import csv, parquet
 
     file = Path(path)
@@ -139,11 +141,20 @@ def _read(path: str | Path, what: str, names: tuple[str, ...]) -> pa.Table:
 def _contexts(rows: pa.Table, users: list[str], number: dict[str, int]) -> list[Context]:
     """Per chosen user the first value of every further column."""
     found: list[Context] = [{} for _ in number]
+    for user, context in zip(users, contexts(rows, _OWN), strict=True):
+        if user in number:
+            for name, value in context.items():
+                found[number[user]].setdefault(name, value)
+    return found
+
+
+def contexts(rows: pa.Table, own: Collection[str]) -> list[Context]:
+    """Of each row the columns that are not its `own`, without those that are null."""
+    found: list[Context] = [{} for _ in range(rows.num_rows)]
     for name in rows.column_names:
-        if name in _OWN:
+        if name in own:
             continue
-        kind = rows[name].type
-        column = rows[name]
+        kind, column = rows[name].type, rows[name]
         if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
                 or pa.types.is_boolean(kind)):
             try:
@@ -151,7 +162,7 @@ def _contexts(rows: pa.Table, users: list[str], number: dict[str, int]) -> list[
             except pa.ArrowException:
                 raise DataError("a context column must hold plain values", got=str(kind),
                                 field=f"interactions.{name}") from None
-        for user, value in zip(users, column.to_pylist(), strict=True):
-            if user in number and value is not None:
-                found[number[user]].setdefault(name, value)
+        for context, value in zip(found, column.to_pylist(), strict=True):
+            if value is not None:
+                context[name] = value
     return found

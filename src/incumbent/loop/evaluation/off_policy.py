@@ -97,9 +97,9 @@ def contested(
     """
     shown = lake.scan("impression", period, columns=_COLUMNS)
     shown = shown.filter(pc.and_(pc.equal(shown["surface"], surface), pc.is_valid(shown["experiment"])))
-    shown = shown.filter(pc.equal(shown["experiment"], _one(shown, experiment, period)))
+    shown = shown.filter(pc.equal(shown["experiment"], experiment_of(shown, experiment, period)))
     name = shown["experiment"][0].as_py()
-    acted = _acted(lake, period, actions, shown, left_out)
+    acted = acted_on(lake, period, actions, shown, left_out)
     users: list[str] = []
     owner: list[bool] = []
     position: list[int] = []
@@ -124,7 +124,8 @@ def contested(
     return Contested(name, period, users, owner, position, chance, reward, counts)
 
 
-def _one(shown: pa.Table, experiment: str | None, period: Window) -> str:
+def experiment_of(shown: pa.Table, experiment: str | None, period: Window) -> str:
+    """The experiment that is named, or the only one of the requests."""
     names = sorted(pc.unique(shown["experiment"]).to_pylist())
     if experiment is not None and experiment not in names:
         raise NotFoundError("no request of that experiment in the period", got=experiment, field="--experiment",
@@ -139,8 +140,8 @@ def _one(shown: pa.Table, experiment: str | None, period: Window) -> str:
     return found
 
 
-def _acted(lake: Lake, period: Window, actions: Sequence[str], shown: pa.Table,
-           left_out: AbstractSet[str]) -> set[tuple[str, Any, str]]:
+def acted_on(lake: Lake, period: Window, actions: Sequence[str], shown: pa.Table,
+             left_out: AbstractSet[str]) -> set[tuple[str, Any, str]]:
     """(user, request, item) of the feedback that counts; that of requests which are not `shown` too."""
     rows = lake.scan("feedback", Window(period.start, period.end + timedelta(days=HORIZON_DAYS)), columns=_FEEDBACK)
     rows = without(rows.filter(pc.is_in(rows["action"], pa.array(list(actions), pa.string()))), left_out)
