@@ -56,7 +56,7 @@ def test_the_explanation_says_how_much_each_piece_moved(after_spring):
 def test_harm_pages_and_says_where(after_spring):
     findings = after_spring(watch=["items", "response"], faults={"clicks": SPRING + 4}).lived(SPRING, LAST)
     (found,) = opened(findings, "response/home/clicked")
-    assert (found.severity, found.status) == ("page", "drift")
+    assert (found.severity, found.status) == ("page", "drift") and found.reason.startswith("the share clicked is 0.")
     told = found.evidence["explanation"]
     assert told["current"] < 0.6 * told["reference"]
     assert abs(told["within"]) > 10 * abs(told["mix"]), "fewer clicks in every segment, not another mix"

@@ -26,7 +26,8 @@ class BoundedRisk:
     ``M >= 1 / alpha`` and then a page. What a bet can win is the room between bound and `high`: a share of 2 % may fall
     by .02 of a room of .98, and says nothing for months. So with `worse` "lower" `reach` (above 1) cuts every mean at
     that multiple of the baseline's largest window, and the null is of means so cut: none of the baseline's is, so that
-    its interval stays as it was, and a bet on ``min(x, top)`` in [low, top] is fair whatever lies above.
+    its interval stays as it was, and a bet on ``min(x, top)`` in [low, top] is fair whatever lies above. `label` is
+    what the reason calls the mean.
 
     Without harm beyond the tolerance a false alarm comes after 1 / alpha windows or more on average, for a baseline
     whose interval holds. Windows that are late change nothing until they are given.
@@ -39,7 +40,7 @@ class BoundedRisk:
         self, name: str = "bounded_risk", *, variable: str = "x", low: float = 0.0, high: float = 1.0,
         worse: Literal["higher", "lower"] = "higher", tolerance: float = 0.0, alpha: float = 0.001,
         baseline_alpha: float = 0.05, bets: Sequence[float] = BETS, least_rows: int = 30,
-        reach: float | None = None,
+        reach: float | None = None, label: str | None = None,
     ) -> None:
         check_alpha(alpha)
         check_alpha(baseline_alpha)
@@ -51,11 +52,13 @@ class BoundedRisk:
         self.name, self.variable, self.low, self.high, self.worse = name, variable, low, high, worse
         self.tolerance, self.alpha, self.baseline_alpha = tolerance, alpha, baseline_alpha
         self.bets, self.least_rows, self.reach = tuple(bets), least_rows, reach
+        self.label = label or variable
 
     @property
     def hash(self) -> str:
         """16 hex digits over name and settings."""
-        return settings_hash(self.name, {key: value for key, value in vars(self).items() if key != "name"})
+        return settings_hash(self.name, {
+            key: value for key, value in vars(self).items() if key not in ("name", "label")})
 
     def least_windows(self) -> int:
         """Those that a standard deviation needs."""
@@ -83,7 +86,7 @@ class BoundedRisk:
         logs, log_m = mixed_step(memory["logs"] if memory else None, bounded_bets(
             min(value, top), bound, self.low, top, worse=self.worse, bets=self.bets))
         drift, excess = log_m >= math.log(1 / self.alpha), (value - bound) * (1 if self.worse == "higher" else -1)
-        reason = (f"{self.variable} is {value:.4g}, {'worse' if excess > 0 else 'no worse'} than {bound:.4g} (baseline "
+        reason = (f"{self.label} is {value:.4g}, {'worse' if excess > 0 else 'no worse'} than {bound:.4g} (baseline "
                   f"and tolerance {self.tolerance:g}): evidence {math.exp(min(log_m, 700)):.3g} of "
                   f"{1 / self.alpha:.4g}")
         said = Result(status="drift" if drift else "ok", severity="page" if drift else "info", reason=reason,

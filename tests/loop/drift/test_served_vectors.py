@@ -135,6 +135,7 @@ def test_an_index_that_is_half_of_another_version_is_told_with_the_versions_and_
     lived(world, DAYS + 2, DAYS + 9, versions=lambda day, item: "v2" if item % 2 else "v1")
     (found,) = opened(world.look(), SKEW)
     assert (found.severity, found.check) == ("ticket", "drift:skew")
+    assert found.reason.startswith("the share of items with a vector of another version is 0.")
     told = found.evidence["explanation"]
     assert {(one["model"], one["items"]) for one in told["versions"]} == {("v1", "v1"), ("v1", "v2")}
     assert 0.3 < told["share"]["value"] < 0.7 and "model v1, vectors v2" in told["text"] and "0.00% -> " in told["text"]

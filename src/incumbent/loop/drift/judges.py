@@ -29,6 +29,10 @@ GROUPS: tuple[Group, ...] = ("prompt", "clicks", "conversions")
 KEEP = 300  # scores that a stream remembers, per place in the season
 REACH = 1.25  # times its largest window in the baseline is the most that counts of a share that is worse when lower
 CLICKS = 10  # of a window, for its calibration to be judged
+#: what a reason calls the mean of a risk, by monitor, or by what a response is
+LABELS = {"skew": "the share of items with a vector of another version", "missing": "the share missing",
+          "vector_age": "the share of items with an old vector", names.CLICKED: "the share clicked",
+          names.CONVERTED: "the share bought", names.FAILED: "the share unanswered"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def detector(judge: Judge, kind: str, config: DriftConfig, method: Kind, alpha: 
                      "vector_age": config.stale_tolerance}.get(
             judge.monitor, config.error_tolerance if judge.name.endswith(names.FAILED) else config.tolerance * mean)
         return BoundedRisk(judge.monitor, worse=judge.risk, tolerance=min(tolerance, 0.99),  # type: ignore[arg-type]
-                           alpha=alpha, least_rows=least, reach=REACH if judge.risk == "lower" else None)
+                           alpha=alpha, least_rows=least, reach=REACH if judge.risk == "lower" else None,
+                           label=LABELS.get(judge.monitor) or LABELS[judge.name.rpartition("/")[2]])
     if method == "e_rank":
         return RankStream(judge.monitor, _window(kind, 0.5, least), alpha=alpha, keep=KEEP)
     return _window(kind, alpha, least, tail="student" if method == "tail" else None)
