@@ -30,8 +30,8 @@ Counts = NDArray[np.float64]
 class Exposure:
     """A number read from `ItemCounts`. With `listed`, over the items of ``side.catalogue``; else over what was shown.
 
-    An item that one list repeats counts once in it. `read` gives the number from the counts and the number of lists, or
-    a text where there is none.
+    An item that one list repeats counts once in it; `repeats` says whether that can change the number. `read` gives the
+    number from the counts and the number of lists, or a text where there is none.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Exposure:
     unit: str
     direction: Direction
     listed: bool = True
+    repeats: bool = True
     level: Level = "quality"
     grain: Grain = "slot"
     columns: tuple[str, ...] = COLUMNS
@@ -64,7 +65,7 @@ class Exposure:
         """The estimate of one batch, without the names of its items."""
         if self.listed:
             side.need("catalogue", self.name)
-        counts = batch.once(_counted, side if self.listed else None, self.k)[0]
+        counts = batch.once(_counted, side if self.listed else None, self.k, self.repeats)[0]
         return self._of(counts.astype(np.float64), batch.once(lists_of).n)
 
     def _of(self, counts: Counts, n: int) -> Estimate:
@@ -87,7 +88,7 @@ def coverage(*, k: int = 10) -> Exposure:
     def read(counts: Counts, n: int) -> float | str:
         return float((counts > 0).mean()) if len(counts) else "the catalogue is empty"
 
-    return Exposure(f"coverage@{check_k(k)}", k, read, "share of the catalogue", "up")
+    return Exposure(f"coverage@{check_k(k)}", k, read, "share of the catalogue", "up", repeats=False)
 
 
 def gini(*, k: int = 10) -> Exposure:
@@ -138,12 +139,19 @@ def personalisation(*, k: int = 10) -> Exposure:
 _EMPTY = "nothing of the catalogue was shown"
 
 
-def _counted(batch: Batch, side: Side | None, k: int) -> tuple[Codes, pa.Array, int]:
-    """The number of lists that hold each item, its id, and slots outside the catalogue."""
+def _slots(batch: Batch, side: Side | None, k: int) -> Codes:
+    """The number of slots of each id of ``Lists.coded``."""
     lists = batch.once(lists_of)
+    slots: Codes = (batch.once(heads_of, None, k).T @ np.ones(lists.n)).astype(np.int64)[:len(lists.coded[1])]
+    return slots
+
+
+def _counted(batch: Batch, side: Side | None, k: int, once: bool = True) -> tuple[Codes, pa.Array, int]:
+    """The number of lists that hold each item (without `once`, of its slots), its id, slots outside the catalogue."""
+    lists, counts = batch.once(lists_of), batch.once(_slots, None, k)
     codes, ids = lists.coded
-    counts = (batch.once(heads_of, None, k).T @ np.ones(lists.n)).astype(np.int64)[:len(ids)]
-    counts -= np.bincount(codes[lists.again(k)], minlength=len(ids))
+    if once:
+        counts = counts - np.bincount(codes[lists.again(k)], minlength=len(ids))
     if side is None:
         some = np.flatnonzero(counts)
         return counts[some], ids.take(pa.array(some)), 0

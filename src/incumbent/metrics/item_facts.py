@@ -103,7 +103,7 @@ def mean_of_head(batch: Batch, values: NDArray[np.float64], k: int) -> NDArray[n
     if not len(values):
         return np.full(lists.n, np.nan)
     if not gaps.any():
-        return _over(heads @ values, np.minimum(lists.lengths, k))
+        return np.asarray((heads @ values) / np.minimum(lists.lengths, k))
     return _over(heads @ np.where(gaps, 0.0, values), heads @ (~gaps).astype(np.float64))
 
 

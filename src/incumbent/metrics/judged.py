@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.errors import DataError
-from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers
+from incumbent.metrics.frames import Codes, as_ids, code_together, columns, numbers, runs
 from incumbent.metrics.lists import WHAT, Lists, lists_of
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.pairs import pairs_of
@@ -22,9 +22,9 @@ from incumbent.metrics.pairs import pairs_of
 class Judged:
     """n rankings (lists, then users who have relevant items but no list) and h hits, sorted by ranking and position.
 
-    A hit: its ranking `where` (h,), `position` (h,) from 1, `index` (h,): the how-manieth hit of its ranking, and
-    `gain` (h,). A ranking: `relevant` (n,) the number of its user's relevant items, `lengths` (n,), its `user` (n,).
-    `ideal_user`, `ideal_gain`: user and gain of every relevant pair, by user; `binary` where every gain is 1.
+    A hit: its ranking `where` (h,), `position` (h,) from 1, and `gain` (h,). A ranking: `relevant` (n,), how many items
+    its user has, `lengths` (n,), its `user` (n,). `ideal_user`, `ideal_gain`: user and gain of every relevant pair, by
+    user; `binary` where every gain is 1.
 
     Counts of what is not in the sums: `repeats` (a relevant item again in one list: it keeps its slot and is no second
     hit), `dropped` (rows without user or item), `not_relevant` (gain 0 or less), `twice` (relevant pairs given again).
@@ -33,7 +33,6 @@ class Judged:
     users: pa.Array
     where: Codes
     position: Codes
-    index: Codes
     gain: NDArray[np.float64]
     relevant: Codes
     lengths: Codes
@@ -52,6 +51,13 @@ class Judged:
     def n(self) -> int:
         """Rankings: lists, and unserved users."""
         return len(self.relevant)
+
+    @cached_property
+    def index(self) -> Codes:
+        """The how-manieth hit of its ranking each hit is, (h,), from 1."""
+        starts = runs(self.where)
+        found: Codes = np.arange(1, len(self.where) + 1) - np.repeat(starts[:-1], np.diff(starts))
+        return found
 
     @cached_property
     def deepest(self) -> int:
@@ -108,13 +114,11 @@ def judge(lists: Lists, relevant: Any, *, unserved: bool = True) -> Judged:
         seen[listed] = True
         extra = np.flatnonzero((count > 0) & ~seen)
     user = np.concatenate([listed, extra])
-    starts = np.flatnonzero(np.diff(where, prepend=-1))
-    index = np.arange(1, len(where) + 1) - np.repeat(starts, np.diff(starts, append=len(where)))
     return Judged(
-        _names(lists.users, users, wanted, extra, n_users), where, rows - lists.starts[where] + 1, index,
+        _names(lists.users, users, wanted, extra, n_users), where, rows - lists.starts[where] + 1,
         np.ones(len(rows)) if pairs.gains is None else pairs.gains[pairs.places(listed[where], shown[rows])],
         count[user], np.concatenate([lists.lengths, np.zeros(len(extra), np.int64)]), user, pairs.users,
-        np.ones(len(pairs.users)) if pairs.gains is None else pairs.gains, pairs.gains is None,
+        np.broadcast_to(1.0, len(pairs.users)) if pairs.gains is None else pairs.gains, pairs.gains is None,
         len(extra), repeats, dropped, not_relevant, pairs.twice)
 
 

@@ -20,6 +20,7 @@ from incumbent.stats.estimate import Estimate
 
 _ROWS = 1 << 13  # rows at a time: a pass after the first finds them in the cache
 _Sums = tuple[int, NDArray[np.float64], NDArray[np.float64]]  # rows, their means (d,) and scatter (d, d)
+_EMPTY: _Sums = (0, np.zeros(0), np.zeros(0))
 
 
 class Moments(ArrayState):
@@ -64,10 +65,15 @@ class Moments(ArrayState):
     def update(self, values: ArrayLike) -> Self:
         """Add rows: shape (m, d), or (m,) where d is 1."""
         columns = as_rows(values, len(self.means)).T
-        added: _Sums = (0, self.means, self.scatter)
+        added, origin = _EMPTY, None
         for begin in range(0, columns.shape[1], _ROWS):
-            added = _pooled(added, _sums(np.ascontiguousarray(columns[:, begin:begin + _ROWS])), 1)
-        return self._added(added, columns.shape[1] - added[0], 1)
+            block = _finite(np.ascontiguousarray(columns[:, begin:begin + _ROWS]))
+            if block.size:
+                origin = block[:, :1] if origin is None else origin
+                added = _pooled(added, _sums(block - origin), 1)
+        n, means, scatter = added
+        here = (n, means if origin is None else origin[:, 0] + means, scatter)
+        return self._added(here, columns.shape[1] - n, 1)
 
     def _combine(self, other: Self, sign: int) -> Self:
         return self._added((int(other.n), other.means, other.scatter), int(other.missing), sign)
@@ -192,16 +198,15 @@ class Moments(ArrayState):
             raise DataError("no such variable", got=name, expected="one of " + ", ".join(self.variables)) from None
 
 
-def _sums(columns: NDArray[np.float64]) -> _Sums:
-    """The sums of a block of rows, (d, m), without those that hold a value that is not finite."""
+def _finite(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rows of a block, (d, m), without those that hold a value that is not finite."""
     finite = np.isfinite(columns)
-    if not finite.all():
-        columns = columns.compress(finite.all(axis=0), axis=1)
-    n = columns.shape[1]
-    if n == 0:
-        return 0, columns, columns
-    origin = columns[:, :1]  # two passes around a point of the data: no cancellation in either
-    means = origin + (columns - origin).mean(axis=1, keepdims=True)
+    return columns if finite.all() else columns.compress(finite.all(axis=0), axis=1)
+
+
+def _sums(columns: NDArray[np.float64]) -> _Sums:
+    """The sums of a block of rows, (d, m), about a point of the data: two passes, and no cancellation in either."""
+    n, means = columns.shape[1], columns.mean(axis=1, keepdims=True)
     rest = columns - means
     drift = rest.mean(axis=1)
     return n, means[:, 0] + drift, rest @ rest.T - n * np.outer(drift, drift)
