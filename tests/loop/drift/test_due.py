@@ -14,7 +14,7 @@ from incumbent.loop.drift import status as drift_status
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.build import BaselineBuilder, period_of
 from incumbent.loop.drift.watch import watches
-from incumbent.testing.drift_loop import World
+from incumbent.testing.drift_loop import World, configured
 from incumbent.testing.event_shop import START
 
 DAYS = 22
@@ -100,6 +100,12 @@ def test_a_period_from_the_year_one_is_that_of_what_the_lake_holds(world):
     exact, open_ended = build(START.date()), build(date(1, 1, 1))
     assert open_ended.row.since == START and open_ended.row.hash == exact.row.hash
     assert open_ended.row.definition == exact.row.definition
+
+
+def test_the_calendar_s_first_day_is_a_first_day_everywhere():
+    for zone in ("Europe/Berlin", "UTC", "America/New_York"):
+        period = period_of(configured(time_zone=zone).drift, date(1, 1, 1), date(2026, 3, 1))
+        assert period.start.year == 1 and period.end.date() in (date(2026, 3, 1), date(2026, 3, 2))
 
 
 def test_a_period_of_which_the_lake_holds_nothing_says_so(world):

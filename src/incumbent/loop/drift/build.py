@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -270,6 +270,10 @@ def period_of(config: DriftConfig, first: date, last: date) -> Window:
     if last < first:
         raise DataError("a period ends before it begins", got=f"{first} to {last}", field="to")
     try:
-        return Window(days.window(noons[0]).start, days.window(noons[1]).end)
+        start = days.window(noons[0]).start
+    except OverflowError:  # east of Greenwich the calendar's first day begins before it
+        start = datetime.min.replace(tzinfo=UTC)
+    try:
+        return Window(start, days.window(noons[1]).end)
     except OverflowError:
         raise DataError("a period reaches beyond the calendar", got=f"{first} to {last}", field="to") from None
