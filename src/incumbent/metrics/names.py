@@ -11,10 +11,10 @@ from functools import partial
 from incumbent.errors import DataError
 from incumbent.metrics import accuracy
 from incumbent.metrics.accuracy import PerList
-from incumbent.metrics.auc import auc
 from incumbent.metrics.average_precision import DIVISORS, average_precision
+from incumbent.metrics.discounted_gain import IDEALS, ndcg
 from incumbent.metrics.judged import Judged
-from incumbent.metrics.ndcg import IDEALS, ndcg
+from incumbent.metrics.pair_order import auc
 from incumbent.metrics.rank_biased_precision import rank_biased_precision
 from incumbent.metrics.reciprocal_rank import reciprocal_rank
 

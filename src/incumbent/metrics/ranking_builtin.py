@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from incumbent.metrics.average_precision import Divisor
-from incumbent.metrics.ndcg import Ideal
+from incumbent.metrics.discounted_gain import Ideal
 from incumbent.metrics.per_list import PerList
 from incumbent.metrics.ranking import ranking_metric
 

@@ -1,0 +1,54 @@
+"""`incumbent.metrics.ndcg` and its friends: by hand, on every kind of frame, and the same as the one pass over many."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from incumbent import metrics
+from incumbent.errors import DataError
+
+SHOWN = {"user_id": ["u", "u", "u", "v", "v", "w"], "item_id": ["a", "b", "c", "a", "d", "b"],
+         "rank": [1, 2, 3, 1, 2, 1]}
+BOUGHT = {"user_id": ["u", "u", "v", "x"], "item_id": ["b", "c", "e", "a"]}
+LOG3 = 1 / math.log2(3)
+#: of u, v and x: w wants nothing, x was shown nothing
+BY_HAND = {
+    "precision": 2 / 10 / 3, "recall": 1 / 3, "hit_rate": 1 / 3, "mrr": 1 / 2 / 3, "r_precision": 1 / 2 / 3,
+    "mean_average_precision": (1 / 2 + 2 / 3) / 2 / 3, "ndcg": (LOG3 + 0.5) / (1 + LOG3) / 3,
+    "f_beta": 2 * 2 / (2 + 10) / 3, "rbp": 0.2 * (0.8 + 0.64) / 3, "auc": 0.0}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_by_hand(name):
+    made = getattr(metrics, name)(SHOWN, BOUGHT)
+    assert made.value == pytest.approx(BY_HAND[name]) and made.n == 3 and 0 <= made.low <= made.value <= made.high <= 1
+
+
+def test_settings_and_policies_are_those_of_the_one_pass():
+    full = metrics.ndcg(SHOWN, BOUGHT, 2, ideal="full", unserved="missing", without_positives="zero", alpha=0.5)
+    whole = metrics.evaluate(SHOWN, BOUGHT, ["ndcg_full@2"], unserved="missing", without_positives="zero")
+    assert full == whole.estimates(alpha=0.5)["ndcg_full@2"] and full.n == 3
+    assert metrics.mean_average_precision(SHOWN, BOUGHT, k=None, divisor="hits").value == pytest.approx(7 / 12 / 3)
+    assert metrics.rbp(SHOWN, BOUGHT, persistence=0.5).value == pytest.approx(0.5 * (0.5 + 0.25) / 3)
+
+
+@pytest.mark.parametrize("kind", ["pandas.DataFrame", "polars.DataFrame", "pyarrow.table"])
+def test_frames_of_every_kind(kind):
+    library, _, make = kind.partition(".")
+    frame = getattr(pytest.importorskip(library), make)
+    assert metrics.ndcg(frame(SHOWN), frame(BOUGHT), k=10) == metrics.ndcg(SHOWN, BOUGHT, k=10)
+
+
+def test_what_is_absent_is_named():
+    with pytest.raises(DataError, match="item_id"):
+        metrics.ndcg({"user_id": ["u"], "rank": [1]}, BOUGHT)
+    with pytest.raises(AttributeError, match="has no attribute 'ndgc'"):
+        metrics.ndgc(SHOWN, BOUGHT)
+
+
+def test_naming_the_package_loads_nothing():
+    code = "import sys, incumbent.metrics; print('numpy' in sys.modules, 'ndcg' in incumbent.metrics.__all__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["False", "True"]
