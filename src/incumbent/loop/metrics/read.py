@@ -38,6 +38,12 @@ class Reader:
                 out.setdefault(Cell.of(row.key), {})[row.day] = self._unpacked(row)
         return out
 
+    def whole(self, surface: str, first: date, last: date) -> Days:
+        """The surface's own cell: of the others nothing is unpacked."""
+        key = f"{DAY_FAMILY}/{surface}"
+        return {row.day: self._unpacked(row) for row in self._control.range(key, Window.of_days(first, last))
+                if row.key == key}
+
     def _unpacked(self, row: Any) -> States:
         found = self._kept.pop((row.key, row.day), None)
         if found is None or found[0] != row.data:

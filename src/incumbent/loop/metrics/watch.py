@@ -15,7 +15,6 @@ from incumbent.events.schema import Finding
 from incumbent.events.window import day_of
 from incumbent.loop.enact import told
 from incumbent.loop.leases import Held
-from incumbent.loop.metrics.keys import Cell
 from incumbent.loop.metrics.proxies import WEEK, predicts, related, stopped
 from incumbent.loop.metrics.read import Reader
 from incumbent.loop.metrics.set import measured
@@ -89,8 +88,7 @@ class MetricWatch:
         known = measured(config, currency).all()
         edges = [(name, parent) for name, parent in parents(known, config).items()
                  if parent is not None and known[name].level in ("proxy", "quality")]
-        days = Reader(self._control).cells(surface, day - timedelta(days=EARLIER + RECENT + 2 * WEEK), day).get(
-            Cell(surface), {})
+        days = Reader(self._control).whole(surface, day - timedelta(days=EARLIER + RECENT + 2 * WEEK), day)
         middle, week = day - timedelta(days=RECENT), timedelta(days=WEEK)
         before = middle - week  # no day is on both sides
         made = [(name, parent,
