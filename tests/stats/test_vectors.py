@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from incumbent.errors import DataError, StateError
 from incumbent.stats.vectors import Vectors
-from incumbent.stats.vectors_pass import DEFECTS, UNIT
+from incumbent.stats.vectors_pass import DEFECTS, TURN, UNIT
 
 COUNTS = ("n", "defects", "waves", "cells", "bins", "norms", "repeats", "zeros")
 RNG = np.random.default_rng(7)
@@ -64,7 +64,22 @@ def test_waves_are_the_fourier_sums_of_every_bandwidth():
     for octave, bandwidth in enumerate(frame.bandwidths):
         phase = y @ (frame.frequencies.astype(np.float64) * frame.bandwidth / bandwidth).T
         for sums, function in zip(WHOLE.waves[octave], (np.cos, np.sin), strict=True):
-            assert np.abs(sums / UNIT - function(phase).sum(axis=0)).max() < 3000 * 3e-5  # the grid is 6e-5 wide
+            off = 2**octave * 2 * np.pi / TURN / np.sqrt(12) * 0.71  # a phase in the middle of its part of a turn
+            assert np.abs(sums / UNIT - function(phase).sum(axis=0)).max() < 4.5 * off * np.sqrt(3000)
+
+
+@pytest.mark.parametrize("octaves", [1, 3, 8])
+def test_one_row_has_the_waves_of_its_phase(octaves):
+    """At every octave, to half a part of a turn; and however far away the row is."""
+    zero = Vectors.fit(world(np.random.default_rng(1), 500), seed=3, centroids=4, frequencies=40, octaves=octaves)
+    for far in (1.0, 30.0, -200.0):
+        row = (zero.frame.center + far * (ROWS[:1] - zero.frame.center)).astype(np.float32)
+        phase = zero.frame.frequencies.astype(np.float64) @ (row[0].astype(np.float64) - zero.frame.center)
+        waves = zero.update(row).waves
+        for octave in range(octaves):
+            half = 2**octave * (np.pi / TURN + 1e-5 * (1 + np.abs(phase))) + 1 / UNIT
+            assert (np.abs(waves[octave, 0] / UNIT - np.cos(2**octave * phase)) <= half).all()
+            assert (np.abs(waves[octave, 1] / UNIT - np.sin(2**octave * phase)) <= half).all()
 
 
 def test_features_make_the_kernel():

@@ -29,7 +29,7 @@ class Vectors(ArrayState):
 
     Arrays: `n` sound rows; `defects` (nan, infinite, zero, constant); `sums` (d,) of x; `outer` (d (d + 1) / 2,), the
     upper triangle of ``sum x x'``, row by row; `waves` (octaves, 2, F), sums of cos and sin of ``2^o w . y`` in whole
-    numbers of 2^-14, ``w . y`` to 2^-14 of a turn; `cells` (K,) rows nearest to each centroid; `bins` (P, cells) on the
+    numbers of 2^-14, ``w . y`` to 2^-12 of a turn; `cells` (K,) rows nearest to each centroid; `bins` (P, cells) on the
     projections; `norms` over |x|; `repeats` rows per hash of the whole y; `zeros` the coordinates that are 0. A
     defective row is counted under its first defect and enters nothing else; a norm above 1e18 counts as infinite. All
     but `sums` and `outer` (float64) are whole numbers, equal to the bit however the rows were dealt (on machines of one
