@@ -24,6 +24,8 @@ from incumbent.demo.settings import Size
 from incumbent.demo.story import STORIES
 from incumbent.errors import ConflictError, DataError
 
+TOLD = ("feedback", "item", "embedding")  # beside requests
+TABLES = ("impression", *TOLD)
 RUN = """
 import sys
 from pathlib import Path
@@ -58,7 +60,7 @@ def ran(tmp_path_factory):
     printed, noise = demo("cf", 3, directory, Size(60, 2, 3), 600)
     assert noise == ""  # silent in a pipe
     rows = {table: DeltaTable(str(directory / "data" / "lake" / table)).to_pyarrow_table()
-            for table in ("impression", "feedback", "item")}
+            for table in TABLES}
     return printed, directory, rows
 
 
@@ -66,13 +68,13 @@ def test_every_count_is_what_the_lake_holds(ran):
     printed, directory, rows = ran
     assert printed["requests"] == rows["impression"].num_rows > 30
     assert rows["feedback"].num_rows > 300
-    assert printed["events"] == rows["feedback"].num_rows + rows["item"].num_rows
+    assert printed["events"] == sum(rows[table].num_rows for table in TOLD)
     noted = acks.read(directory / "acks.txt")
     assert printed["acknowledged"] == len(noted.requests) + len(noted.events) <= printed["requests"] + printed["events"]
     # a request whose answer was lost on the way is asked again: it is on record, and nobody acknowledged it
     assert noted.requests <= set(rows["impression"]["request_id"].to_pylist())
     assert printed["requests"] - len(noted.requests) <= 3
-    assert noted.events == {event for table in ("feedback", "item") for event in rows[table]["event_id"].to_pylist()}
+    assert noted.events == {event for table in TOLD for event in rows[table]["event_id"].to_pylist()}
     assert (printed["lost"], printed["duplicates"]) == (0, 0)
     assert 0 < printed["p50_ms"] <= printed["p99_ms"]
 
@@ -104,6 +106,25 @@ def test_purchases_are_real_lines_and_views_carry_their_request(ran):
         "v.action = 'view' and v.user_id = p.user_id and v.item_id = p.item_id and v.time <= p.time and "
         "v.time >= p.time - interval 14 days)").fetchall()[0][0]
     assert unseen == 0
+
+
+def test_every_request_comes_with_where_its_household_stands(ran):
+    _, _, rows = ran
+    told = [one for one in rows["embedding"].to_pylist() if one["entity"] == "user"]
+    asked = {(one["user_id"], one["time"]) for one in rows["impression"].to_pylist()}
+    assert {(one["entity_id"], one["time"]) for one in told} == asked  # all have bought something of the space before
+    assert {(one["space"], one["version"], len(one["vector"])) for one in rows["embedding"].to_pylist()} == {
+        ("taste", "1", 16)}
+    items = {one["entity_id"] for one in rows["embedding"].to_pylist() if one["entity"] == "item"}
+    assert items <= set(rows["item"]["item_id"].to_pylist()) and len(items) > 100
+
+
+def test_what_was_watched_beside_the_experiment_is_told(ran):
+    printed, _, _ = ran
+    assert printed["drift"]["baseline"] is None
+    assert printed["drift"]["reason"] == "the replay ended after 17 days, the baseline takes the first 42"
+    assert printed["metrics"]["surface"] > 20 and set(printed["metrics"]["models"]) == {"popular", "cf"}
+    assert printed["door"]["checks"] > 10 and printed["door"]["refused"] == 0
 
 
 def test_both_models_are_on_record_with_their_whole_lists(ran):

@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 from incumbent.demo.acks import Acknowledged
 from incumbent.events.schema import Decision
 from incumbent.loop.decide import latest
-from incumbent.stores.store import Control, Lake
+from incumbent.stores.store import Control, Lake, Table
 
+#: tables of what the replay tells the service beside its requests
+TOLD: tuple[Table, ...] = ("feedback", "item", "embedding")
 #: verdicts that end the demo
 CONCLUSIVE = ("promote", "discard", "roll_back", "inconclusive")
 
@@ -22,11 +24,11 @@ CONCLUSIVE = ("promote", "discard", "roll_back", "inconclusive")
 class Books:
     """What `incumbent demo --json` prints.
 
-    `requests` are rows of the lake's impression table, `events` those of its feedback and item tables. `acknowledged`
-    is how many requests and events the service acknowledged, by the replayer's own file; `lost` how many of those the
-    lake does not hold, `duplicates` how many rows it holds twice. `estimate`, `low` and `high` are the net preference
-    on which the verdict stands, with its confidence sequence, over `users` matured households; None where it is
-    missing. `p50_ms` and `p99_ms` are the gateway's own latency, as the impressions have it.
+    `requests` are rows of the lake's impression table, `events` those of its feedback, item and embedding tables.
+    `acknowledged` is how many requests and events the service acknowledged, by the replayer's own file; `lost` how many
+    of those the lake does not hold, `duplicates` how many rows it holds twice. `estimate`, `low` and `high` are the net
+    preference on which the verdict stands, with its confidence sequence, over `users` matured households; None where it
+    is missing. `p50_ms` and `p99_ms` are the gateway's own latency, as the impressions have it.
     """
 
     candidate: str
@@ -63,7 +65,7 @@ def audit(
 ) -> Books:
     """Read everything back. The service must have sealed what it holds; it may still run."""
     shown = lake.scan("impression", columns=["request_id", "event_id", "latency_ms"])
-    told = pa.concat_tables([lake.scan("feedback", columns=["event_id"]), lake.scan("item", columns=["event_id"])])
+    told = pa.concat_tables([lake.scan(table, columns=["event_id"]) for table in TOLD])
     requests, events = _ids(shown["request_id"]), _ids(told["event_id"])
     rows = shown.num_rows + told.num_rows
     latency = shown["latency_ms"].drop_null().to_numpy()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,15 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Campaign:
+    """A mailing of coupons of the year: known to have been, and when."""
+
+    name: str
+    start: date
+    end: date
+
+
+@dataclass(frozen=True)
 class Journey:
     """The cleaned year, what was left out of it by reason (in lines), and a name for every product left."""
 
@@ -103,6 +112,13 @@ def load(directory: Path | None = None) -> Journey:
     columns = (products[name].to_pylist() for name in products.column_names)
     titles = {p: (t or c or d, c or "", d) for p, d, c, t in zip(*columns, strict=True) if p in left}
     return Journey(lines, dropped, table.num_rows, titles)
+
+
+def campaigns(directory: Path | None = None) -> list[Campaign]:
+    """The campaigns of the year, by their first day."""
+    rows = pq.read_table((directory or _package()) / "campaign_descriptions.parquet").to_pylist()
+    return sorted((Campaign(f"campaign {row['campaign_id']} ({row['campaign_type']})", row["start_date"].date(),
+                            row["end_date"].date()) for row in rows), key=lambda one: (one.start, one.name))
 
 
 def _lines(table: pa.Table) -> Lines:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from incumbent.config import Config
-from incumbent.demo import data, toml
+from incumbent.demo import data, taste, toml
 from incumbent.demo.lists import Lists
 from incumbent.demo.settings import Size, configuration
 from incumbent.demo.shoppers import Trip, enrol
@@ -34,6 +34,8 @@ class Run:
     config: Config
     trips: list[Trip]
     catalogue: dict[str, tuple[str, str]]  # item -> (title, category), of everything that a list can hold
+    tastes: dict[str, list[float]]  # basket of a trip -> where its household stands in the taste space when it asks
+    item_tastes: dict[str, list[float]]  # of those items of the catalogue that have a vector
 
     @property
     def config_file(self) -> Path:
@@ -82,7 +84,9 @@ def prepare(
     (directory / "incumbent.toml").write_text(HEAD + toml.dumps(tree), encoding="utf-8")
     say(f"{champion.name} is champion, {candidate.name} the candidate; {len(trips):,} trips of {size.shoppers:,} "
         f"households, {data.SPLIT:%Y-%m-%d} to {size.end:%Y-%m-%d}")
-    return Run(story, seed, size, directory, port, config, trips, catalogue(journey, champion, candidate))
+    known, space = catalogue(journey, champion, candidate), taste.train(past)
+    return Run(story, seed, size, directory, port, config, trips, known,
+               taste.of_trips(space, journey.lines, trips), space.of_items(known))
 
 
 def catalogue(journey: data.Journey, *models: Lists) -> dict[str, tuple[str, str]]:

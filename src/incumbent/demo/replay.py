@@ -12,30 +12,35 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from incumbent.clock import ManualClock
 from incumbent.demo.acks import Acks
 from incumbent.demo.settings import LIST_ITEMS, SURFACE
 from incumbent.demo.shoppers import TICK, Act, Shoppers, Trip
+from incumbent.demo.taste import SPACE, VERSION
 from incumbent.demo.wire import Wire
 from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
-from incumbent.events.schema import Feedback, Item
+from incumbent.events.schema import Embedding, Feedback, Item
 
 BATCH_EVENTS = 1_000
 CONCURRENCY = 32
 
+Told = Feedback | Item | Embedding
 #: asked at every midnight of the replay; True ends it
 OnDay = Callable[[datetime], Awaitable[bool]]
 
 
 class Replay:
-    """Sends the trips of a period; `run` ends when the period does or when `on_day` says so."""
+    """Sends the trips of a period; `run` ends when the period does or when `on_day` says so.
+
+    `tastes` are the vectors of households by the basket of a trip, which is what they are asked with.
+    """
 
     def __init__(self, wire: Wire, trips: Sequence[Trip], shoppers: Shoppers, acks: Acks, *, seed: int,
-                 start: datetime) -> None:
-        self._wire, self._shoppers, self._acks = wire, shoppers, acks
+                 start: datetime, tastes: Mapping[str, list[float]]) -> None:
+        self._wire, self._shoppers, self._acks, self._tastes = wire, shoppers, acks, tastes
         self._start = start
         self._asking: dict[datetime, list[Trip]] = defaultdict(list)
         self._paying: dict[datetime, list[Trip]] = defaultdict(list)
@@ -47,11 +52,12 @@ class Replay:
         self._places = asyncio.Semaphore(CONCURRENCY)
         self.requests = 0
 
-    async def describe(self, catalogue: Mapping[str, tuple[str, str]]) -> None:
-        """Tell the service what the items are called, so that the page can."""
+    async def describe(self, catalogue: Mapping[str, tuple[str, str]], tastes: Mapping[str, list[float]]) -> None:
+        """Tell the service what the items are called, so that the page can, and their vectors."""
         await self._send([
-            Item(event_id=self._ids.new(), time=self._start, item_id=item, title=title, category=category)
-            for item, (title, category) in catalogue.items()])
+            *(Item(event_id=self._ids.new(), time=self._start, item_id=item, title=title, category=category)
+              for item, (title, category) in catalogue.items()),
+            *(self._vector(self._start, "item", item, vector) for item, vector in tastes.items())])
 
     async def run(self, end: datetime, on_day: OnDay) -> None:
         """Replay until `end`, a midnight. Half hours in which nothing happens are passed over."""
@@ -70,9 +76,11 @@ class Replay:
 
     async def _tick(self, now: datetime) -> None:
         await self._advance(now)
-        events: list[Feedback | Item] = [
+        events: list[Told] = [
             self._event(act) for trip in self._paying.get(now, ()) for act in self._shoppers.pay(trip)]
         trips = self._asking.get(now, [])
+        events += [self._vector(now, "user", trip.household, self._tastes[trip.basket])
+                   for trip in trips if trip.basket in self._tastes]
         answers = await asyncio.gather(*map(self._ask, trips))
         for trip, answer in zip(trips, answers, strict=True):
             shown = [item["item_id"] for item in answer["items"]]
@@ -95,7 +103,7 @@ class Replay:
             self._acks.requests([answer["request_id"]])
         return answer
 
-    async def _send(self, events: Sequence[Feedback | Item]) -> None:
+    async def _send(self, events: Sequence[Told]) -> None:
         for first in range(0, len(events), BATCH_EVENTS):
             batch = events[first:first + BATCH_EVENTS]
             receipt = await self._wire.post("/v1/events", {"events": batch})
@@ -103,6 +111,10 @@ class Replay:
                 raise DataError("the service refused events of the replay", got=receipt["items"][:3],
                                 hint="the replay's clock and its events disagree")
             self._acks.events(event.event_id for event in batch)
+
+    def _vector(self, now: datetime, entity: Literal["item", "user"], name: str, vector: list[float]) -> Embedding:
+        return Embedding(event_id=self._ids.new(), time=now, space=SPACE, version=VERSION, entity=entity,
+                         entity_id=name, vector=vector)
 
     def _event(self, act: Act, request_id: str | None = None, session: str | None = None) -> Feedback:
         return Feedback(

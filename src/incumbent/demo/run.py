@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -18,18 +18,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from incumbent.clock import SystemClock
 from incumbent.config import Config
-from incumbent.demo import acks, books, child
+from incumbent.demo import acks, books, child, telling
 from incumbent.demo.books import Books
-from incumbent.demo.data import SPLIT
+from incumbent.demo.data import SPLIT, campaigns
 from incumbent.demo.prepare import Run, prepare
 from incumbent.demo.replay import Replay
-from incumbent.demo.settings import Size, default_size, refused
+from incumbent.demo.settings import BASELINE_DAYS, Size, default_size, refused
 from incumbent.demo.shoppers import Shoppers
 from incumbent.demo.story import STORIES, Story
+from incumbent.demo.watched import Watched, build_baseline, watched
 from incumbent.demo.wire import Wire
 from incumbent.errors import DataError
 from incumbent.loop.decide import latest
-from incumbent.service.parts import open_stores
+from incumbent.service.desk import Desk
+from incumbent.service.parts import clock_of, open_stores
 from incumbent.stores.store import Control, ExperimentRow, Stores
 
 #: gateways look for a new plan at least once a second: a model day that follows a change of stage waits for them
@@ -43,13 +45,14 @@ def main(
     """Run the demo; the exit code: 0 where the books balance, 1 where something was lost or counted twice.
 
     `leave` ends after the verdict; otherwise the page stays open until Ctrl-C. `as_json` prints one JSON object
-    (`Books`) to standard output and nothing else. Progress goes to standard error where that is a terminal.
+    (`Books`, `Watched`) to standard output and nothing else. Progress goes to standard error where that is a terminal.
     """
     story = _story(candidate)
     size = size or (default_size(story) if shoppers is None else replace(Size(), shoppers=shoppers))
     console = Console(stderr=True, quiet=as_json and not sys.stderr.isatty())
     run = prepare(story, seed=seed, size=size, directory=Path(directory), port=port,
                   say=lambda line: console.print(line, highlight=False))
+    notes: list[str] = []  # why no baseline was built
     signal.signal(signal.SIGTERM, _interrupt)  # the service is stopped before the demo goes, whoever ends it
     try:
         with child.serving(run) as process:
@@ -58,31 +61,35 @@ def main(
                           console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
                 task = progress.add_task("starting", total=len(run.trips))
                 asyncio.run(drive(run, process, lambda done, text: progress.update(
-                    task, completed=done, description=text)))
+                    task, completed=done, description=text), notes))
             if not leave and not as_json:
-                print(render(read_back(run)), flush=True)
-                print(f"\nThe page: {run.url}  (Ctrl-C ends)", flush=True)
+                print(telling.render(*read_back(run, notes), run.url), flush=True)
                 _until_interrupted(process)
     except KeyboardInterrupt:
         console.print("stopped")
-    found = read_back(run)
+    found, seen = read_back(run, notes)
     if as_json:
-        print(json.dumps(found.to_dict()), flush=True)
+        print(json.dumps({**found.to_dict(), **seen.to_dict()}, default=str), flush=True)
     elif leave:
-        print(render(found), flush=True)
+        print(telling.render(found, seen), flush=True)
     return 0 if found.balanced else 1
 
 
-async def drive(run: Run, process: subprocess.Popen[bytes], tell: Callable[[int, str], None]) -> None:
-    """Replay against the service, day by day, until the verdict; then let it put everything on record."""
+async def drive(run: Run, process: subprocess.Popen[bytes], tell: Callable[[int, str], None],
+                notes: list[str]) -> None:
+    """Replay against the service, day by day, until the verdict; then let it put everything on record.
+
+    Why no baseline was built, where it was due, is added to `notes`.
+    """
     stores = stores_of(run.config)
     try:
         with acks.Acks(run.acks_file) as book:
             async with Wire(run.url) as wire:
                 await child.until_ready(run, process, wire)
-                replay = Replay(wire, run.trips, Shoppers(run.trips, run.seed), book, seed=run.seed, start=SPLIT)
-                day = _Day(run, wire, stores.control, lambda text: tell(replay.requests, text))
-                await replay.describe(run.catalogue)
+                replay = Replay(wire, run.trips, Shoppers(run.trips, run.seed), book, seed=run.seed, start=SPLIT,
+                                tastes=run.tastes)
+                day = _Day(run, wire, stores.control, lambda text: tell(replay.requests, text), notes)
+                await replay.describe(run.catalogue, run.item_tastes)
                 await start(wire, run)
                 await replay.run(run.size.over, day)
                 await catch_up(wire)
@@ -108,10 +115,12 @@ async def catch_up(wire: Wire) -> None:
 
 
 class _Day:
-    """What happens at every midnight: the loop catches up, and is asked what it concluded."""
+    """What happens at every midnight: the loop catches up, and is asked what it concluded; once, drift gets its
+    baseline.
+    """
 
-    def __init__(self, run: Run, wire: Wire, control: Control, tell: Callable[[str], None]) -> None:
-        self._run, self._wire, self._control, self._tell = run, wire, control, tell
+    def __init__(self, run: Run, wire: Wire, control: Control, tell: Callable[[str], None], notes: list[str]) -> None:
+        self._run, self._wire, self._control, self._tell, self._notes = run, wire, control, tell, notes
         self._stage: str | None = None
 
     async def __call__(self, midnight: datetime) -> bool:
@@ -119,13 +128,14 @@ class _Day:
         row = self._control.experiment(self._run.story)
         stage = row.stage if row is not None else "not started"
         self._tell(f"{midnight:%Y-%m-%d} {stage}")
+        if (midnight - SPLIT).days == BASELINE_DAYS and (refusal := await build_baseline(self._wire)) is not None:
+            self._notes.append(refusal)
         if row is not None and self._over(row, midnight):
             return True
         if stage != self._stage:
             self._stage = stage
             await asyncio.sleep(PLAN_S)
         return False
-
 
     def _over(self, row: ExperimentRow, now: datetime) -> bool:
         if books.verdict(self._control, row.name) is not None:
@@ -136,12 +146,13 @@ class _Day:
             matured=int(seen.evidence["matured_here"]), since=row.since, now=now)
 
 
-def read_back(run: Run) -> Books:
+def read_back(run: Run, notes: Sequence[str] = ()) -> tuple[Books, Watched]:
     """Everything that is printed, from the lake and from Control."""
     stores = stores_of(run.config)
     try:
-        return books.audit(stores.lake, stores.control, acks.read(run.acks_file), experiment=run.story,
-                           candidate=run.story, seed=run.seed, shoppers=run.size.shoppers)
+        found = books.audit(stores.lake, stores.control, acks.read(run.acks_file), experiment=run.story,
+                            candidate=run.story, seed=run.seed, shoppers=run.size.shoppers)
+        return found, watched(Desk(run.config, stores, clock_of(run.config)), campaigns(), "; ".join(notes) or None)
     finally:
         stores.log.close()
         stores.control.close()
@@ -150,22 +161,6 @@ def read_back(run: Run) -> Books:
 def stores_of(config: Config) -> Stores:
     """The stores of the service, for reading."""
     return open_stores(config, SystemClock(), "reader")
-
-
-def render(found: Books) -> str:
-    """The verdict in words."""
-    interval = ""
-    if found.estimate is not None:
-        low, high = (f"{end:+.1%}" if end is not None else "?" for end in (found.low, found.high))
-        interval = f"{found.estimate:+.1%} [{low}, {high}] over {found.users:,} households"
-    return "\n".join([
-        f"{found.verdict.replace('_', ' ').upper()}  candidate {found.candidate}, on {found.day}",
-        f"  {found.reason}",
-        *([f"  net preference {interval}"] if found.estimate is not None else []),
-        f"  {found.requests:,} requests and {found.events:,} events on record; {found.acknowledged:,} acknowledged, "
-        f"{found.lost} lost, {found.duplicates} twice",
-        f"  answered in {found.p50_ms:.2f} ms (median), {found.p99_ms:.2f} ms (99 %)",
-    ])
 
 
 def _interrupt(number: int, frame: object) -> None:

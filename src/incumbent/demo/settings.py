@@ -12,6 +12,7 @@ from incumbent.config import Config, ExperimentConfig, GuardrailConfig, StageCon
 from incumbent.demo.data import CURRENCY, SPLIT
 from incumbent.demo.lists import Lists
 from incumbent.demo.story import Story
+from incumbent.demo.taste import SPACE
 
 SURFACE = "home"
 #: a trip asks for 20 items
@@ -19,6 +20,10 @@ LIST_ITEMS = 20
 #: no household has more credit than this counted, either way
 CAP = 20.0
 WINDOW_DAYS = 14.0
+#: the first days of the replay, which drift is judged against from then on. Six weeks: frames are fitted on the first
+#: ten days, and 32 windows of a null let a clear change be told within two weeks (`incumbent drift status` says so)
+BASELINE_DAYS = 42
+BASELINE = "first_six_weeks"
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,15 @@ def experiment(story: Story, seed: int, candidate: str, size: Size) -> Experimen
     )
 
 
+#: what is watched, one false alarm a week in all: a household's vectors, items that the models recommend, what requests
+#: say, and the response. Prices are not told; scores of popularity differ by the size of a store, and follow the items
+DRIFT = {
+    "false_alarms_per_month": 4.35, "monitors": {
+        "embeddings": {"weight": 2.0}, "items": {"weight": 2.0}, "context": {"weight": 2.0},
+        "response": {"weight": 0.5}, "missing": {"weight": 0.5}, "prices": {"on": False}, "scores": {"on": False}},
+}
+
+
 def refused(config: ExperimentConfig, *, cause: str, stage: str, matured: int, since: datetime, now: datetime) -> bool:
     """Whether only the identity of the two lists keeps an experiment from its next stage: nothing more will come.
 
@@ -103,6 +117,9 @@ def configuration(
         "stores": {"directory": directory, "buckets": 4, "durability": "before_answer"},
         # the replay steps the loop at every midnight (POST /v1/loop/run); its own schedule is for what comes after
         "loop": {"attribute_s": 60.0, "decide_s": 60.0},
+        "drift": DRIFT,
+        # cut by what the requests say; how unlike the items of a list are is told by their vectors
+        "metrics": {"context": ["store", "season"], "space": SPACE, "currency": CURRENCY},
         "models": models,
         "surfaces": {SURFACE: {"champion": champion.name, "k_max": LIST_ITEMS, "depth": LIST_ITEMS,
                                "deadline_ms": 1_000}},

@@ -43,9 +43,9 @@ class Trip:
         return latest - timedelta(seconds=latest.timestamp() % TICK.total_seconds())
 
     @property
-    def context(self) -> dict[str, str]:
-        """What the request says of the trip."""
-        return {"store": self.store, "season": season(self.asks_at.month)}
+    def context(self) -> dict[str, str | int]:
+        """What the request says of the trip; the models read store and season."""
+        return {"store": self.store, "season": season(self.asks_at.month), "hour": self.asks_at.hour}
 
 
 @dataclass(frozen=True)

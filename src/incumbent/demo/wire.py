@@ -66,7 +66,7 @@ class Wire:
                     return _decode(answer, found)
                 trouble = f"{status} {answer[:300].decode('utf-8', 'replace')}"
                 if status < 500:
-                    raise DataError(f"the service refused {method} {path}", got=trouble)
+                    raise DataError(f"the service refused {method} {path}", got=trouble, hint=_told(answer))
             if wait_s is not None:
                 self.retries += 1
                 await asyncio.sleep(wait_s)
@@ -76,6 +76,19 @@ class Wire:
         headers = {"content-type": kind} if content is not None else None
         async with self._session.request(method, self.base_url + path, data=content, headers=headers) as answer:
             return answer.status, await answer.read(), answer.content_type
+
+
+def _told(answer: bytes) -> str | None:
+    """The service's own sentence, whole.
+
+    >>> _told(b'{"error": {"what": "no such surface", "got": "x", "hint": null}}')
+    'no such surface: x'
+    """
+    try:
+        error = msgspec.json.decode(answer)["error"]
+        return ": ".join(str(error[part]) for part in ("what", "got", "hint") if error.get(part))
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _decode(answer: bytes, kind: str) -> Any:
