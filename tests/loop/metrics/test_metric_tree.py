@@ -234,6 +234,7 @@ def test_cohorts_are_put_together_from_the_days_on_which_users_came_back() -> No
         state = counted(28, [f"u{user}" for user in range(here)], [1] * here, back)
         put(control, LAST - timedelta(days=3 - at), {Cell("home"): {"cohort:users_returned": state}})
     days = Reader(control).cells("home", LAST - timedelta(days=9), LAST)[Cell("home")]
+    assert Reader(control).whole("home", LAST - timedelta(days=9), LAST).keys() == days.keys()
     metric, first = METRICS["return_rate_7d"], LAST - timedelta(days=3)
     made = cohorts(metric, days, first, first, LAST).part("delay")
     assert made.shown[3] == 100 and made.converted[3].tolist()[:4] == [0, 30, 10, 1]
