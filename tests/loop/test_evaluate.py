@@ -173,6 +173,14 @@ class TestNumbers:
         [one] = run(held_of(tmp_path, rows), "careful", {"metric": "recall@5", "at_least": 0}).outcomes
         assert (one.champion.value, one.champion.n) == (0.5, 2)
 
+    def test_how_alike_the_lists_of_both_models_are(self, tmp_path):
+        """The champion shows i0 to i4 to everybody; who begins at n shares 5 - n of them, and none from 5 on."""
+        done = run(held_of(tmp_path, ROWS), "careful", {"metric": "overlap@5", "at_least": 0},
+                   {"metric": "kendall_tau@5", "at_least": -1, "holds": "point"}, {"metric": "overlap@5", "at_most": 1})
+        alike = [max(5 - int(f"{n}"[-1]), 0) / 5 for n in range(40)]
+        assert done.ok and done.outcomes[0].estimate.value == pytest.approx(sum(alike) / 40)
+        assert done.outcomes[1].estimate.value == 1.0 and 16 <= done.outcomes[1].estimate.n < 40
+
     def test_what_the_side_lacks_is_no_number(self, tmp_path):
         """Novelty without a history, categories without a catalogue: marked, named, and the rest goes on."""
         done = run(held_of(tmp_path, ROWS), "careful", {"metric": "novelty@5", "at_least": 0},

@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
+from incumbent import registry
 from incumbent.errors import DataError
 from incumbent.metrics.agreement import agreement
+from incumbent.metrics.metric import Batch, Side
 
 rankings = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=7, unique=True)
 side = st.dictionaries(st.sampled_from("uvwx"), rankings, min_size=1)
@@ -54,3 +57,23 @@ def test_users_of_one_side_alone_and_bad_input():
         agreement(frame({"u": ["a"]}), frame({"u": ["a"]}), persistence=1)
     with pytest.raises(DataError, match="one list per user"):
         agreement({**frame({"u": ["a", "b"]}), "list_id": [1, 2]}, frame({"u": ["a"]}))
+
+
+def test_as_metrics_of_requests_they_are_means_over_the_rows_that_have_both():
+    """A row each, those of one user in one bucket; a model that did not answer makes the row missing."""
+    first, second = [["a", "b", "c"], ["a"], None, [], ["a", "b"]], [["c", "a", "x"], ["b"], ["a"], ["a"], ["a", "b"]]
+    batch = Batch({"user_id": list("uuvwx"), "champion_items": first, "candidate_items": second})
+    rows = [0, 1, 4]
+    alone = agreement(*({"user_id": [n for n in rows for _ in side[n]], "item_id": [i for n in rows for i in side[n]],
+                         "rank": [at for n in rows for at, _ in enumerate(side[n])]} for side in (first, second)), k=2)
+    for name, values in (("overlap", alone.overlap), ("rank_biased_overlap", alone.rank_biased),
+                         ("kendall_tau", alone.kendall)):
+        metric = registry.load("metrics", name)(k=2)
+        made = metric.estimate(metric.state().update(*metric.observe(batch, Side())))
+        assert made.value == pytest.approx(np.nanmean(values)) and made.n == np.isfinite(values).sum()
+        assert metric.name == f"{name}@2"
+    none = registry.load("metrics", "overlap")()
+    empty = Batch({"user_id": ["u"], "champion_items": [None], "candidate_items": [["a"]]})
+    assert none.estimate(none.state().update(*none.observe(empty, Side()))).reason == "all 1 rows are missing"
+    with pytest.raises(DataError, match="must be lists of ids"):
+        none.observe(Batch({"user_id": ["u"], "champion_items": ["a"], "candidate_items": [["a"]]}), Side())

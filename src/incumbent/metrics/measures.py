@@ -27,7 +27,7 @@ from incumbent.metrics.ranking import ranking_metric
 
 Kind = Literal["mean", "quantile", "whole", "probe"]
 #: columns of the answers of a model, a row per request; `items` is a list of ids, best first
-ANSWER_COLUMNS = ("user_id", "items", "k", "time", "status", "latency_ms")
+ANSWER_COLUMNS = ("user_id", "items", "k", "time", "status", "latency_ms", "champion_items", "candidate_items")
 #: behavioural checks: each is a part of the requests that were tried, in [0, 1]
 PROBES = {
     "behaviour.determinism": "the same list when asked the same again",

@@ -67,7 +67,14 @@ def requests(seed: int) -> tuple[Rows, Side]:
             rows["cost"].append(None if rng.random() < 0.1 else float(rng.random()))
             rows["model_age_s"].append(float(rng.integers(0, 10**6)))
             rows["vectors_age_s"].append(None if rng.random() < 0.2 else float(rng.integers(0, 10**5)))
-    return {**rows, **_texts(seed, len(rows["time"]))}, _side(rng)
+    return {**rows, **_texts(seed, len(rows["time"])), **_both(seed, len(rows["time"]))}, _side(rng)
+
+
+def _both(seed: int, n: int) -> Rows:
+    """The lists of two models, some of which did not answer."""
+    rng = np.random.default_rng(seed + 3_000)
+    return {name: [None if rng.random() < 0.1 else _shown(rng, int(rng.integers(1, 13))) for _ in range(n)]
+            for name in ("champion_items", "candidate_items")}
 
 
 def _texts(seed: int, n: int) -> Rows:

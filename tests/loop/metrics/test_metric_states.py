@@ -145,6 +145,7 @@ def test_models_by_hand(day: Run) -> None:
     assert day.value("error_rate", candidate) == 0.5 and day.value("timeout_rate", candidate) == 0.5
     assert day.value("error_rate", champion) == 0.0 and day.value("cost_per_thousand", champion) == 500.0
     assert day.value("removed_share", candidate) == pytest.approx(2 / 4)
+    assert day.value("overlap@3", candidate) == pytest.approx(1 / 3), "of r1 alone: a b c and c x"
     assert day.value("invented_share", champion) == pytest.approx(1 / 6)
     assert day.value("recall@3", champion) == pytest.approx((3 / 4 + 1 / 4) / 2)
     assert day.value("empty_share", candidate) == 0.5

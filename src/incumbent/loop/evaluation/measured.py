@@ -36,7 +36,9 @@ class Measured:
     def __init__(self, held: HeldOut, asked: Sequence[Asked], gate: GateConfig) -> None:
         held = by_category(held, [one.answers for one in asked])
         self._held, self._asked, self._gate, self._users = held, asked, gate, held.users
-        self._batches = [_batches(held, one) for one in asked]
+        both = {f"{role}_items": pa.array([answer.items for answer in one.answers], pa.list_(pa.string()))
+                for role, one in zip(("champion", "candidate"), asked, strict=True)}
+        self._batches = [_batches(held, one, both) for one in asked]
         self._made: dict[str, Paired | str] = {}
 
     def judge(self, expectation: Expectation, notes: list[str], number: int = 0) -> list[Outcome]:
@@ -152,7 +154,7 @@ def _lack(error: DataError) -> str:
     return f"{error.what} ({error.field}). Hint: {COMES_FROM[part]}" if part in COMES_FROM else str(error)
 
 
-def _batches(held: HeldOut, asked: Asked) -> Batches:
+def _batches(held: HeldOut, asked: Asked, both: dict[str, pa.Array]) -> Batches:
     """A model's answers as the batches that measures read; requests are their numbers."""
     items = [answer.items for answer in asked.answers]
     lengths = np.array([len(found) for found in items], np.int64)
@@ -163,7 +165,7 @@ def _batches(held: HeldOut, asked: Asked) -> Batches:
     rows = {"user_id": number, "items": pa.array(items, pa.list_(pa.string())),
             "k": pa.array([ask.k for ask in held.asks], pa.int64()), "time": pa.array(held.time_s, from_pandas=True),
             "status": pa.array([answer.status for answer in asked.answers], pa.string()),
-            "latency_ms": pa.array([answer.latency_ms for answer in asked.answers], pa.float64())}
+            "latency_ms": pa.array([answer.latency_ms for answer in asked.answers], pa.float64()), **both}
     lists = {"user_id": pa.array(owner), "item_id": flat, "rank": pa.array(rank)}
     return Batches(Batch(lists), Batch(rows), len(items))
 

@@ -13,6 +13,7 @@ from msgspec import json
 from numpy.typing import NDArray
 
 from incumbent.metrics.metric import Batch
+from incumbent.metrics.model_agreement import COLUMNS
 
 DEPTH = 50  # items of a model's list that are looked at
 REMOVED = ("duplicates", "delisted", "excluded")  # what the gateway takes out of a model's list, by its own word
@@ -65,6 +66,20 @@ def of_models(impressions: pa.Table, ages: Mapping[str, Any]) -> dict[tuple[str,
                    "vectors_age_s": ages["vectors"](one["embedding_version"], time)}
         out[name, role] = _lists(columns, values.filter(pa.array(keep)), lengths)
     return out
+
+
+def of_both(impressions: pa.Table) -> dict[str, Batch]:
+    """Candidate -> the requests that it and the champion answered, a row each: both lists to `DEPTH`."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for user, models in zip(impressions["user_id"].to_pylist(), impressions["models"].to_pylist(), strict=True):
+        by = {model["role"]: model for model in models if model["status"] == "ok"}
+        if by.keys() >= {"champion", "candidate"}:
+            rows = found.setdefault(by["candidate"]["name"], {name: [] for name in COLUMNS})
+            rows["user_id"].append(user)
+            for role in ("champion", "candidate"):
+                rows[f"{role}_items"].append((by[role]["items"] or [])[:DEPTH])
+    return {name: Batch({key: pa.array(column, pa.string() if key == "user_id" else pa.list_(pa.string()))
+                         for key, column in rows.items()}) for name, rows in sorted(found.items())}
 
 
 def removed(reasons: pa.Array) -> pa.Array:

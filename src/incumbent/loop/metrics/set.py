@@ -21,6 +21,7 @@ _MODEL = ("empty_share", "short_share", "removed_share", "invented_share", "deli
 _DAYS = ("click_through", "clicks_per_session", "add_to_cart", "dismissals", "conversion", "orders_per_request",
          "revenue_per_slot", "revenue_per_request", "revenue_per_session", "revenue_per_user", "order_value",
          "refund_share", "time_spent")
+_BOTH = ("overlap", "rank_biased_overlap", "kendall_tau")
 RETURNS, BOUGHT = (1, 7, 28), 7  # days within which users come back, and slots are bought
 MONEY = frozenset({"revenue_per_slot", "revenue_per_request", "revenue_per_session", "revenue_per_user", "order_value"})
 #: what is measured of the values of an attribute of requests, and of items
@@ -35,6 +36,7 @@ class Measured(Struct, frozen=True):
     lists: tuple[Any, ...]  # slot: of the surface and of each model
     answers: tuple[Any, ...]  # impression, of the surface
     model: tuple[Any, ...]  # impression, of each model
+    both: tuple[Any, ...]  # impression, of each candidate beside its champion
     days: tuple[Any, ...]  # user_day
     clicks: tuple[Any, ...]
     dwells: tuple[Any, ...]
@@ -42,8 +44,8 @@ class Measured(Struct, frozen=True):
 
     def all(self) -> dict[str, Metric]:
         """Every metric by its name."""
-        return {metric.name: metric for part in (self.lists, self.answers, self.model, self.days, self.clicks,
-                                                 self.dwells, self.cohorts) for metric in part}
+        return {metric.name: metric for part in (self.lists, self.answers, self.model, self.both, self.days,
+                                                 self.clicks, self.dwells, self.cohorts) for metric in part}
 
 
 def measured(config: MetricsConfig, currency: str = "") -> Measured:
@@ -66,8 +68,9 @@ def measured(config: MetricsConfig, currency: str = "") -> Measured:
     lists = {name: {"k": config.k} for name in _LISTS} | ({"diversity": {"k": config.k}} if config.space else {})
     latency = () if "latency" in config.without else tuple(
         registry.load("metrics", "latency")(q=q) for q in (0.5, 0.99))
-    built_in = {*lists, *_ANSWERS, *_MODEL, *_DAYS, "latency", "off_list_share", "click_rank", "dwell", "completion",
-                "return_rate", "bought_within"}
+    both = {name: {"k": config.k} for name in _BOTH}
+    built_in = {*lists, *_ANSWERS, *_MODEL, *_BOTH, *_DAYS, "latency", "off_list_share", "click_rank", "dwell",
+                "completion", "return_rate", "bought_within"}
     more = make({name: {} for name in config.settings if name not in built_in})
     cohorts = tuple(registry.load("metrics", name)(days=days) for name, days in
                     (*(("return_rate", days) for days in RETURNS), ("bought_within", BOUGHT))
@@ -78,7 +81,7 @@ def measured(config: MetricsConfig, currency: str = "") -> Measured:
 
     return Measured(
         lists=make(lists) + also("slot"), answers=make(_ANSWERS) + latency + also("impression"),
-        model=make(_MODEL) + latency, days=make(_DAYS) + also("user_day"),
+        model=make(_MODEL) + latency, both=make(both), days=make(_DAYS) + also("user_day"),
         clicks=make(("off_list_share", "click_rank")) + also("event", "position"),
         dwells=make(("dwell", "completion")) + also("event", "seconds"), cohorts=cohorts)
 

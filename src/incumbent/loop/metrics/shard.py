@@ -105,6 +105,9 @@ class Shard:
         for (name, role), one in metric_rows.of_models(rows, {
                 "model": known.ages.model, "vectors": known.ages.vectors}).items():
             self._lists(Cell(surface, model=name, role=role), one, metrics.model, metrics.lists, relevant, facts, [])
+        for name, both in metric_rows.of_both(rows).items() if metrics.both else ():
+            for metric in metrics.both:
+                self._put(Cell(surface, model=name, role="candidate"), metric, metric.observe(both, Side()))
         if not known.currencies.get(surface):
             known.currencies[surface] = self._currency(surface)
         events = metric_days.events_of(self._outcomes, self._told, surface, known.currencies[surface])

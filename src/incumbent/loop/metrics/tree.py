@@ -123,7 +123,8 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
     metrics, whole = measured(config, currency), cells.get(Cell(surface), {})
     known = metrics.all()
     above = parents(known, config)
-    model_only = {metric.name for metric in metrics.model} - {metric.name for metric in metrics.answers}
+    model_only = {metric.name for metric in (*metrics.model, *metrics.both)} - {
+        metric.name for metric in metrics.answers}
     nodes = [_node(metric, whole, view, above[name]) for name, metric in known.items()
              if name not in model_only or any(name in states for states in whole.values())]
     told = Predictions(cells, surface, first, day)
@@ -137,7 +138,7 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
 
 
 def _model(metrics: Measured, days: Days, view: View, above: Mapping[str, str | None]) -> list[Node]:
-    return [_node(metric, days, view, above[metric.name]) for metric in (*metrics.lists, *metrics.model)
+    return [_node(metric, days, view, above[metric.name]) for metric in (*metrics.lists, *metrics.model, *metrics.both)
             if any(metric.name in states for states in days.values())]
 
 
