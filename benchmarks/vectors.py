@@ -97,7 +97,7 @@ def peak_mb(work: Callable[[], Any]) -> float:
 def one_pass(d: int, rows: int, rounds: int, folder: Path) -> None:
     """A line of the table for one dimension."""
     data = make(folder / f"{d}.npy", rows, d)
-    zero = Vectors.fit(data[:20_000], seed=1)
+    zero = Vectors.fit(data[:10_000], seed=1)
     memory = peak_mb(lambda: zero.update(data))
     ratios: list[float] = []
     ratios32: list[float] = []

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from incumbent.errors import DataError
+from incumbent.stats import vectors_kmeans
 from incumbent.stats.vectors import Vectors
 from incumbent.stats.vectors_config import GRID, VectorsConfig
 from incumbent.stats.vectors_fit import fit
@@ -133,6 +134,26 @@ def test_kmeans_is_a_fixed_point_of_lloyd():
     found = kmeans(rows, 5, np.random.default_rng(2), iterations=500)
     labels = ((rows[:, None] - found) ** 2).sum(axis=2).argmin(axis=1)
     assert np.allclose([rows[labels == k].mean(axis=0) for k in range(5)], found, atol=1e-5)
+
+
+def test_few_rounds_of_kmeans_from_a_start_in_a_part_are_as_near_to_rows_not_seen():
+    middles = RNG.normal(size=(12, 24)) * 1.5
+    rows, fresh = ((middles[RNG.integers(0, 12, 4000)] + RNG.normal(size=(4000, 24))).astype(np.float32)
+                   for _ in range(2))
+
+    def apart(centroids: np.ndarray) -> float:
+        return float(((fresh[:, None] - centroids) ** 2).sum(axis=2).min(axis=1).mean())
+
+    few, many = (apart(kmeans(rows, 40, np.random.default_rng(3), iterations=rounds)) for rounds in (5, 60))
+    alone = apart(middles.astype(np.float32))
+    assert few < 1.01 * many and many < alone
+
+
+def test_kmeans_takes_rows_in_blocks(monkeypatch):
+    rows = RNG.normal(size=(500, 6)).astype(np.float32)
+    whole = kmeans(rows, 7, np.random.default_rng(2))
+    monkeypatch.setattr(vectors_kmeans, "_BLOCK", 7 * 64)
+    assert np.allclose(kmeans(rows, 7, np.random.default_rng(2)), whole, atol=1e-5)
 
 
 def test_kmeans_of_few_distinct_rows_and_of_too_few():

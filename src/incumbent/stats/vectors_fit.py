@@ -22,7 +22,7 @@ _BEYOND = (1.02, 1.05, 1.1, 1.25, 2.0)  # cells for norms outside those of the s
 def fit(
     sample: Any, *, seed: int, frequencies: int = 128, octaves: int = 2, principal: int | None = None,
     random: int | None = None, bins: int = 32, centroids: int = 128, directions: int = 64, norm_bins: int = 32,
-    repeat_cells: int = 4096, max_rows: int = 20_000,
+    repeat_cells: int = 4096, max_rows: int = 10_000,
 ) -> VectorsConfig:
     """The frozen frame for vectors like those of `sample` (anything that `vectors_read.blocks` takes).
 
@@ -48,7 +48,7 @@ def fit(
     center = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     y = rows - center
     basis, variances, tail = _principal(y, min(directions, d))
-    median = _median_distance(y[rng.choice(n, min(n, 1000), replace=False)])
+    median = _median_distance(y[rng.choice(n, min(n, 500), replace=False)])
     if not median > 0 or not variances[0] > 0:
         raise DataError("the baseline sample does not vary", got=f"median distance {median:g}", field="sample",
                         hint="more than half of its vectors are the same one" if variances[0] > 0 else None)
