@@ -82,7 +82,7 @@ def main() -> None:
             np.savez(whole[name], vectors=rows)
         last = None
         for (package, method), peer in peers(args.peers, limit_s=args.limit, packages=PACKAGES).items():
-            if method.endswith("ids") or args.methods and f"{package} {method}" not in args.methods:
+            if method.endswith("ids") or (args.methods and f"{package} {method}" not in args.methods):
                 continue
             if last not in (None, package):
                 mine = show(base, now)
