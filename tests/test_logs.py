@@ -48,3 +48,15 @@ def test_text_is_for_people():
     logs.configure("info", "text", stream=stream, part="loop-0")
     logs.get("incumbent.x").warning("late", by_s=2)
     assert "late" in stream.getvalue() and "by_s=2" in stream.getvalue() and "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_a_traceback_shows_no_local_variables(style):
+    stream = io.StringIO()
+    logs.configure("error", style, stream=stream)
+    user_id = "".join(["shopper", "-", "7f3a9c"])  # so that it stands in no line of code
+    try:
+        raise ValueError(f"boom of {len(user_id)} letters")
+    except ValueError as error:
+        logs.get("incumbent.x").error("failed", exc_info=error)
+    assert "boom of 14 letters" in stream.getvalue() and "shopper-7f3a9c" not in stream.getvalue()

@@ -135,9 +135,24 @@ def one_model_hangs(front: Front) -> None:
 
 
 def one_model_answers_garbage(front: Front) -> None:
-    for garbage in (42, [1, 2], [("a", float("nan"))], None, "text"):
+    for garbage in (42, [1, 2], [("a", float("nan"))], None, "text", [("a", 10**400)], [("a", 10**5000)],
+                    [("half a pair \ud800", 1.0)], [("a", 1.0), ("\udfff", None)]):
         _, made = front.ask(Shop(old=OLD, new=lambda ask, k, given=garbage: given))
         assert (made.mode, made.models[1].status) == ("fallback", "invalid"), garbage
+
+
+class RudeError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+def one_model_fails_in_words_that_cannot_be_written(front: Front) -> None:
+    for new, reason in ((RuntimeError("half a pair \ud800"), "RuntimeError: half a pair ?"),
+                        (RudeError(), "RudeError: (its text cannot be read)")):
+        for shop in (Shop(old=OLD, new=new), Shop(old=new, new=OLD)):
+            answer, made = front.ask(shop)
+            assert items(answer), "the other model's list is shown"
+            assert sorted((model.status, model.reason) for model in made.models) == [("error", reason), ("ok", None)]
 
 
 def both_fail(front: Front) -> None:
@@ -341,7 +356,8 @@ def a_thread_that_blocks(front: Front) -> None:
 ROWS: list[Callable[[Front], None]] = [
     duplicates_in_one_list, duplicates_where_strict, same_group_other_look_is_contested,
     same_group_same_look_is_shared, unequal_lengths, fewer_than_k, fewer_than_k_filled_and_marked, one_model_fails,
-    one_model_hangs, one_model_answers_garbage, both_fail, both_fail_and_nothing_is_configured, pinned,
+    one_model_hangs, one_model_answers_garbage,
+    one_model_fails_in_words_that_cannot_be_written, both_fail, both_fail_and_nothing_is_configured, pinned,
     pinned_past_the_end_is_not_moved, hidden_items_are_never_shown, paging_on_any_gateway, paging_splits_a_pair_fairly,
     paging_to_the_end, paging_after_the_lists_changed, paging_after_the_plan_changed, ties_in_score,
     candidate_equals_champion, shadow_shows_the_champion, holdout_shows_the_champion, outside_the_segment_the_champion,

@@ -24,6 +24,8 @@ FAULTS: dict[str, tuple[set[str], bool]] = {
     "hang": ({"timeout", "error", "open"}, False),  # error where the client's own clock strikes first
     "garbage": ({"error", "invalid", "open"}, False),
     "nan": ({"error", "invalid", "open"}, False),
+    "huge": ({"error", "invalid", "open"}, False),
+    "halves": ({"error", "invalid", "open"}, False),
     "error": ({"error", "open"}, False),
     "die": ({"error", "open"}, False),
     "nowhere": ({"error", "open"}, False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from typing import Any
 
 from incumbent import registry
@@ -15,6 +16,7 @@ from incumbent.models.generated import Told, limited
 from incumbent.models.recommender import Answer, Ask, ModelBusy, ModelFailure, Recommender
 
 MAX_ID_CHARS = 256
+MOST = sys.float_info.max
 
 
 class Guarded:
@@ -45,33 +47,34 @@ class Guarded:
     async def start(self, request: Ask, k: int) -> Answer:
         """Ask the model, admitted before; its failure is an answer, its cancellation is passed on."""
         started = self.monotonic()
+        generated = None
         try:
             raw = await self.recommender.recommend(request, k)
+            if type(raw) is Told:
+                found = limited(raw.generated)
+                if isinstance(found, str):
+                    return self._failed("invalid", started, found)
+                raw, generated = raw.items, found
+            checked = check_list(raw, k)
+            n = 0 if isinstance(checked, str) else len(raw)
         except ModelBusy as busy:
             self.breaker.forget()
-            return Answer("busy", [], None, self._since(started), 0, str(busy))
+            return Answer("busy", [], None, self._since(started), 0, said(busy))
         except ModelFailure as failure:
-            return self._failed("error", started, str(failure))
+            return self._failed("error", started, said(failure))
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if task is None or task.cancelling():  # the caller gave up: that is no outcome
                 raise
-            return self._failed("error", started, f"CancelledError: {cancelled}")
-        except (Exception, SystemExit) as error:  # a model may raise anything; all of it is the model's failure
-            return self._failed("error", started, f"{type(error).__name__}: {error}")
-        generated = None
-        if type(raw) is Told:
-            found = limited(raw.generated)
-            if isinstance(found, str):
-                return self._failed("invalid", started, found)
-            raw, generated = raw.items, found
-        checked = check_list(raw, k)
+            return self._failed("error", started, f"CancelledError: {said(cancelled)}")
+        except (Exception, SystemExit) as error:  # a model may raise anything, its answer too: all is its failure
+            return self._failed("error", started, f"{type(error).__name__}: {said(error)}")
         if isinstance(checked, str):
             return self._failed("invalid", started, checked)
         items, scores = checked
         now = self.monotonic()
         self.breaker.record(ok=True, now=now)
-        return Answer("ok", items, scores, (now - started) * 1000, len(raw), None, generated)
+        return Answer("ok", items, scores, (now - started) * 1000, n, None, generated)
 
     def timed_out(self, started: float) -> Answer:
         """The answer of a model that did not make it in time; counts against it."""
@@ -80,10 +83,31 @@ class Guarded:
 
     def _failed(self, status: ModelStatus, started: float, reason: str) -> Answer:
         self.breaker.record(ok=False, now=self.monotonic())
-        return Answer(status, [], None, self._since(started), 0, reason[:200])
+        return Answer(status, [], None, self._since(started), 0, written(reason[:200]))
 
     def _since(self, started: float) -> float:
         return (self.monotonic() - started) * 1000
+
+
+def said(error: BaseException) -> str:
+    """An error's text, whatever its class makes of it.
+
+    >>> said(ValueError("no such user"))
+    'no such user'
+    """
+    try:
+        return written(str(error)[:200])
+    except Exception:
+        return "(its text cannot be read)"
+
+
+def written(text: str) -> str:
+    """The text with a question mark for what UTF-8 cannot write: half a surrogate pair.
+
+    >>> written("a\\ud800b")
+    'a?b'
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def check_list(raw: Any, k: int) -> tuple[list[str], list[float] | None] | str:
@@ -108,13 +132,13 @@ def check_list(raw: Any, k: int) -> tuple[list[str], list[float] | None] | str:
             item, score = pair
         except (TypeError, ValueError):
             return f"rank {len(items) + 1} is {str(pair)[:60]!r}, expected (item_id, score)"
-        if type(item) is not str or not item or len(item) > MAX_ID_CHARS:
+        if type(item) is not str or not item or len(item) > MAX_ID_CHARS or written(item) != item:
             return f"item of rank {len(items) + 1} is {str(item)[:60]!r}, expected text of 1 to {MAX_ID_CHARS} letters"
         items.append(item)
         if score is None:
             unscored += 1
-        elif isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-            return f"score of rank {len(items)} is {str(score)[:60]}, expected a finite number"
+        elif isinstance(score, bool) or not isinstance(score, int | float) or not -MOST <= score <= MOST:
+            return f"score of rank {len(items)} is {_short(score)}, expected a finite number"
         else:
             scores.append(float(score))
     if scores and unscored:
@@ -130,7 +154,16 @@ def _sound(raw: list[Any]) -> tuple[list[str], list[float]] | None:
     except (TypeError, ValueError):
         return None
     whole = bool(raw) and len(items) == len(raw) == len(scores)
-    return (items, scores) if whole and math.isfinite(sum(scores)) else None
+    return (items, scores) if whole and math.isfinite(sum(scores)) and _writable("".join(items)) else None
+
+
+def _writable(text: str) -> bool:
+    return text.isascii() or written(text) == text
+
+
+def _short(score: Any) -> str:
+    """At most 60 letters of a score; a whole number of thousands of digits has no text at all."""
+    return f"a whole number of {score.bit_length()} bits" if type(score) is int else str(score)[:60]
 
 
 def build(plan: ModelPlan, clock: Clock) -> Guarded:

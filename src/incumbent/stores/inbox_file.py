@@ -238,7 +238,7 @@ class InboxFile:
                             data = _encode(kept)
                             self._db.execute("UPDATE frames SET crc = ?, data = ? WHERE id = ?",
                                              (zlib.crc32(data), data, number))
-            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+            self._db.executescript("PRAGMA incremental_vacuum")  # to the end; `execute` would free one page of many
             busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             self._db.execute("PRAGMA secure_delete = FAST")
         if busy:

@@ -61,6 +61,16 @@ def nan(request: Any, k: int) -> list[tuple[str, float | None]]:
     return [("i0", float("nan"))]
 
 
+def huge(request: Any, k: int) -> list[tuple[str, float | None]]:
+    """A score past every float."""
+    return [("i0", 10**400)]
+
+
+def halves(request: Any, k: int) -> list[tuple[str, float | None]]:
+    """An id that no file can hold: half a surrogate pair."""
+    return [("i\ud800", 1.0)]
+
+
 def garbage(request: Any, k: int) -> Any:
     """Something that is no list at all."""
     return {"surprise": "<html>"}
@@ -78,7 +88,8 @@ def hang(request: Any, k: int) -> list[tuple[str, float | None]]:
 
 
 BEHAVIOURS: dict[str, Callable[[Any, int], Any]] = {
-    f.__name__: f for f in (good, unscored, short, empty, duplicates, unicode_ids, echo, nan, garbage, error, hang)
+    f.__name__: f for f in (good, unscored, short, empty, duplicates, unicode_ids, echo, nan, huge, halves,
+                             garbage, error, hang)
 }
 
 
