@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,6 +130,24 @@ def test_numbers_that_are_none_are_refused(value):
         msgpack=True)
     assert receipt.accepted == 0 and receipt.rejected == 4
     assert len(log.table("quarantine")) == 4
+
+
+LARGEST = 3.4028234663852886e38  # of a float32; what rounds to it is kept as it
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39, 3.4028235677973366e38, 1.7e308])
+def test_a_vector_that_float32_cannot_hold_is_refused(value):
+    ingest, log = make()
+    vector = {"type": "embedding", "time": NOW.isoformat(), "space": "s", "version": "1", "entity": "item",
+              "entity_id": "i"}
+    receipt = take(ingest, {**vector, "event_id": IDS.new(), "vector": [1.0, value]},
+                   {**vector, "event_id": IDS.new(), "vector": [1.0, 3.4028235e38, -LARGEST]})
+    assert (receipt.accepted, receipt.rejected) == (1, 1)
+    [item] = receipt.items
+    assert (item.index, item.field, item.kind) == (0, "vector", "number") and "does not fit float32" in item.reason
+    [record] = log.table("embedding")
+    kept = np.array(codec.decode(record.data).vector).astype(np.float32)
+    assert kept.tolist() == [1.0, LARGEST, -LARGEST]
 
 
 def test_what_does_not_parse_is_refused_alone():

@@ -7,7 +7,7 @@
 | the time is at most `event_age_days` old | feedback, impression | refused, `time` |
 | the time is at most `fact_age_days` old | item, embedding, measurement | refused, `time` |
 | money names a currency, and the currency exists | feedback, item | refused, `currency` |
-| numbers are finite, a vector is readable | all | refused, `number` |
+| numbers are finite, a vector is readable and fits float32 | all | refused, `number` |
 | a context or label set has at most `context_keys` keys | feedback, measurement | refused, `size` |
 | a refund says of what | feedback | refused, `reference` |
 | the request id is one that we signed | feedback | marked `unserved`; `no_request` where there is none |
@@ -32,6 +32,7 @@ from incumbent.events.schema import Embedding, Feedback, Impression, Incoming, I
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 _SKEW = timedelta(seconds=1)
+_FLOAT32 = 2.0**128 - 2.0**103  # from here on a number rounds to infinity as a float32 (IEEE 754)
 
 
 class RefusedError(DataError):
@@ -147,7 +148,10 @@ class Screen:
             raise RefusedError("vector has no usable length", "size", got=len(vector), expected="1 to 8192",
                                field="vector")
         for value in vector:
-            _finite(value, "vector")
+            if not -_FLOAT32 < value < _FLOAT32:
+                _finite(value, "vector")
+                raise RefusedError("number does not fit float32", "number", got=value, field="vector",
+                                   expected="at most 3.4028235e38 in size")
         if event.entity == "user" and self._user_secret is not None:
             changes["entity_id"] = hash_user(event.entity_id, self._user_secret)
 
