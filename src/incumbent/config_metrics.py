@@ -31,6 +31,12 @@ class MetricsConfig(Part):
     price_bands: tuple[Annotated[int, Field(gt=0)], ...] = (1_000, 5_000, 20_000)  # edges, in minor units
     # user buckets of the lake that are measured as one shard: more for a small shop, fewer where memory counts
     shard_buckets: Annotated[int, Field(ge=1, le=256)] = 4
+    # metrics (without @k) of lists, answers and user-days that are cut by attributes of requests; "all": every one
+    sliced: tuple[Name, ...] = (
+        "empty_share", "fallback_share", "bought_again_share", "ndcg_achievable", "recall", "click_through",
+        "add_to_cart", "conversion", "revenue_per_user", "revenue_per_request", "dismissals")
+    # metrics of user-days that are cut by attributes of items; "all": every one
+    item_sliced: tuple[Name, ...] = ("click_through", "dismissals", "revenue_per_slot")
     slice_keys: Annotated[int, Field(ge=1, le=100)] = 12  # values of one attribute that are kept apart; the rest: other
     least_rows: Annotated[int, Field(ge=1)] = 30  # a number of fewer rows is not shown
     baseline_days: Annotated[int, Field(ge=7, le=180)] = 28  # past days that make a metric's band

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 
 from incumbent.clock import ManualClock
 from incumbent.config import MetricsConfig
+from incumbent.errors import NotFoundError
 from incumbent.events.schema import Feedback, Impression, Item, ModelAnswer
 from incumbent.events.window import Window
 from incumbent.loop.attribute import Attributor
@@ -138,6 +140,29 @@ def test_a_past_day_goes_by_what_was_excluded_then() -> None:
         run.control.exclude("u1", bought, moment(f"2026-{at}"), excluded=excluded, kind="event")
     run.run()
     assert run.value("excluded_share") == 1 / 8 and run.value("bought_again_share") == 0.0
+
+
+def test_every_metric_can_be_cut_and_its_cells_add_up_to_the_whole() -> None:
+    config = CONFIG.model_copy(update={"sliced": ("all",), "item_sliced": ("all",), "slice_keys": 3})
+    run = Run(config)
+    run.commit(LOG)
+    run.run()
+    kinds, whole = measured(config, "EUR"), run.states(Cell("home"))
+    cells = [run.states(Cell("home", by="country", value=value)) for value in ("DE", "FR", "IT", "unknown")]
+    for metric in (*kinds.lists, *kinds.answers):
+        parts = [states[metric.name] for states in cells if metric.name in states]
+        assert (metric.name in whole) == bool(parts), metric.name
+        if parts:
+            made, known = metric.estimate(reduce(lambda one, other: one.merge(other), parts)), whole[metric.name]
+            assert made.n == metric.estimate(known).n and made.value == pytest.approx(metric.estimate(known).value)
+    germany = Cell("home", by="country", value="DE")
+    assert run.value("latency_p50", germany) == pytest.approx(40.0, rel=0.011)
+    assert run.states(germany)["coverage@3"].counts == {"a": 2, "b": 1, "c": 1, "d": 1}
+    assert run.value("orders_per_request", germany) == 1 / 2 and run.value("time_spent", germany) == 55.0
+    assert run.value("revenue_per_slot", Cell("home", by="category", value="hats")) == 800 / 2  # of d nobody says
+    assert "conversion" in run.states(Cell("home", by="category", value="shoes"))
+    with pytest.raises(NotFoundError, match="did you mean 'click_through'"):
+        measured(CONFIG.model_copy(update={"sliced": ("clik_through",)}))
 
 
 def test_models_by_hand(day: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from msgspec import Struct
 
 from incumbent import registry
 from incumbent.config import MetricsConfig
+from incumbent.errors import NotFoundError
 from incumbent.metrics.metric import Metric
 
 _LISTS = ("precision", "recall", "hit_rate", "mrr", "map", "ndcg", "novelty", "popularity", "category_diversity",
@@ -24,10 +26,8 @@ _DAYS = ("click_through", "clicks_per_session", "add_to_cart", "dismissals", "co
 _BOTH = ("overlap", "rank_biased_overlap", "kendall_tau")
 RETURNS, BOUGHT = (1, 7, 28), 7  # days within which users come back, and slots are bought
 MONEY = frozenset({"revenue_per_slot", "revenue_per_request", "revenue_per_session", "revenue_per_user", "order_value"})
-#: what is measured of the values of an attribute of requests, and of items
-SLICED = ("empty_share", "fallback_share", "bought_again_share", "ndcg_achievable", "recall", "click_through",
-          "add_to_cart", "conversion", "revenue_per_user", "revenue_per_request", "dismissals")
-ITEM_SLICED = ("click_through", "dismissals", "revenue_per_slot")
+ALL = "all"  # of what is cut
+_DEFAULTS = {name for field in ("sliced", "item_sliced") for name in MetricsConfig.model_fields[field].default}
 
 
 class Measured(Struct, frozen=True):
@@ -49,7 +49,7 @@ class Measured(Struct, frozen=True):
 
 
 def measured(config: MetricsConfig, currency: str = "") -> Measured:
-    """The metrics of a configuration; money in `currency`. `NotFoundError` for a setting of an unknown metric.
+    """The metrics of a configuration; money in `currency`. `NotFoundError` for what is said of an unknown one.
 
     >>> len(measured(MetricsConfig()).all()) > 50
     True
@@ -79,11 +79,29 @@ def measured(config: MetricsConfig, currency: str = "") -> Measured:
     def also(grain: str, column: str | None = None) -> tuple[Any, ...]:
         return tuple(m for m in more if m.grain == grain and (column is None or column in m.columns))
 
-    return Measured(
+    made = Measured(
         lists=make(lists) + also("slot"), answers=make(_ANSWERS) + latency + also("impression"),
         model=make(_MODEL) + latency, both=make(both), days=make(_DAYS) + also("user_day"),
         clicks=make(("off_list_share", "click_rank")) + also("event", "position"),
         dwells=make(("dwell", "completion")) + also("event", "seconds"), cohorts=cohorts)
+    _check(config.sliced, (*made.lists, *made.answers, *made.days), "sliced", config)
+    _check(config.item_sliced, made.days, "item_sliced", config)
+    return made
+
+
+def _check(names: tuple[str, ...], known: tuple[Any, ...], field: str, config: MetricsConfig) -> None:
+    """Raise `NotFoundError` for a metric that is cut and is none of those that can be."""
+    stems = {stem(metric.name) for metric in known} | {stem(name) for name in config.without}
+    for name in names:
+        if name != ALL and name not in stems and name not in _DEFAULTS:
+            near = difflib.get_close_matches(name, sorted(stems), n=1)
+            raise NotFoundError("no such metric to cut", got=name, field=f"metrics.{field}",
+                                hint=f"did you mean {near[0]!r}?" if near else None)
+
+
+def cuts(names: tuple[str, ...], metric: Metric) -> bool:
+    """Is a metric among those that are cut?"""
+    return ALL in names or stem(metric.name) in names
 
 
 def stem(name: str) -> str:

@@ -22,7 +22,7 @@ from incumbent.loop.metrics import sides as metric_sides
 from incumbent.loop.metrics import slices as metric_slices
 from incumbent.loop.metrics.cohorts import RETURNED, SLOT_BOUGHT, counted
 from incumbent.loop.metrics.keys import Cell, States
-from incumbent.loop.metrics.set import BOUGHT, ITEM_SLICED, MONEY, RETURNS, SLICED, Measured, measured, stem
+from incumbent.loop.metrics.set import BOUGHT, MONEY, RETURNS, Measured, cuts, measured
 from incumbent.loop.metrics.slices import Budget, Cut
 from incumbent.loop.metrics.tables import Span, on_days
 from incumbent.loop.relations import DAY_US
@@ -66,6 +66,26 @@ class Known:
         return self._zeros[key]
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A batch with its side, and the cell of each of its rows."""
+
+    batch: Batch
+    side: Side
+    codes: NDArray[np.int64]
+
+    def of(self, code: int) -> Batch:
+        """The rows of one cell."""
+        mine = self.codes == code
+        return self.batch.once(_only, None, code, mine.tobytes())
+
+
+def _only(batch: Batch, side: Side | None, code: int, mask: bytes) -> Batch:
+    mine = np.frombuffer(mask, np.bool_)
+    return Batch({name: column.filter(pa.array(mine)) if isinstance(column, pa.Array | pa.ChunkedArray) else
+                  np.asarray(column)[mine] for name, column in batch.rows.items()})
+
+
 class Shard:
     """One (day, bucket)."""
 
@@ -98,10 +118,10 @@ class Shard:
         known, config = self._known, self._known.config
         rows = self._impressions.filter(pc.equal(self._impressions["surface"], surface))
         metrics, facts = known.metrics(surface), known.catalogue.as_of(self._day)
-        cuts = metric_slices.of_requests(rows, surface, config, known.budget, set(self._before(self._seen)))
+        by = metric_slices.of_requests(rows, surface, config, known.budget, set(self._before(self._seen)))
         shown = metric_rows.of_surface(rows)
         relevant = metric_sides.relevant(self._wanted, rows, self._day, config.relevant_days, config.relevant)
-        self._lists(Cell(surface), shown, metrics.answers, metrics.lists, relevant, facts, cuts)
+        self._lists(Cell(surface), shown, metrics.answers, metrics.lists, relevant, facts, by)
         for (name, role), one in metric_rows.of_models(rows, {
                 "model": known.ages.model, "vectors": known.ages.vectors}).items():
             self._lists(Cell(surface, model=name, role=role), one, metrics.model, metrics.lists, relevant, facts, [])
@@ -111,7 +131,7 @@ class Shard:
         if not known.currencies.get(surface):
             known.currencies[surface] = self._currency(surface)
         events = metric_days.events_of(self._outcomes, self._told, surface, known.currencies[surface])
-        self._days(surface, rows, shown, events, cuts, facts)
+        self._days(surface, rows, shown, events, by, facts)
         clicks = metric_rows.of_clicks(self._told, self._outcomes, self._lookup, surface)
         dwells = metric_rows.of_dwells(self._told, set(events["event_id"].to_pylist()))
         for part, batch in ((metrics.clicks, clicks), (metrics.dwells, dwells)):
@@ -130,7 +150,7 @@ class Shard:
         return max(sorted(found), key=lambda one: found[one]) if found else ""
 
     def _lists(self, cell: Cell, shown: metric_rows.Lists, of_answers: tuple[Any, ...], of_lists: tuple[Any, ...],
-               relevant: pa.Table, facts: metric_sides.Facts | None, cuts: list[Cut]) -> None:
+               relevant: pa.Table, facts: metric_sides.Facts | None, by: list[Cut]) -> None:
         known = self._known
         among = None if facts is None else facts.among(shown.items)
         side = Side(
@@ -145,17 +165,21 @@ class Shard:
                         raise
                     continue  # the shop has not told what this one needs
                 self._put(cell, metric, observed)
-                if stem(metric.name) in SLICED:
-                    for cut in cuts:
-                        self._cut(cell.surface, metric, observed, cut, cut.codes if rows is None else cut.codes[rows])
+                if by and cuts(known.config.sliced, metric):
+                    owner = None if rows is None else batch.rows["list_id"]
+                    for cut in by:
+                        self._cut(cell.surface, metric, observed, cut, cut.codes if rows is None else cut.codes[rows],
+                                  Rows(batch, side, cut.codes if owner is None else cut.codes[owner]))
 
-    def _cut(self, surface: str, metric: Metric, observed: tuple[Any, ...], cut: Cut, codes: NDArray[np.int64]) -> None:
-        bucket, values = observed
+    def _cut(self, surface: str, metric: Metric, observed: tuple[Any, ...], cut: Cut, codes: NDArray[np.int64],
+             rows: Rows) -> None:
+        """What was observed, row by row; what is of all rows together is observed anew of each value's."""
+        apart = all(isinstance(part, np.ndarray) and len(part) == len(codes) for part in observed)
         for code in np.unique(codes[codes >= 0]).tolist():
-            mine = codes == code
-            self._put(Cell(surface, by=cut.by, value=cut.names[code]), metric, (bucket[mine], values[mine]))
+            own = tuple(part[codes == code] for part in observed) if apart else metric.observe(rows.of(code), rows.side)
+            self._put(Cell(surface, by=cut.by, value=cut.names[code]), metric, own)
 
-    def _days(self, surface: str, rows: pa.Table, shown: metric_rows.Lists, events: pa.Table, cuts: list[Cut],
+    def _days(self, surface: str, rows: pa.Table, shown: metric_rows.Lists, events: pa.Table, by: list[Cut],
               facts: metric_sides.Facts | None) -> None:
         known = self._known
         metrics = known.metrics(surface).days
@@ -166,22 +190,22 @@ class Shard:
                                          here)
         for metric in metrics:
             self._put(Cell(surface), metric, metric.observe(batch, Side()))
-        for cut in cuts:
+        for cut in by:
             at = metric_slices.of_events(events, cut, rows)
             made = metric_days.user_days({**asked, "label": cut.codes}, (owner, none), events, at, len(cut.names))
-            self._by_label(surface, metrics, SLICED, cut, *made)
+            self._by_label(surface, metrics, known.config.sliced, cut, *made)
         both = pa.concat_arrays([metric_rows.one_array(part).cast(pa.string()) for part in (
             shown.items, events["item_id"])])
         for cut in metric_slices.of_items(both, surface, known.config, known.budget, facts):
             of_slots, of_events = cut.codes[:len(owner)], cut.codes[len(owner):]
             made = metric_days.user_days(asked, (owner, of_slots), events, of_events, len(cut.names))
-            self._by_label(surface, metrics, ITEM_SLICED, cut, *made)
+            self._by_label(surface, metrics, known.config.item_sliced, cut, *made)
 
     def _by_label(self, surface: str, metrics: tuple[Any, ...], names: tuple[str, ...], cut: Cut, batch: Batch,
                   labels: NDArray[np.int64]) -> None:
         for metric in metrics:
-            if stem(metric.name) in names:
-                self._cut(surface, metric, metric.observe(batch, Side()), cut, labels)
+            if cuts(names, metric):
+                self._cut(surface, metric, metric.observe(batch, Side()), cut, labels, Rows(batch, Side(), labels))
 
     def _before(self, seen: pa.Table) -> dict[str, int]:
         """User -> the last day before this one on which they asked, in days since 1970."""

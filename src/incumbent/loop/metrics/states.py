@@ -30,7 +30,7 @@ from incumbent.loop.metrics.tables import Span, spans
 from incumbent.stores.store import Control, Lake, Partition
 
 CURSOR = "metric_states"
-FORM = 2  # of what is stored of a day: where it changes, the last days are measured anew
+FORM = 3  # of what is stored of a day: where it changes, the last days are measured anew
 Whole = dict[date, dict[Cell, States]]  # days over all buckets
 
 
