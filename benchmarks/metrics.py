@@ -2,14 +2,14 @@
 to numbers is at most a tenth of RecTools' for the six accuracy metrics, a twentieth for coverage, novelty, popularity
 bias and serendipity, a hundredth for intra-list diversity; all of it in one pass stays under 2 GB over the input.
 
-    python benchmarks/metrics.py [--users 100000 1000000] [--python DIR/*/bin/python] [--rounds 3] [--limit 900]
+    python benchmarks/metrics.py [--users 100000 1000000] [--python DIR/*/bin/python] [--rounds 3] [--limit 600]
         [--sets accuracy beyond diversity all] [--sides rectools ranx pytrec_eval polars replay evidently plain]
 
 One process per side, set and size, CPU time of all its threads. Ours is the median of its rounds before and after the
 peers, a peer's one call after a small one; peak memory is what a process grew by over its input. Peers run in the first
-interpreter of --python that has them (`_metrics_peers.py` says how to make those), with at most --limit seconds and
---memory GB. One that is not installed, stops or fails is named with its reason; a value that is not ours is printed
-with the difference, and what makes it so at the end.
+interpreter of --python that has them (`_metrics_peers.py` says how to make those), with at most --limit CPU seconds,
+input and compilation included, and --memory GB. One that is not installed, stops or fails is named with its reason; a
+value that is not ours is printed with the difference, and what makes it so at the end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import argparse
 import ctypes
 import json
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -109,11 +110,10 @@ def asked(side: str, names: tuple[str, ...], users: int, rounds: int, options: A
     if python is None:
         return "not installed"
     command = [python, __file__, "--one", side, ",".join(names), str(users), "--rounds", str(rounds), "--memory",
-               str(options.memory)]
-    try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
-    except subprocess.TimeoutExpired:
-        return f"stopped after {options.limit:g} s"
+               str(options.memory), "--limit", str(options.limit)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    if ran.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"stopped after {options.limit} CPU s"
     if ran.returncode:
         said = (ran.stderr.strip().splitlines() or [""])[-1]
         return said[:140] if said else f"it ended with {ran.returncode} and said nothing"
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--python", nargs="+", default=[], help="interpreters of the peers")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--sides", nargs="*", choices=list(PEERS), default=list(PEERS))
-    parser.add_argument("--limit", type=float, default=900, help="seconds for one side of one set")
+    parser.add_argument("--limit", type=int, default=600, help="CPU seconds for a peer in one set")
     parser.add_argument("--memory", type=float, default=14, help="GB of address space of a peer")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -164,6 +164,7 @@ def main() -> None:
         side, names, users = options.one
         if side != "incumbent":
             resource.setrlimit(resource.RLIMIT_AS, (int(options.memory * 2**30),) * 2)
+            resource.setrlimit(resource.RLIMIT_CPU, (options.limit, options.limit + 5))
         print(json.dumps(one(side, tuple(names.split(",")), int(users), options.rounds)))
         return
     print(f"{'x ours':>8} {'set':10} {'users':>9} {'side':12} {'CPU s':>8} {'peak MB':>8}  metrics")

@@ -84,6 +84,37 @@ def test_repeats_of_long_lists_are_found_as_those_of_short_ones():
         assert again and lists.again(k).tolist() == again
 
 
+@pytest.mark.parametrize("longest", [22, 23, 300])
+def test_hits_of_long_lists_with_repeats_are_those_of_sets(longest):
+    rng = np.random.default_rng(longest)
+    shown = [rng.integers(0, 2 * longest, size).tolist() for size in (longest, 1, longest // 2, longest)]
+    wanted = list(zip(rng.integers(0, 4, 5 * longest).tolist(), rng.integers(0, 2 * longest, 5 * longest).tolist(),
+                      strict=True))
+    want, lists = set(wanted), read_lists(rows(shown, int))
+    gains = {pair: 1.0 + (pair[0] + pair[1]) % 3 for pair in want}
+    frame = {"user_id": [u for u, _ in wanted], "item_id": [i for _, i in wanted],
+             "gain": [gains[pair] for pair in wanted]}
+    flat = [(u, i) for u, items in enumerate(shown) for i in items]
+    assert among(lists, frame, "history").tolist() == [pair in want for pair in flat]
+    first = [(u, at + 1, gains[u, i]) for u, items in enumerate(shown) for at, i in enumerate(items)
+             if (u, i) in want and i not in items[:at]]
+    found = judge(lists, frame)
+    assert list(zip(found.where.tolist(), found.position.tolist(), found.gain.tolist(), strict=True)) == first
+    assert found.repeats == sum(pair in want for pair in flat) - len(first) > 0
+    assert found.twice == len(wanted) - len(want) > 0
+    so_far = [sum(other[0] == hit[0] for other in first[:at + 1]) for at, hit in enumerate(first)]
+    assert found.index.tolist() == so_far
+
+
+def test_users_in_any_order_with_several_lists_have_their_own_pairs():
+    shown = {"user_id": [7, 7, 3, 3, 7], "list_id": [1, 1, 2, 2, 3], "item_id": [0, 1, 0, 2, 1],
+             "rank": [1, 2, 1, 2, 1]}
+    pairs = {"user_id": [3, 7, 9], "item_id": [0, 1, 0]}
+    lists = read_lists(shown)
+    assert among(lists, pairs, "history").tolist() == [False, True, True, False, True]
+    assert among(lists, pairs, "history", np.array([4, 0])).tolist() == [True, False]
+
+
 @LAW
 @given(shown=SHOWN, values=st.lists(st.sampled_from([0.5, 2.0, -1.0, math.nan]), min_size=7, max_size=7),
        k=st.integers(1, 8))

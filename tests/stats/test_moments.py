@@ -116,6 +116,23 @@ class TestShift:
         assert moved.variance("x") == pytest.approx(still.variance("x"), rel=1e-9 if abs(shift) < 1e10 else 1e-6)
 
 
+class TestBlocks:
+    @pytest.mark.parametrize("layout", ["C", "F"])
+    @pytest.mark.parametrize("shift", [0.0, 1e9])
+    def test_many_rows_have_the_moments_that_exact_sums_give(self, layout, shift):
+        rows = np.random.default_rng(8).normal(loc=(shift, 3.0), size=(20_000, 2))
+        rows[::500, 0], rows[7:9_000, 1] = math.inf, math.nan  # a whole block of missing rows among them
+        m = Moments.zero(variables=["a", "b"]).update(np.asarray(rows, order=layout))
+        good = [row for row in rows.tolist() if all(map(math.isfinite, row))]
+        assert (int(m.n), int(m.missing)) == (len(good), len(rows) - len(good))
+        for name, column in zip("ab", zip(*good, strict=True), strict=True):
+            centred = [value - column[0] for value in column]
+            mean = math.fsum(centred) / len(good)
+            assert m.mean(name).value == pytest.approx(column[0] + mean, rel=1e-15, abs=1e-12)
+            spread = math.fsum((value - mean) ** 2 for value in centred) / (len(good) - 1)
+            assert m.variance(name) == pytest.approx(spread, rel=1e-12)
+
+
 class TestMissing:
     def test_rows_that_are_not_finite_are_left_out_whole_and_counted(self):
         state = two([[1, 1], [math.nan, 2], [3, math.inf], [3, 4]])
