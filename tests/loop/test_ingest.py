@@ -221,14 +221,46 @@ def test_exclusions_go_out_before_the_answer():
     assert seen == [("u", "x", NOW)]
 
 
-def test_exclusions_that_cannot_be_kept_fail_the_batch():
+def test_exclusions_that_cannot_be_kept_fail_the_batch_and_are_kept_with_the_next_try():
+    seen, away = [], [StoreError("control is away")]
+
     async def exclude(exclusions):
-        raise StoreError("control is away")
+        if away:
+            raise away.pop()
+        seen.extend(exclusions)
 
     ingest, log = make(exclude=exclude)
+    batch = event(), event(action="exclude")
     with pytest.raises(StoreError):
-        take(ingest, event(), event(action="exclude"))
-    assert not log.records
+        take(ingest, *batch)
+    assert len(log.records) == 2 and seen == []
+    assert take(ingest, *batch).duplicate == 2 and seen == [("u", "i", NOW)]
+
+
+def test_a_log_that_fails_excludes_nothing():
+    seen = []
+
+    async def exclude(exclusions):
+        seen.extend(exclusions)
+
+    ingest, log = make(exclude=exclude)
+    log.fail = True
+    with pytest.raises(StoreError, match="disk full"):
+        take(ingest, event(action="exclude"))
+    assert seen == []
+
+
+def test_a_duplicate_from_the_future_excludes_nothing_more():
+    seen = []
+
+    async def exclude(exclusions):
+        seen.append(exclusions)
+
+    ingest, _ = make(exclude=exclude)
+    ahead = event(action="exclude", time=(NOW + timedelta(seconds=60)).isoformat())
+    take(ingest, ahead)
+    assert seen == [[("u", "i", NOW + timedelta(seconds=60))]]
+    assert take(ingest, ahead).duplicate == 1 and len(seen) == 1
 
 
 def test_hashed_users_never_stand_in_clear():

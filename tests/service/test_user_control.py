@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -10,14 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from incumbent.clock import ManualClock, SystemClock
+from incumbent.config import LimitsConfig
 from incumbent.errors import DataError, StoreError
-from incumbent.events.ids import EventIds
+from incumbent.events.ids import EventIds, Signer
 from incumbent.events.plan import PinnedSlot, ServingPlan
 from incumbent.events.schema import Audit, Item
 from incumbent.loop.catalogue import Cataloguer
+from incumbent.loop.ingest import Ingest
 from incumbent.loop.requests import RecommendationRequest
 from incumbent.loop.shoppers import Shoppers, excluded_by
 from incumbent.service.auth import Keys
+from incumbent.service.events import EventsHandler
 from incumbent.service.exclusions import ROUTE, Exclusions, decode
 from incumbent.service.follow import Follower
 from incumbent.service.metrics import Meter
@@ -54,8 +57,14 @@ class House:
                                  shoppers=self.shoppers)
         self.app = Shim({
             "/v1/recommendations": Route(Recommendations(self.shop.gateway), "serve", "recommendations"),
+            "/v1/events": Route(EventsHandler(self.ingest(clock), Meter(None, "front", clock), batch_events=100),
+                                "events", "events"),
             ROUTE: Route(Exclusions(self.follower, clock), "events", "exclusions")}, self._nothing, keys=Keys({}),
             meter=Meter(None, "front", clock), clock=clock, body_bytes=10**6)
+
+    def ingest(self, clock):
+        return Ingest(self.shop.log, clock=clock, ids=EventIds(clock), signer=Signer(b"shop"), limits=LimitsConfig(),
+                      exclude=self.follower.exclude)
 
     async def _nothing(self, scope, receive, send):
         raise AssertionError(scope["path"])
@@ -121,6 +130,30 @@ def test_nothing_excluded_is_ever_shown_and_what_is_taken_back_may_be(houses, wa
         for value in list(held):
             door.post(ROUTE, {"user_id": user, name: value, "excluded": False})
     assert pages(door, user, k) == begun
+
+
+def test_an_exclude_that_is_sent_again_or_late_does_not_undo_an_undo():
+    house, ids = House(), EventIds(SystemClock())
+
+    def exclude(ago_s):
+        time = (SystemClock().now() - timedelta(seconds=ago_s)).isoformat()
+        return {"type": "feedback", "event_id": ids.new(), "time": time, "user_id": "u1", "item_id": "i3",
+                "action": "exclude"}
+
+    def excluded(door):
+        return door.post(ROUTE, {"user_id": "u1"})[1]["items"]
+
+    with served(house.app) as door:
+        first = exclude(0)
+        assert door.post("/v1/events", [first])[1]["accepted"] == 1 and excluded(door) == ["i3"]
+        assert door.post(ROUTE, {"user_id": "u1", "item_id": "i3", "excluded": False})[1]["items"] == []
+        for again, outcome in ((first, "duplicate"), (exclude(5), "accepted")):
+            assert door.post("/v1/events", [again])[1][outcome] == 1
+            assert excluded(door) == [] and house.control.exclusions()[1].get("u1", frozenset()) == frozenset()
+        house.shop.log_error = StoreError("disk full")
+        assert door.post("/v1/events", [{**exclude(0), "item_id": "i4"}])[0] == 503 and excluded(door) == []
+        house.shop.log_error = None
+        assert door.post("/v1/events", [exclude(0)])[1]["accepted"] == 1 and excluded(door) == ["i3"]
 
 
 def test_a_page_that_goes_on_after_an_exclusion_does_not_show_it():
@@ -244,9 +277,9 @@ def test_only_categories_that_somebody_excludes_are_loaded_and_only_where_their_
 
 
 @pytest.mark.parametrize(("body", "field"), [
-    ({}, None), ({"user_id": ""}, "user_id"), ({"user_id": "u", "item_id": ""}, "item_id"),
+    ({}, "user_id"), ({"user_id": ""}, "user_id"), ({"user_id": "u", "item_id": ""}, "item_id"),
     ({"user_id": "u", "item_id": "a", "category": "b"}, None), ({"user_id": "u", "event_id": "e"}, "event_id"),
-    ({"user_id": "u", "item": "a"}, None), ({"user_id": "u", "category": 7}, "category"),
+    ({"user_id": "u", "item": "a"}, "item"), ({"user_id": "u", "category": 7}, "category"),
 ])
 def test_what_cannot_be_excluded_is_a_clear_422(body, field):
     house = House()

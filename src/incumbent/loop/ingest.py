@@ -2,6 +2,11 @@
 
 Nothing is half acknowledged: accepted events and the quarantined ones of a batch go to the log in one append, and
 where that fails the whole batch fails (`StoreError`), to be sent again with the same ids.
+
+Exclusions follow the append, by the time of their events. Those of duplicates are put in as well: the batch that
+brought them may have died between the two. That repeats nothing, since what is of their time or newer stands; only an
+event from a clock ahead of ours could outdo what the shopper has done since, so that a duplicate is put in once its
+time has come and not before.
 """
 
 from __future__ import annotations
@@ -67,7 +72,8 @@ class Ingest:
     async def take(self, raws: Sequence[bytes | msgspec.Raw], *, msgpack: bool = False) -> Receipt:
         """Judge, store and await; when it returns, all that it counts is on disk, rejected ones in quarantine.
 
-        Raises `StoreError` where the log or the store of exclusions refuses: then nothing was acknowledged.
+        Raises `StoreError` where the log or the store of exclusions refuses: then nothing was acknowledged, and of a
+        log that refuses nothing was excluded either.
         """
         now = self._clock.now()
         self._screen.at(now)
@@ -75,7 +81,7 @@ class Ingest:
         accepted: list[int] = []  # the index of each accepted record, in order; quarantined records stand behind them
         refused: list[Record] = []
         results: dict[int, ItemResult] = {}
-        exclusions: list[Exclusion] = []
+        exclusions: dict[int, Exclusion] = {}  # by index
         for index, raw in enumerate(raws):
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)  # requests share this thread: a batch of thousands must not make them late
@@ -92,16 +98,18 @@ class Ingest:
             accepted.append(index)
             records.append(Record(event.event_id, _TABLES.get(type(event), "measurement"), data))
             if type(event) is Feedback and event.action == "exclude":
-                exclusions.append((event.user_id, event.item_id, event.time))
-        if exclusions and self._exclude is not None:
-            await self._exclude(exclusions)
+                exclusions[index] = (event.user_id, event.item_id, event.time)
         duplicate = 0
         if records or refused:
             fresh = await self._log.append_async(records + refused)
             for index, record, new in zip(accepted, records, fresh, strict=False):
                 if not new:
                     duplicate += 1
+                    if index in exclusions and exclusions[index][2] > now:
+                        del exclusions[index]
                     results[index] = ItemResult(index, "duplicate", event_id=record.event_id)
+        if exclusions and self._exclude is not None:
+            await self._exclude(list(exclusions.values()))
         listed = [results[index] for index in sorted(results)]
         return Receipt(len(accepted) - duplicate, duplicate, len(refused), listed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -220,10 +220,9 @@ class Follower:
         self._meter.problems("plan", [] if problem is None else [problem])
 
     async def exclude(self, exclusions: list[Exclusion]) -> None:
-        """Put exclusions into Control and, once they are there, before this gateway's next request."""
-        await self._run(partial(_exclude, self._control, exclusions))
-        for user, item, _ in exclusions:
-            self._exclusions[user] = self._exclusions.get(user, frozenset()) | {item}
+        """Put exclusions into Control by their times, so that none overrides what is newer, and take over what stands
+        then before this gateway's next request."""
+        self._back(await self._run(self._exclude, exclusions))
 
     async def set_exclusion(self, user: str, kind: Kind, value: str, at: datetime, *, excluded: bool) -> None:
         """Put one exclusion of any kind into Control, or take it back; it holds before this gateway's next request."""
@@ -241,6 +240,12 @@ class Follower:
         return {"items": sorted(self._exclusions.get(user, ())), "categories": list(self._shoppers.categories(user)),
                 "events": list(self._shoppers.events(user))}
 
+    def _exclude(self, exclusions: list[Exclusion]) -> Mapping[str, frozenset[str]]:
+        """Exclude; what then stands of everybody whose exclusions changed since the last look. In a thread."""
+        for user, item, at in exclusions:
+            self._control.exclude(user, item, at, late=True)
+        return self._control.exclusions(self._seen)[1]
+
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
@@ -250,8 +255,3 @@ class Follower:
             self._loading.cancel()
         await self._models.close()
         self._thread.shutdown(wait=False)
-
-
-def _exclude(control: Control, exclusions: list[Exclusion]) -> None:
-    for user, item, at in exclusions:
-        control.exclude(user, item, at)
