@@ -12,7 +12,7 @@ import pytest
 from incumbent.clock import ManualClock
 from incumbent.errors import ConfigError, DataError, StoreError
 from incumbent.events.ids import Signer, hash_user, id_time
-from incumbent.events.plan import ModelPlan, PinnedSlot, ServingPlan
+from incumbent.events.plan import ExperimentPlan, ModelPlan, PinnedSlot, ServingPlan
 from incumbent.events.schema import Impression
 from incumbent.experiments.assignment import assign
 from incumbent.experiments.audit import Auditor
@@ -184,6 +184,40 @@ def test_old_rankings_go_on_only_while_their_models_are_the_same() -> None:
     assert last(shop, cursor=cursor).reason is None
     shop.change(whole={"models": {**shop.plans, "new": ModelPlan("new", "callable", "scripted:new", "2")}})
     assert last(shop, cursor=cursor).reason == "page_changed"
+
+
+OVER = {"rolled back": None, "another": msgspec.structs.replace(NO_HOLDOUT, name="e2", salt="exp2"),
+        "not shown": msgspec.structs.replace(NO_HOLDOUT, stage="shadow", share=0.0)}
+
+
+@pytest.mark.parametrize("experiment", OVER.values(), ids=OVER)
+@pytest.mark.parametrize("history", [False, True])
+def test_an_experiment_that_is_over_is_over_for_open_rankings_too(
+    experiment: ExperimentPlan | None, history: bool,
+) -> None:
+    shop = Shop(old=OLD, new=NEW)
+    begun, first = shop.plan, ask(shop)
+    assert shop.impressions()[-1].mode == "interleave"
+    shop.change(experiment=experiment)
+    if history:
+        shop.gateway.use(shop.plan, shop.guards, history=[begun])
+    made = last(shop, cursor=first.cursor, k=20)
+    assert (made.page, made.reason, made.plan) == (2, "page_changed", shop.plan.hash)
+    assert (made.mode, made.coins) == ("champion" if experiment is None else "shadow" if experiment.share == 0
+                                       else "fallback", [])
+    shown = {item.item_id for item in first.items}
+    assert [slot.item_id for slot in made.slots] == [item for item in OLD if item not in shown]
+    assert made.ranking_id == first.ranking_id and not {"pair", "half"} & {slot.kind for slot in made.slots}
+    tally = Auditor("e1", {plan.hash: plan for plan in (begun, shop.plan)}.get).audit(shop.impressions())
+    assert tally.mismatches == 0, tally.examples
+
+
+def test_an_experiment_that_climbs_a_rung_goes_on_in_open_rankings() -> None:
+    shop = Shop(old=OLD, new=NEW, experiment=msgspec.structs.replace(NO_HOLDOUT, stage="canary", share=0.01))
+    cursor = ask(shop).cursor
+    shop.change(experiment=NO_HOLDOUT)
+    made = last(shop, cursor=cursor)
+    assert (made.mode, made.reason, made.stage, made.share) == ("interleave", None, "canary", 0.01)
 
 
 def test_old_plans_are_forgotten_in_the_end_but_history_recalls_them() -> None:

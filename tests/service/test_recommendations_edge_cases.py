@@ -263,6 +263,16 @@ def paging_after_the_plan_changed(front: Front) -> None:
     assert not set(items(second)) & set(items(first))
 
 
+def paging_after_a_roll_back(front: Front) -> None:
+    shop = Shop(old=OLD, new=NEW)
+    first, _ = front.ask(shop)
+    shop.change(experiment=None)
+    second, two = front.ask(shop, cursor=first["cursor"])
+    assert items(second) == [item for item in OLD if item not in items(first)][:len(items(second))]
+    assert (two.mode, two.reason, two.plan, creditable(two), two.coins) == (
+        "champion", "page_changed", shop.plan.hash, [], [])
+
+
 def ties_in_score(front: Front) -> None:
     ties = [("top", 0.9), *((f"t{n}", 0.5) for n in range(6)), ("last", 0.1)]
     orders = set()
@@ -359,7 +369,8 @@ ROWS: list[Callable[[Front], None]] = [
     one_model_hangs, one_model_answers_garbage,
     one_model_fails_in_words_that_cannot_be_written, both_fail, both_fail_and_nothing_is_configured, pinned,
     pinned_past_the_end_is_not_moved, hidden_items_are_never_shown, paging_on_any_gateway, paging_splits_a_pair_fairly,
-    paging_to_the_end, paging_after_the_lists_changed, paging_after_the_plan_changed, ties_in_score,
+    paging_to_the_end, paging_after_the_lists_changed, paging_after_the_plan_changed,
+    paging_after_a_roll_back, ties_in_score,
     candidate_equals_champion, shadow_shows_the_champion, holdout_shows_the_champion, outside_the_segment_the_champion,
     an_untested_candidate_never_stands_in, promoted_back_test, log_refuses, a_thread_that_blocks,
 ]

@@ -73,7 +73,8 @@ class Gateway:
     def use(self, plan: ServingPlan, guards: Mapping[str, Guarded], history: Sequence[ServingPlan] = ()) -> None:
         """Serve by this plan from the next request on; `ConfigError` (and the old plan stays) where it cannot be.
 
-        Rankings begun under one of the last plans, or one in `history`, go on under it while its models are the same.
+        Rankings begun under one of the last plans, or one in `history`, go on under it while its models are the same
+        and this plan still serves the experiment that they were begun in.
         """
         delisted, plan_hash = frozenset(plan.delisted), plan.hash
         surfaces = make_ready(plan, plan_hash, guards, delisted)
@@ -153,7 +154,10 @@ class Gateway:
                 raise DataError("cursor is of another ranking", field="cursor",
                                 expected="the user and the surface that it was given for")
             before = self._ready.get(cursor.plan, {}).get(surface.name)
-            surface, stale = before or surface, before is None
+            if before is None or before.experiment_over(surface):
+                stale = True
+            else:
+                surface = before
         excluded = self._exclusions.get(unit, _NONE)
         if request.exclude:
             excluded = excluded.union(request.exclude) if isinstance(excluded, frozenset) else {

@@ -46,6 +46,14 @@ class Surface:
         self.groups, self.keys = groups, keys
         self.fallback: Ranked = clean(plan.fallback, None, self.hidden).items
 
+    def experiment_over(self, now: Surface) -> bool:
+        """True where the surface as it is now no longer runs this one's experiment, or no longer shows its candidate:
+        rolled back, discarded or ended, it leaves open rankings too."""
+        if self.experiment is None:
+            return False
+        return (now.experiment is None or now.experiment.name != self.experiment.name
+                or (self.shows_candidate and not now.shows_candidate))
+
 
 def _policy(experiment: ExperimentPlan | None) -> Policy | None:
     if experiment is None:
