@@ -18,101 +18,139 @@ from incumbent.events.window import Window
 from incumbent.stores.store import Lake, Partition
 
 COLUMNS = ["time", "space", "entity", "entity_id", "version"]
+Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class SpaceTimes:
-    """One space: a row per vector, by item and then by time. `keys` are ``code (T + 1) + rank`` of the row's time."""
+    """One space: a row per vector, by item, time and version, so that a number says where a row stands (`_keys`)."""
 
-    ids: pa.Array
-    times: NDArray[np.int64]  # all of them once, rising: T
-    keys: NDArray[np.int64]
-    codes: NDArray[np.int64]  # of the row's item in `ids`
-    made: NDArray[np.int64]  # microseconds since 1970
-    versions: pa.Array
+    times: Whole  # all of them once, rising
+    tie: int  # versions that one moment may have
+    keys: Whole
+    codes: Whole  # of the row's item
+    made: Whole  # microseconds since 1970
+    versions: Whole
 
     @classmethod
-    def of(cls, rows: pa.Table) -> SpaceTimes:
-        """From `time`, `entity_id`, `version`; of two vectors of one moment the greater version counts as the newer."""
-        rows = rows.sort_by([("version", "ascending")])
-        ids = _one(rows["entity_id"]).dictionary_encode()
-        made = np.asarray(rows["time"].cast(pa.int64()))
-        times, codes = np.unique(made), np.asarray(ids.indices, dtype=np.int64)
-        keys = _keys(codes, times, made)
-        order = np.argsort(keys, kind="stable")
-        return cls(ids.dictionary, times, keys[order], codes[order], made[order],
-                   _one(rows["version"]).take(pa.array(order)))
+    def of(cls, codes: Whole, made: Whole, versions: Whole, order: Whole) -> SpaceTimes:
+        """From the rows' items, times and versions; of two vectors of one moment the version that comes later in
+        `order` counts as the newer."""
+        times = _distinct(made)
+        keys = _keys(codes, times, made, len(order)) + order[versions]
+        at = np.argsort(keys)
+        return cls(times, len(order), keys[at], codes[at], made[at], versions[at])
 
-    def at(self, ids: pa.Array, moments: NDArray[np.int64]) -> NDArray[np.int64]:
+    def at(self, codes: Whole, moments: Whole) -> Whole:
         """The row of each item's newest vector at a moment (microseconds since 1970), -1 where it had none."""
-        codes = np.asarray(pc.fill_null(pc.index_in(ids, value_set=self.ids), -1), dtype=np.int64)
-        place = np.searchsorted(self.keys, _keys(codes, self.times, moments), side="right") - 1
+        place = np.searchsorted(self.keys, _keys(codes, self.times, moments, self.tie) + self.tie) - 1
         here = (codes >= 0) & (place >= 0)
         here &= self.codes[np.maximum(place, 0)] == codes
-        found: NDArray[np.int64] = np.where(here, place, -1)
+        found: Whole = np.where(here, place, -1)
         return found
 
 
+class Names:
+    """Texts by their number, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def codes(self, column: pa.ChunkedArray) -> Whole:
+        """The number of each text; a new text is the next one."""
+        coded = column.combine_chunks().dictionary_encode()
+        parts = coded.chunks if isinstance(coded, pa.ChunkedArray) else [coded]
+        made = [np.array([self._known.setdefault(text, len(self._known)) for text in part.dictionary.to_pylist()],
+                         dtype=np.int64)[np.asarray(part.indices)] for part in parts]
+        return np.concatenate(made) if made else np.zeros(0, np.int64)
+
+    def array(self) -> pa.Array:
+        """All texts by number."""
+        return pa.array(list(self._known), pa.string())
+
+    def get(self, text: str) -> int:
+        """The number of a text, -1 where it was never met."""
+        return self._known.get(text, -1)
+
+
 class VectorTimes:
-    """All items' vectors of a lake by space, with what is the newest at a moment."""
+    """All items' vectors of a lake by space, with what is the newest at a moment: some 70 bytes a vector."""
 
     def __init__(self, lake: Lake) -> None:
-        self._lake, self._version = lake, -2
-        self._parts: dict[Partition, pa.Table] = {}
-        self._spaces: dict[str, SpaceTimes] = {}
-        self._of_version: dict[str, str | None] = {}
+        self._lake, self._seen = lake, -2
+        self._ids, self._spaces, self._versions = Names(), Names(), Names()
+        self._parts: dict[Partition, tuple[Whole, ...]] = {}  # space, version, item, time
+        self._made: dict[int, SpaceTimes] = {}
+        self._space_of: dict[int, int] = {}
+        self._texts: tuple[pa.Array, pa.Array] = (self._ids.array(), self._versions.array())
 
     def look(self) -> None:
         """Read what is new."""
-        version, shards = self._lake.changes("embedding", max(self._version, -1))
-        if version == self._version:
+        seen, shards = self._lake.changes("embedding", max(self._seen, -1))
+        if seen == self._seen:
             return
         for shard in shards:
             rows = self._lake.scan("embedding", Window.of_day(shard.day), [shard.bucket], COLUMNS)
-            self._parts[shard] = rows.filter(pc.equal(rows["entity"], "item")).drop_columns("entity")
-        self._version, self._spaces, self._of_version = version, {}, {}
+            rows = rows.filter(pc.equal(rows["entity"], "item"))
+            self._parts[shard] = (
+                self._spaces.codes(rows["space"]), self._versions.codes(rows["version"]),
+                self._ids.codes(rows["entity_id"]), np.asarray(rows["time"].cast(pa.int64())))
+        self._texts = self._ids.array(), self._versions.array()
+        self._seen, self._made, self._space_of = seen, {}, self._homes()
 
-    def newest(self, model_versions: pa.Array, ids: pa.Array, moments: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:
+    def newest(self, model_versions: pa.Array, ids: pa.Array, moments: Whole) -> tuple[pa.Array, pa.Array]:
         """The version of each item's newest vector at a moment in the space of the model's version, and its age in
         seconds; null where it had none, or where nobody knows the space."""
         self.look()
-        asked = np.asarray(model_versions.to_numpy(zero_copy_only=False), dtype=object)
-        versions, ages = np.full(len(asked), None, dtype=object), np.full(len(asked), np.nan)
-        for version in sorted({one for one in asked.tolist() if one}):
-            space = self.space_of(version)
-            if space is None:
+        texts, names = self._texts
+        items = np.asarray(pc.fill_null(pc.index_in(ids, value_set=texts), -1), dtype=np.int64)
+        says = model_versions.dictionary_encode()
+        said = np.asarray(pc.fill_null(says.indices, -1), dtype=np.int64)
+        versions, ages = np.full(len(said), -1), np.full(len(said), np.nan)
+        for number, version in enumerate(says.dictionary.to_pylist()):
+            space = self._space_of.get(self._versions.get(version), self._space_of.get(-1))
+            if not version or space is None:
                 continue
-            mine = np.flatnonzero(asked == version)
+            mine = np.flatnonzero(said == number)
             known = self._space(space)
-            rows = known.at(ids.take(pa.array(mine)), moments[mine])
+            rows = known.at(items[mine], moments[mine])
             mine, rows = mine[rows >= 0], rows[rows >= 0]
-            versions[mine] = known.versions.take(pa.array(rows)).to_numpy(zero_copy_only=False)
+            versions[mine] = known.versions[rows]
             ages[mine] = (moments[mine] - known.made[rows]) / 1e6
-        return pa.array(versions, pa.string()), pa.array(ages, from_pandas=True)
+        return names.take(pa.array(versions, mask=versions < 0)), pa.array(ages, from_pandas=True)
 
-    def space_of(self, version: str) -> str | None:
-        """The space of a model's version: in which most items have a vector of it; where none has, the only one."""
-        if not self._of_version and self._parts:
-            rows = pa.concat_tables(self._parts.values()).group_by(["space", "version", "entity_id"]).aggregate([])
-            found = rows.group_by(["space", "version"]).aggregate([([], "count_all")]).to_pylist()
-            spaces = {row["space"] for row in found}
-            self._of_version = {"": spaces.pop() if len(spaces) == 1 else None}
-            for row in sorted(found, key=lambda row: (row["count_all"], row["space"])):
-                self._of_version[row["version"]] = row["space"]
-        return self._of_version.get(version, self._of_version.get(""))
+    def _homes(self) -> dict[int, int]:
+        """The space of each version: in which most items have a vector of it; under -1 the only one, where it is."""
+        spaces, versions, items, _ = self._all()
+        names, count, most = self._spaces.array().to_pylist(), len(self._texts[1]), max(len(self._texts[0]), 1)
+        pairs = _distinct((spaces * count + versions) * most + items) // most
+        found = _distinct(pairs)
+        have = np.searchsorted(pairs, found, side="right") - np.searchsorted(pairs, found)
+        ranked = sorted((n, names[pair // count], pair) for n, pair in zip(have.tolist(), found.tolist(), strict=True))
+        homes = {-1: ranked[0][2] // count} if len({space for _, space, _ in ranked}) == 1 else {}
+        return {**homes, **{pair % count: pair // count for _, _, pair in ranked}}
 
-    def _space(self, space: str) -> SpaceTimes:
-        if space not in self._spaces:
-            rows = pa.concat_tables(self._parts.values())
-            self._spaces[space] = SpaceTimes.of(rows.filter(pc.equal(rows["space"], space)))
-        return self._spaces[space]
+    def _space(self, space: int) -> SpaceTimes:
+        if space not in self._made:
+            spaces, versions, items, times = self._all()
+            mine = spaces == space
+            order = np.argsort(np.argsort(np.array(self._texts[1].to_pylist())))
+            self._made[space] = SpaceTimes.of(items[mine], times[mine], versions[mine], order)
+        return self._made[space]
+
+    def _all(self) -> tuple[Whole, ...]:
+        return tuple(np.concatenate([np.zeros(0, np.int64), *column])
+                     for column in zip(*self._parts.values(), strict=True)) or (np.zeros(0, np.int64),) * 4
 
 
-def _keys(codes: NDArray[np.int64], times: NDArray[np.int64], moments: NDArray[np.int64]) -> NDArray[np.int64]:
-    keys: NDArray[np.int64] = codes * (len(times) + 1) + np.searchsorted(times, moments, side="right")
+def _distinct(values: Whole) -> Whole:
+    """All values once, rising: by sorting, since what hashes them is many times slower on millions."""
+    ordered = np.sort(values)
+    once: Whole = ordered[np.append(True, ordered[1:] != ordered[:-1])[:len(ordered)]]
+    return once
+
+
+def _keys(codes: Whole, times: Whole, moments: Whole, tie: int) -> Whole:
+    """Numbers that rise by item and then by time, `tie` apart: ``tie (code (T + 1) + rank of the moment)``."""
+    keys: Whole = tie * (codes * (len(times) + 1) + np.searchsorted(times, moments, side="right"))
     return keys
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    made = column.combine_chunks()
-    return pa.concat_arrays(made.chunks) if isinstance(made, pa.ChunkedArray) else made
