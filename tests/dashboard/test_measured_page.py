@@ -56,3 +56,14 @@ def test_a_sparkline_has_its_band_its_gaps_and_the_last_day():
 def test_ranks_are_drawn_by_position_and_off_list_ones_are_not():
     spec = rank_chart([0, 5, 0, 2])
     assert [row["position"] for row in spec["data"]["values"]] == [1, 3] and rank_chart([0, 0]) is None
+
+
+def test_a_day_without_a_value_is_not_a_day_without_a_band(desk, port, monkeypatch):
+    bare = node("click_through", None, status="no_data")
+    bare["band"]["value"] = None
+    tree = {"surface": "home", "since": "2026-03-01", "until": "2026-03-08", "nodes": [bare], "models": [],
+            "slices": [], "notes": []}
+    monkeypatch.setattr(desk, "metrics", lambda surface, days: [tree])
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/measured") as answer:
+        text = answer.read().decode()
+    assert ">without a value<" in text and "usual is 0.5 to 1.5" in text and "no band" not in text

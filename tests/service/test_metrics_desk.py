@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from incumbent import config as configs
 from incumbent.clock import ManualClock
 from incumbent.commands.metrics import show
 from incumbent.errors import NotFoundError
+from incumbent.loop import attribute
 from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
 from incumbent.loop.metrics.set import measured
 from incumbent.service.desk import Desk
@@ -74,3 +76,17 @@ def test_what_predicts_what_names_the_attribute_and_counts_what_cannot_be_said(d
     told = capsys.readouterr().out
     assert "click_through -> conversion" in told and "cells of country" in told and "+0.61" in told
     assert "over experiments: no number for 1 of 1 (2 points, fewer than 8)" in told
+
+
+def test_a_day_that_has_just_ended_is_told_once_it_was_measured(desk):
+    def measured_at(moment):
+        desk.stores.control.set_cursor(attribute.CURSOR, msgspec.json.encode(
+            attribute.AttributeCursor(at=moment)).decode())
+        return desk.metrics("home")[0]["until"]
+
+    put(desk, 20)
+    yesterday = str((NOW - timedelta(days=1)).date())
+    assert measured_at(NOW) == yesterday
+    desk.clock.set(datetime(2026, 7, 1, 0, 5, tzinfo=UTC))  # the day is over, and nobody has measured since
+    assert measured_at(NOW) == yesterday
+    assert measured_at(desk.clock.now()) == str(NOW.date())

@@ -70,6 +70,8 @@ def _known(node: dict[str, Any]) -> bool:
 
 def _node(node: dict[str, Any]) -> dict[str, Any]:
     tone, said = STATUS[node["status"]]
+    if node["band"]["low"] is not None and node["band"]["value"] is None:
+        said = "without a value"
     label = f"{node['name']}: {len([1 for _, value in node['series'] if value is not None])} days, the last one {said}"
     return {**node, "tone": tone, "said": said, "spark": sparkline(node["series"], node["band"], tone, label),
             "depth": 0}

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from incumbent.config import MetricsConfig
 from incumbent.events.window import day_of
+from incumbent.loop.attribute import read_cursor
 from incumbent.loop.metrics.read import Reader
 from incumbent.loop.metrics.sides import Catalogue
 from incumbent.loop.metrics.states import CURSOR, cursor_of
@@ -26,8 +27,11 @@ class Trees:
         self._turn = threading.Lock()
 
     def of(self, surface: str, now: datetime, days: int) -> Tree:
-        """The tree of a surface over the last `days` whole days before `now`."""
+        """The tree of a surface over the last `days` whole days before `now` that were measured: a day that has just
+        ended is none of them yet."""
         with self._turn:
+            measured = read_cursor(self._control).at
+            now = now if measured is None or day_of(measured) >= day_of(now) else measured
             key = (surface, days, day_of(now), self._control.cursor(CURSOR))
             if key not in self._made:
                 if len(self._made) >= KEPT:
