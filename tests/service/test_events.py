@@ -4,12 +4,15 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from incumbent.clock import ManualClock, SystemClock
 from incumbent.config import LimitsConfig
 from incumbent.errors import StoreError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds, Signer
+from incumbent.events.malformed import elements
 from incumbent.loop.ingest import Ingest
 from incumbent.service.events import EventsHandler
 from incumbent.service.metrics import Meter
@@ -78,7 +81,7 @@ def test_a_batch_of_refusals_is_an_error_that_names_each():
 
 @pytest.mark.parametrize(("body", "status", "field"), [
     (b"", 422, None), (b"{", 422, None), (b"null", 422, None), (b"7", 422, None), (b'"x"', 422, None),
-    (b"[" * 100_000, 422, None), (b"[NaN]", 422, None), (b'{"events": 1}', 422, None),
+    (b"[" * 100_000, 422, None), (b'{"events": 1}', 422, None),
     (b'{"events": [], "x": 1}', 422, None), (b"[]", 422, "events"), (b'{"events": []}', 422, "events"),
     (b"[" + b",".join([b"1"] * 11) + b"]", 413, "events"),
 ])
@@ -99,3 +102,65 @@ def test_a_log_that_refuses_acknowledges_nothing_and_the_same_batch_goes_later()
     status, receipt = collector.post(batch)
     assert status == 200 and receipt["accepted"] == 1
     assert b'outcome="accepted",reason=""} 1.0' in collector.meter.expose()
+
+
+SOUND = json.dumps(event()).encode()
+
+
+@pytest.mark.parametrize(("bad", "told"), [
+    (b'{"type": "feedback", "seconds": NaN}', "at byte 32: NaN and Infinity are not JSON"),
+    (b'{"type": "feedback", "seconds": -Infinity}', "NaN and Infinity are not JSON"),
+    (rb'{"type": "feedback", "user_id": "\ud800"}', "at byte 33: half of a surrogate pair"),
+    (rb'{"user_id": "\\\udc00 \ud83d\ude00"}', "half of a surrogate pair"),
+    (b'{"context": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "nested too deep"),
+    (b'{"context": ' + b'{"a":' * 20_000 + b"1" + b"}" * 20_000 + b"}", "nested too deep"),
+    (b'{"ok": True}', "true, false and null"), (b"{'a': 1}", "double quotes"), (b'{"a": "x\ny"}', "control character"),
+    (b'{"a": 1,}', "at byte 8"), (b'{"a" 1}', "at byte 5"), (b'{"a": 1} {"b": 2}', "missing"), (b"", "half-way"),
+])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_one_event_that_does_not_parse_refuses_itself_alone(bad, told, wrapped):
+    collector = Collector()
+    tricky = json.dumps(event(context={"note": '},{"]\\', "text": 'a \\" b'})).encode()
+    body = b"[" + b" ,".join([json.dumps(event()).encode(), bad, tricky]) + b" ]\n"
+    status, receipt = collector.post(b'{ "events" : ' + body + b"}" if wrapped else body)
+    assert status == 200 and (receipt["accepted"], receipt["rejected"]) == (2, 1)
+    [item] = receipt["items"]
+    assert (item["index"], item["status"], item["kind"]) == (1, "rejected", "schema") and told in item["reason"]
+    assert sorted(record.table for record in collector.kept()) == ["feedback", "feedback", "quarantine"]
+    assert b'outcome="rejected",reason="schema"} 1.0' in collector.meter.expose()
+
+
+@pytest.mark.parametrize(("body", "told"), [
+    (b"[" + SOUND + b', {"a": "unended}]', "it ends half-way"), (b"[" + SOUND + b", NaN", "NaN and Infinity"),
+    (b"[" + SOUND + b', {"a": [NaN}, {"b": ]}]', "NaN and Infinity"), (b"[" + SOUND + b", NaN] x", "NaN and Infinity"),
+    (b"[" + SOUND + b", NaN]}", "NaN and Infinity"), (b'{"events": [' + SOUND + b", NaN]", "NaN and Infinity"),
+    (b"\xef\xbb\xbf[" + SOUND + b"]", "byte order mark"), (b"[" + b"[" * 10**6 + b"]" * 10**6 + b"]", "too deep"),
+    (b'["' + b'\\"' * 500_000, "it ends half-way"),
+])
+def test_a_body_that_cannot_be_cut_safely_is_refused_whole_with_the_place_and_counted(body, told):
+    collector = Collector()
+    status, answer = collector.post(body)
+    assert status == 422 and answer["error"]["what"] == "body is not a batch of events"
+    assert told in answer["error"]["hint"] and collector.kept() == []
+    assert b'outcome="rejected",reason="batch"} 1.0' in collector.meter.expose()
+
+
+def test_a_batch_that_is_cut_is_counted_as_any():
+    status, answer = Collector().post(b"[" + b",".join([b"NaN"] * 1_000_000) + b"]")
+    assert status == 413 and answer["error"]["what"] == "batch holds too many events"
+
+
+def test_message_pack_that_is_no_batch_is_counted():
+    collector = Collector()
+    status, answer = collector.post(b"\x92\xc0", "application/msgpack")
+    assert status == 422 and answer["error"]["hint"] is None
+    assert b'reason="batch"} 1.0' in collector.meter.expose()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(alphabet='a\\"[]{},ä'),
+                             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+                                 st.text(alphabet='k"},'), inner, max_size=3), max_leaves=8), min_size=1, max_size=5))
+def test_cut_is_what_a_parser_that_takes_nan_reads(values):
+    body = json.dumps(values).encode()  # Python writes NaN as such, and reads it
+    assert repr([json.loads(part) for part in asyncio.run(elements(body))]) == repr(values)

@@ -24,6 +24,7 @@ from incumbent.config import LimitsConfig
 from incumbent.errors import DataError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds, Signer, hash_user
+from incumbent.events.malformed import hint
 from incumbent.events.schema import Embedding, Feedback, Impression, Incoming, Item
 from incumbent.loop.screen import RefusedError, Screen
 from incumbent.stores.store import Log, Quarantined, Record, Table
@@ -90,7 +91,7 @@ class Ingest:
                 data = codec.encode(event)
             except (DataError, OverflowError, ValueError) as error:
                 tree = _plain(raw, msgpack)
-                refusal = _refusal(error, tree)
+                refusal = _refusal(error, tree, b"" if msgpack else bytes(raw))
                 results[index] = ItemResult(index, "rejected", field=refusal.field, reason=str(refusal),
                                             kind=getattr(refusal, "kind", "schema"))
                 refused.append(self._quarantine(raw, tree, refusal, now, index))
@@ -155,10 +156,13 @@ class Ingest:
             user_id=user, index=index, kind=getattr(error, "kind", "schema"))))
 
 
-def _refusal(error: Exception, tree: dict[str, Any]) -> DataError:
-    """Any error of judging an event as one that names the field and what stood there."""
+def _refusal(error: Exception, tree: dict[str, Any], text: bytes) -> DataError:
+    """Any error of judging an event as one that names the field and what stood there; of JSON `text`, the place."""
     if not isinstance(error, DataError):  # an integer beyond 64 bits
         return RefusedError("a number is out of range", "number", got=str(error))
+    if error.what == "event does not parse" and text:
+        cause = str(error.__context__)
+        return RefusedError(error.what, "schema", got=cause, hint=hint(cause, text))
     if error.got is None and error.field in tree:
         return RefusedError(error.what, "schema", got=tree[error.field], expected=error.expected, hint=error.hint,
                             field=error.field)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from incumbent.errors import DataError, IncumbentError, TooLargeError
+from incumbent.events.malformed import elements, hint
 from incumbent.loop.ingest import Ingest, Receipt
 from incumbent.service.metrics import Meter
 from incumbent.service.reply import Reply, reply_error
@@ -27,6 +29,8 @@ _encode = msgspec.json.Encoder().encode
 class EventsHandler:
     """Splits a body into raw events, lets `Ingest` judge and store them, and answers.
 
+    JSON that does not parse as a whole is cut into its events where that is safe, so that one bad event refuses itself
+    alone; a body that is no batch, or cannot be cut, is refused whole, with the place, and counted as ``batch``.
     200 where at least one event was accepted or known already, with `items` telling of every event that was not
     simply accepted as sent; 422 where every event was refused, of the shape of errors, with the same `items`;
     503 where the log refused: then nothing is acknowledged, and the batch is to be sent again with the same ids.
@@ -39,7 +43,7 @@ class EventsHandler:
         """One batch."""
         msgpack = content_type.endswith("msgpack")
         try:
-            raws = self._split(body, msgpack)
+            raws = await self._split(body, msgpack)
             receipt = await self._ingest.take(raws, msgpack=msgpack)
         except IncumbentError as error:
             return reply_error(error)
@@ -48,13 +52,18 @@ class EventsHandler:
             return Reply(422, _encode(_all_refused(receipt)))
         return Reply(200, _encode(receipt))
 
-    def _split(self, body: bytes, msgpack: bool) -> list[Raw]:
+    async def _split(self, body: bytes, msgpack: bool) -> Sequence[bytes | Raw]:
         try:
             batch: Any = (_msgpack if msgpack else _json).decode(body)
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
-            raise DataError("body is not a batch of events", got=str(error),
-                            expected='{"events": [...]} or a list', hint="NaN is not JSON") from None
-        raws: list[Raw] = batch.events if isinstance(batch, Batch) else batch
+            valid = isinstance(error, msgspec.ValidationError)
+            cut = None if msgpack or valid else await elements(body, self._batch_events)
+            if cut is None:
+                self._meter.add("incumbent_events", ("rejected", "batch"))
+                raise DataError("body is not a batch of events", got=str(error), expected='{"events": [...]} or a list',
+                                hint=None if msgpack or valid else hint(str(error), body)) from None
+            batch = cut
+        raws: Sequence[bytes | Raw] = batch.events if isinstance(batch, Batch) else batch
         if not raws:
             raise DataError("batch holds no events", got=0, expected=f"1 to {self._batch_events}", field="events")
         if len(raws) > self._batch_events:
