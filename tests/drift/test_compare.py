@@ -131,7 +131,39 @@ def test_missing_values_are_a_status_of_their_own():
     assert found.stream("price").status == "invalid" and "defective or missing" in found.stream("price").reason
     now["price"] = np.where(np.arange(1000) % 10 == 0, np.nan, shop(6, 5)["price"])
     found = compared(BASE, now, WINDOWS).stream("price")
-    assert found.status == "drift" and found.components[0].name == "absent"
+    assert found.status == "invalid" and found.components[0].name == "absent"
+    assert found.reason.startswith("10.0% of the values are missing or broken, 0.0% in the baseline; absent is +")
+    now["price"] = 3 * now["price"]  # and what is there has changed too
+    found = compared(BASE, now, WINDOWS).stream("price")
+    assert found.status == "drift" and {"absent", "ks"} <= {one.name for one in found.components[:4]}
+
+
+def test_windows_that_are_broken_or_small_or_not_there_are_told():
+    now = shop(6, 5, start="2026-04-01")
+    day = np.arange(1000) // 200
+    broken = now | {"vector": np.where((day > 0)[:, None], 0.0, now["vector"]).astype(np.float32),
+                    "price": np.where(day > 0, np.nan, now["price"])}
+    found = compared(BASE, broken, WINDOWS)
+    assert found.status == "invalid" and statuses(found)["price"] == statuses(found)["vector"] == "invalid"
+    assert found.stream("price").reason.startswith("4 of 5 current windows could not be judged: all 200 rows")
+    assert any(note.startswith("vector: 4 of 5 current windows") for note in found.notes)
+    small = {name: rows[(day > 0) | (np.arange(1000) < 20)] for name, rows in now.items()}
+    found = compared(BASE, small, WINDOWS)
+    assert found.status == "ok"
+    assert "price: 1 of 5 current windows could not be judged: 20 rows are too few" in str(found)
+    gap = {name: rows[(day != 1) & (day != 3)] for name, rows in now.items()}
+    found = compared(BASE, gap, WINDOWS)
+    assert "2 of 5 days of the current side have no rows: 2026-04-02, 2026-04-04" in found.notes
+    gone = [one.window for one in found.stream("price").windows if one.reason == "no rows"]
+    assert gone == ["2026-04-02", "2026-04-04"] and found.status == "ok"
+
+
+def test_a_name_in_capitals_that_ends_in_id_is_no_id():
+    base, now = ({"at": rows["at"], "BID": rows["price"] * factor, "userId": np.arange(len(rows["at"])) % 50}
+                 for rows, factor in ((BASE, 1), (shop(6, 5, start="2026-04-01"), 2)))
+    found = compared(base, now, Options(time="at"))
+    assert {one.name: one.kind for one in found.streams} == {"BID": "number", "userId": "ids"}
+    assert found.stream("BID").status == "drift"
 
 
 def test_rows_without_a_time_are_counted_and_not_judged():

@@ -57,8 +57,8 @@ COLUMNS = {
     "constant now": (BASE, vectors_with(2.0), "vector", "invalid", "defective"),
     "constant then": (table(rows(vector=np.ones((ROWS, 8), np.float32))), changed(), "vector", "no_data",
                       "too small for its state"),
-    "some NaN": (BASE, vectors_with(np.nan, 30), "vector", "drift", "defects"),
-    "some infinite": (BASE, vectors_with(np.inf, 30), "vector", "drift", "defects"),
+    "some NaN": (BASE, vectors_with(np.nan, 30), "vector", "invalid", "values are missing or broken, 0.0% in"),
+    "some infinite": (BASE, vectors_with(np.inf, 30), "vector", "invalid", "values are missing or broken, 0.0% in"),
     "one row": (BASE, table(rows(1)), "vector", "no_data", "1 rows are too few, 30 are needed"),
     "no rows now": (BASE, table(rows(0)), "vector", "no_data", "no rows"),
     "no rows then": (table(rows(0)), changed(), "price", "no_data", "no rows"),
@@ -176,7 +176,8 @@ def test_an_empty_window_is_no_window_and_a_small_one_is_no_data():
     at = np.concatenate([np.repeat(np.datetime64("2026-05-01", "us"), 200), [np.datetime64("2026-05-03", "us")] * 3])
     found = incumbent.compare(base, table({"at": at, "price": RNG.normal(size=203)}), time="at", progress=False)
     told = {w.window: w for w in found.stream("price").windows if w.side == "current"}
-    assert set(told) == {"2026-05-01", "2026-05-03"} and told["2026-05-03"].status == "no_data"
+    assert set(told) == {"2026-05-01", "2026-05-02", "2026-05-03"} and told["2026-05-03"].status == "no_data"
+    assert told["2026-05-02"].reason == "no rows"
     assert "3 rows are too few" in told["2026-05-03"].reason and found.status == "ok"
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from incumbent.drift.null import Null, merged, size_of
@@ -199,7 +200,7 @@ def sound(current: Any, reference: Reference, least: int) -> Result | None:
                        f"{reference.config_hash}: another space, version or bins", n=n)
     if current.empty:
         return no_data("the window is empty", n=n)
-    lost = int(current.defects.sum()) if hasattr(current, "defects") else int(getattr(current, "missing", 0))
+    lost = sum(int(np.sum(getattr(current, name, 0))) for name in ("defects", "absent", "missing"))
     if n == 0:
         return invalid(f"all {lost} rows of the window are defective or missing", n=n)
     if n + lost < least:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from incumbent.drift.comparison.options import Options
 from incumbent.drift.frames.source import Column, Source, known
 from incumbent.errors import DataError
 
+#: id, user_id, UserID, userId; no BID, no PAID
+_ID = re.compile(r"^id$|[_.-]id$|(?-i:(?<=[a-z0-9])I[dD]$)", re.IGNORECASE)
 #: what a column is read as
 KINDS = {"vector": "vector", "number": "number", "text": "ids"}
 
@@ -24,7 +27,7 @@ class Chosen:
 def choose(old: Source, new: Source, options: Options) -> Chosen:
     """What both sides are compared by. `DataError` for named columns that are not there, and where nothing is left.
 
-    Numbers in a column that is named as ids or items, or whose name is ``id`` or ends in ``_id``, are ids. Times and
+    Numbers in a column named as ids or items, or whose name is ``id`` or ends in ``_id`` or ``Id``, are ids. Times and
     other types are left out, with the reason.
     """
     for name, option in options.named:
@@ -76,5 +79,4 @@ def _alike(kind: str, theirs: Column) -> bool:
 
 
 def _like_an_id(name: str) -> bool:
-    low = name.lower()
-    return low == "id" or low.endswith(("_id", "-id", ".id")) or name.endswith(("Id", "ID"))
+    return _ID.search(name) is not None

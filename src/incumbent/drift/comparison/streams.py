@@ -75,7 +75,8 @@ class Ids:
         vocabulary = Vocabulary.fit(counts)
         if len(counts) > MOST_IDS or vocabulary.unseen_share > _ALONE:
             raise DataError("nearly every row has a value of its own, which no distribution is known of",
-                            got=f"{vocabulary.unseen_share:.0%} of rows", field=name)
+                            got=f"{vocabulary.unseen_share:.0%} of rows", field=name,
+                            hint="numbers are read as ids where the column is called id, ..._id or ...Id")
         self.name, self.vocabulary, self.new = name, vocabulary, Counter[str]()
         self.zero = Items.over(vocabulary, top=_TOP)
 

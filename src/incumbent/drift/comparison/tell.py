@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from incumbent.drift.comparison import moves
 from incumbent.drift.comparison.columns import Chosen
+from incumbent.drift.comparison.gaps import absent_shares, gap_note, only_absent, unjudged, without_rows
 from incumbent.drift.comparison.items import Things, table
 from incumbent.drift.comparison.judging import Judgement, matrix
 from incumbent.drift.comparison.options import Options, Progress
@@ -92,6 +93,11 @@ def _stream(found: Found, name: str, one: Judgement, said: Together, j: int, nul
             f"{options.alpha:g}: p is never below {said.resolution:.3g}; it takes {need} windows besides those that "
             "the cells were fitted on, or a tail asked for by name")
     now, then = merged(list(found.new.of(name).values())), one.reference.total
+    if status == "drift" and only_absent(worst, float(said.threshold[j])):
+        status, reason = "invalid", f"{absent_shares(one.stream, now, then)}; {reason}"
+    broken, lost = unjudged(one)
+    if lost:
+        status, reason = "invalid" if broken and status == "ok" else status, f"{lost}; {reason}"
     version = found.told.get(name)
     return StreamTold(
         name, one.stream.kind, status, reason, None if status == "no_data" else p,
@@ -136,6 +142,10 @@ def _windows(found: Found, name: str, one: Judgement, threshold: float, null: Ar
         told.append(WindowTold(label(key), "current", result.n, _alone(result, off), result.reason if judged is None
                                else f"{result.components[0].name} {result.components[0].standardised:+.1f}",
                                score, None if judged is None else judged.p_value, off))
+    if not rows:
+        told += [WindowTold(label(key), "baseline", 0, "no_data", "no rows") for key in without_rows(found.old.states)]
+        told += [WindowTold(label(key), "current", 0, "no_data", "no rows") for key in without_rows(found.new.states)]
+        told.sort(key=lambda one: (one.side, one.window))
     return tuple(told)
 
 
@@ -183,6 +193,13 @@ def _notes(found: Found) -> tuple[str, ...]:
     notes = [ROWS] if found.options.time is None else [
         f"windows are the null: {len(found.old.states) - len(found.fit)} {found.options.every}s of the baseline, each "
         f"judged against the others; cells were fitted on {len(found.fit)} more"]
+    every = found.options.every
+    for side, keys in (() if found.options.time is None else (("baseline", found.old.states),
+                                                              ("current side", found.new.states))):
+        notes += [note] if (note := gap_note(side, keys, found.windows, every)) else []
+    for name, one in found.judged.items():
+        lost = unjudged(one)[1] if one.judged else ""
+        notes += [f"{name}: {lost}"] if lost else []
     if found.options.tail:
         notes.append(f"p-values below the resolution of the windows are extrapolated ({found.options.tail})")
     left = sum(things.left for things in found.things)
