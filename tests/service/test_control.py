@@ -107,7 +107,8 @@ def test_an_experiment_is_run_by_hand_over_http():
     site = Site()
     [one] = site.ask("GET", "/v1/experiments")[1]
     assert one == {"name": "e1", "surface": "home", "candidate": "new", "stage": None, "share": None, "held": False,
-                   "verdict": None, "started_at": None, "ended_at": None, "unserved": None, "steps": ["start"]}
+                   "verdict": None, "started_at": None, "ended_at": None, "unserved": None, "unjudged": None,
+                   "steps": ["start"]}
     for step, stage, held in (("start", "shadow", False), ("hold", "shadow", True), ("resume", "shadow", False),
                               ("rollback", "ended", False)):
         site.clock.advance(60)

@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from incumbent import registry
 from incumbent.clock import ManualClock, SystemClock
+from incumbent.commands import experiment
 from incumbent.config import Config
+from incumbent.dashboard.pages import Page
 from incumbent.events import codec
 from incumbent.events.ids import EventIds
 from incumbent.loop import live
@@ -119,6 +122,13 @@ def loop():
     return Looper(config("unused"), stores, clock, meter), stores, meter
 
 
+POINTS = registry._points
+
+
+def runs(meter):
+    return dict(meter.snapshot().values.get("incumbent_job_runs", ()))
+
+
 def problems(meter):
     return [labels for labels, _ in meter.snapshot().values.get("incumbent_problem", ())]
 
@@ -134,6 +144,48 @@ def test_an_experiment_that_runs_and_is_not_served_is_told(loop):
     assert {one["name"]: one["unserved"] for one in desk.experiments()} == {
         "e1": None, "gone": "candidate 'removed' is no longer configured"}
     assert desk.experiment("gone")["unserved"] == "candidate 'removed' is no longer configured"
+
+
+def test_an_experiment_that_cannot_be_judged_is_told_until_it_can_be(loop, monkeypatch, capsys):
+    looper, stores, meter = loop
+    Operator(stores.control, config("unused"), looper._clock, EventIds(looper._clock)).start(
+        "e1", actor="ann", reason="try it")
+    monkeypatch.setattr(registry, "_points", lambda kind: {} if kind == "rules" else POINTS(kind))
+    looper.scheduler.run_now("decide")
+    looper.observe()
+    reason = "NotFoundError: no rules plugin of that name. Got 'sequential'"
+    [(about, told)] = problems(meter)
+    assert about == "experiment" and told.startswith(f"e1 cannot be judged: {reason}")
+    assert runs(meter) == {("decide", "error"): 1.0}
+    desk = Desk(config("unused"), stores, looper._clock)
+    [line] = desk.health()
+    assert line["text"].startswith(f"e1 runs and cannot be judged: {reason}") and not line["ok"]
+    assert desk.report()["health"] == [line] and desk.experiment("e1")["unjudged"].startswith(reason)
+    page = Page(desk)
+    for answer in (page.overview(), page.experiment("e1")):
+        assert "not judged</b> NotFoundError: no rules plugin of that name" in answer.body.decode()
+    experiment.show_list(desk, False)
+    experiment.show_one(desk, "e1", False)
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"e1 cannot be judged: {reason}" in out and f"cannot be judged: {reason}" in out.split("e1: new against")[1]
+    monkeypatch.undo()
+    looper.scheduler.run_now("decide")
+    looper.observe()
+    assert problems(meter) == [] == desk.health() and desk.experiment("e1")["unjudged"] is None
+    assert runs(meter) == {("decide", "error"): 1.0, ("decide", "ok"): 1.0}
+
+
+def test_an_experiment_that_was_ended_by_hand_waits_for_no_judgement(loop, monkeypatch):
+    looper, stores, meter = loop
+    operator = Operator(stores.control, config("unused"), looper._clock, EventIds(looper._clock))
+    operator.start("e1", actor="ann", reason="try it")
+    looper.decider._one = {}.__getitem__  # a look that fails, whatever for
+    looper.scheduler.run_now("decide")
+    looper.observe()
+    assert [about for about, _ in problems(meter)] == ["experiment"]
+    operator.roll_back("e1", actor="ann", reason="nobody can judge it")
+    looper.observe()
+    assert problems(meter) == []
 
 
 def test_a_job_that_fails_is_told_until_it_is_well_again(loop):

@@ -31,6 +31,8 @@ def show_list(desk: AnyDesk, as_json: bool) -> None:
     for one in found:
         if one.get("unserved"):
             print(f"{one['name']} is not served: {one['unserved']}")
+        if one.get("unjudged"):
+            print(f"{one['name']} cannot be judged: {one['unjudged']}")
 
 
 def show_one(desk: AnyDesk, name: str, as_json: bool) -> None:
@@ -43,6 +45,8 @@ def show_one(desk: AnyDesk, name: str, as_json: bool) -> None:
     print(f"{name}: {found['candidate']} against the champion of {found['surface']}; {stage}")
     if found.get("unserved"):
         print(f"not served: {found['unserved']}; shoppers see the champion alone")
+    if found.get("unjudged"):
+        print(f"cannot be judged: {found['unjudged']}; nothing advances, promotes or rolls back by itself")
     for change in found["stages"]:
         print(f"  {_day(change['since'])}  {change['stage']}, share {change['share']:.0%}")
     looked = found["evaluation"]

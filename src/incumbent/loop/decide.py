@@ -4,10 +4,13 @@ A look always replaces the *evaluation* (cursor ``evaluation/NAME``, for the pag
 something changed: the verdict, the stage, or the status of a check or guardrail. A steady HOLD is one Decision. The
 Findings of what changed, and the memory of them, are stored in the Decision's own transaction: a crash leaves all of
 it or nothing, and after nothing the next look finds the same news again.
+
+Why a running experiment could not be judged stands in the cursor ``unjudged`` until a look succeeds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +30,7 @@ from incumbent.loop.leases import Held
 from incumbent.stores.store import Control, ExperimentRow, Lake
 
 LEASE = "decide"
+UNJUDGED = "unjudged"  # the cursor of what failed: experiment -> reason
 _GUARDRAIL = {"ok": "ok", "harm": "breach", "unclear": "no_data", "missing": "no_data"}
 _log = logs.get(__name__)
 
@@ -51,14 +55,15 @@ class Decided(Struct, frozen=True):
     judged: dict[str, Judgement] = {}
     stored: tuple[Decision, ...] = ()
     failed: dict[str, str] = {}
+    overtaken: dict[str, str] = {}  # a person was faster: the next look sees what they did
     stopped: str | None = None
 
 
 class Decider:
     """Judges every running experiment; one process at a time, under the lease `decide`.
 
-    An experiment that cannot be judged (its rule is gone, its data do not read) is reported in `failed` and does not
-    keep the others from being judged.
+    An experiment that cannot be judged (its rule is gone, its data do not read) is reported in `failed`, and by
+    `unjudgeable` until a look succeeds, and does not keep the others from being judged.
     """
 
     def __init__(self, lake: Lake, control: Control, clock: Clock, ids: EventIds, *, holder: str = "loop",
@@ -71,22 +76,29 @@ class Decider:
         judged: dict[str, Judgement] = {}
         stored: list[Decision] = []
         failed: dict[str, str] = {}
+        overtaken: dict[str, str] = {}
         with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
             for row in self._control.experiments():
                 if row.stage == "ended":
                     continue
                 if not lease.renew():
-                    return Decided(judged, tuple(stored), failed, "another process holds the lease")
+                    return Decided(judged, tuple(stored), failed, overtaken, "another process holds the lease")
                 try:
                     judged[row.name], decision = self._one(row)
-                except ConflictError as error:  # a person was faster: the next look sees what they did
-                    failed[row.name] = str(error)
+                except ConflictError as error:
+                    overtaken[row.name] = str(error)
                 except Exception as error:
                     failed[row.name] = f"{type(error).__name__}: {error}"
                     _log.error("an experiment could not be judged", experiment=row.name, exc_info=error)
                 else:
                     stored += [decision] if decision else []
-        return Decided(judged, tuple(stored), failed)
+            self._tell(failed)
+        return Decided(judged, tuple(stored), failed, overtaken)
+
+    def _tell(self, failed: dict[str, str]) -> None:
+        told = msgspec.json.encode(failed, order="deterministic").decode()
+        if told != (self._control.cursor(UNJUDGED) or "{}"):
+            self._control.set_cursor(UNJUDGED, told)
 
     def _one(self, row: ExperimentRow) -> tuple[Judgement, Decision | None]:
         now = self._clock.now()
@@ -147,6 +159,14 @@ def latest(control: Control, experiment: str) -> Evaluation | None:
     """The latest look at an experiment, None before the first."""
     kept = control.cursor(evaluation_key(experiment))
     return None if kept is None else msgspec.json.decode(kept, type=Evaluation)
+
+
+def unjudgeable(control: Control, experiments: Iterable[ExperimentRow]) -> dict[str, str]:
+    """Why running experiments could not be judged at the last look, by name: their evidence stands still."""
+    kept = control.cursor(UNJUDGED)
+    failed: dict[str, str] = {} if kept is None else msgspec.json.decode(kept)
+    running = {row.name for row in experiments if row.stage != "ended"}
+    return {name: reason for name, reason in failed.items() if name in running}
 
 
 def last_decision(control: Control, experiment: str) -> Decision | None:

@@ -16,7 +16,7 @@ from incumbent.config import Config, frozen_definition
 from incumbent.errors import DataError, NotFoundError, StoreError
 from incumbent.events.ids import EventIds, Signer, hash_user
 from incumbent.experiments.experiment import steps
-from incumbent.loop.decide import latest
+from incumbent.loop.decide import latest, unjudgeable
 from incumbent.loop.operate import Operator
 from incumbent.loop.plan import share_of, unservable
 from incumbent.loop.shoppers import excluded_by
@@ -47,8 +47,8 @@ class Desk:
     def experiments(self) -> list[dict[str, Any]]:
         """All experiments: running, ended, and configured but not started."""
         rows = {row.name: row for row in self.stores.control.experiments()}
-        reasons = unservable(self.config, rows.values())
-        return [self._summary(name, rows.get(name), reasons) for name in sorted({*self.config.experiments, *rows})]
+        wrong = self._wrong(list(rows.values()))
+        return [self._summary(name, rows.get(name), wrong) for name in sorted({*self.config.experiments, *rows})]
 
     def experiment(self, name: str) -> dict[str, Any]:
         """One experiment: definition, stages, the latest evaluation, decisions and findings."""
@@ -59,7 +59,7 @@ class Desk:
         control = self.stores.control
         looked = latest(control, name)
         return {
-            **self._summary(name, row, unservable(self.config, control.experiments())),
+            **self._summary(name, row, self._wrong(control.experiments())),
             "definition": row.definition if row else frozen_definition(self.config, name),
             "stages": msgspec.to_builtins(control.stages(name)),
             "evaluation": msgspec.to_builtins(looked) if looked else None,
@@ -68,17 +68,22 @@ class Desk:
             "findings": msgspec.to_builtins(control.conclusions("finding", f"experiment:{name}", 50)),
         }
 
-    def _summary(self, name: str, row: ExperimentRow | None, unserved: dict[str, str]) -> dict[str, Any]:
-        """`unserved` says why an experiment that runs is not in the plan, None where it is or does not run."""
+    def _wrong(self, rows: list[ExperimentRow]) -> dict[str, dict[str, str]]:
+        """Why experiments that run are not in the plan, and why they could not be judged, by name."""
+        return {"unserved": unservable(self.config, rows), "unjudged": unjudgeable(self.stores.control, rows)}
+
+    def _summary(self, name: str, row: ExperimentRow | None, wrong: dict[str, dict[str, str]]) -> dict[str, Any]:
+        """`unserved` and `unjudged` are None where all is well, or nothing runs."""
+        told = {what: by_name.get(name) for what, by_name in wrong.items()}
         if row is None:
             definition = self.config.experiments[name]
             return {"name": name, "surface": definition.surface, "candidate": definition.candidate, "stage": None,
                     "share": None, "held": False, "verdict": None, "started_at": None, "ended_at": None,
-                    "unserved": None, "steps": list(steps(None))}
+                    **told, "steps": list(steps(None))}
         return {"name": name, "surface": row.definition["surface"], "candidate": row.definition["candidate"],
                 "stage": row.stage, "share": share_of(row), "held": row.held, "verdict": row.verdict,
                 "started_at": row.started_at.isoformat(), "ended_at": row.ended_at and row.ended_at.isoformat(),
-                "unserved": unserved.get(name), "steps": list(steps(row.stage, held=row.held))}
+                **told, "steps": list(steps(row.stage, held=row.held))}
 
     def step(self, name: str, step: str, *, actor: str, reason: str,
              on_behalf_of: str | None = None) -> dict[str, Any]:
@@ -114,14 +119,15 @@ class Desk:
 
     def health(self) -> list[dict[str, Any]]:
         """How the service fares, ``{name, ok, text}``: its processes where some run here, and experiments that run
-        without being served."""
+        without being served or judged."""
         told = self._pulse.health() if self._pulse is not None else []
         try:
-            unserved = unservable(self.config, self.stores.control.experiments())
+            wrong = self._wrong(self.stores.control.experiments())
         except StoreError as error:
             return told or [{"name": "control", "ok": False, "text": str(error)}]
-        return [*told, *({"name": "experiment", "ok": False, "text": f"{name} runs and is not served: {reason}"}
-                         for name, reason in unserved.items())]
+        said = {"unserved": "runs and is not served", "unjudged": "runs and cannot be judged"}
+        return [*told, *({"name": "experiment", "ok": False, "text": f"{name} {said[what]}: {reason}"}
+                         for what, by_name in wrong.items() for name, reason in by_name.items())]
 
     def live(self) -> dict[str, Any]:
         """What is counted just now, provisional: ``{tiles: [{key, label, text}], reason}``."""

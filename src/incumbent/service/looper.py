@@ -20,7 +20,7 @@ from incumbent.loop import erase
 from incumbent.loop.act import Actor, Errands
 from incumbent.loop.attribute import Attributor, read_cursor
 from incumbent.loop.catalogue import Cataloguer, current_plan
-from incumbent.loop.decide import Decider
+from incumbent.loop.decide import Decider, unjudgeable
 from incumbent.loop.definitions import definitions
 from incumbent.loop.door import quarantine
 from incumbent.loop.door.states import DoorStates
@@ -109,7 +109,8 @@ class Looper:
             started, outcome = self._clock.monotonic(), "error"
             try:
                 done = work()
-                outcome = "skipped" if getattr(done, "stopped", None) or getattr(done, "reason", None) else "ok"
+                stopped = getattr(done, "stopped", None) or getattr(done, "reason", None)
+                outcome = "error" if getattr(done, "failed", None) else "skipped" if stopped else "ok"
                 return done
             finally:
                 self._meter.add("incumbent_job_runs", (name, outcome))
@@ -190,18 +191,22 @@ class Looper:
                 self._sealing.release()
         self._meter.set("incumbent_seal_lag_seconds", self._clock.monotonic() - self._sealed_s)
         health.log_problems(self._meter, self._stores.log)
-        self._report_unserved()
+        self._report_experiments()
         self._report_jobs()
         self._meter.flush()
 
-    def _report_unserved(self) -> None:
+    def _report_experiments(self) -> None:
         try:
-            unserved = unservable(self._config, self._stores.control.experiments())
+            rows = self._stores.control.experiments()
+            unserved = unservable(self._config, rows)
+            unjudged = unjudgeable(self._stores.control, rows)
         except Exception as error:  # Control is away, whatever the reason
             self._meter.problems("control", [str(error)])
             return
         self._meter.problems("control", [])
-        self._meter.problems("experiment", [f"{name}: {reason}" for name, reason in unserved.items()])
+        self._meter.problems("experiment", [
+            *(f"{name}: {reason}" for name, reason in unserved.items()),
+            *(f"{name} cannot be judged: {reason}" for name, reason in unjudged.items())])
 
     def _report_jobs(self) -> None:
         self._meter.problems("job", [f"{job.name} failed {job.failing} times in a row: {job.error}"
