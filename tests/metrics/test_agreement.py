@@ -59,6 +59,14 @@ def test_users_of_one_side_alone_and_bad_input():
         agreement({**frame({"u": ["a", "b"]}), "list_id": [1, 2]}, frame({"u": ["a"]}))
 
 
+def test_the_interval_of_an_overlap_is_one_of_shares():
+    first = {user: list("abcd") for user in "uvwx"}
+    made = agreement(frame(first), frame({**first, "x": list("efgh")})).estimates()
+    assert made["overlap"].value == 0.75 and 0 <= made["overlap"].low < 0.5 and 0.99 < made["overlap"].high <= 1
+    assert 0 <= made["rank_biased"].low <= made["rank_biased"].value <= made["rank_biased"].high <= 1
+    assert made["kendall"].value == 1.0 and made["kendall"].n == 3
+
+
 def test_as_metrics_of_requests_they_are_means_over_the_rows_that_have_both():
     """A row each, those of one user in one bucket; a model that did not answer makes the row missing."""
     first, second = [["a", "b", "c"], ["a"], None, [], ["a", "b"]], [["c", "a", "x"], ["b"], ["a"], ["a"], ["a", "b"]]

@@ -13,6 +13,7 @@ from incumbent.errors import DataError
 from incumbent.metrics.frames import Codes, code_together
 from incumbent.metrics.lists import Lists, read_lists
 from incumbent.metrics.per_list import check_k
+from incumbent.stats.bounded_share import within
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.moments import Moments
 
@@ -33,9 +34,13 @@ class Agreement:
     one_sided: int
 
     def estimates(self) -> dict[str, Estimate]:
-        """The mean over users of each, with Student's interval; users for whom it is not defined are missing."""
-        return {name: Moments.zero().update(getattr(self, name)).mean(unit="per user")
-                for name in ("overlap", "rank_biased", "kendall")}
+        """The mean over users of each; users for whom it is not defined are missing.
+
+        The interval is Student's, of the two that are shares that of `stats.bounded_share`.
+        """
+        found = {name: Moments.zero().update(getattr(self, name)).mean(unit="per user")
+                 for name in ("overlap", "rank_biased", "kendall")}
+        return {name: one if name == "kendall" else within(one, one.n) for name, one in found.items()}
 
 
 def agreement(first: Any, second: Any, *, k: int = 10, persistence: float = 0.9) -> Agreement:
