@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.ids import user_bucket
 from incumbent.events.schema import Embedding, Event, Feedback, Impression, Item, Measurement, ModelAnswer, Slot
-from incumbent.stores.columns import by_table, from_arrow, refusal, to_arrow
+from incumbent.stores.columns import by_table, from_arrow, refusal, to_arrow, values
 from incumbent.stores.store import Quarantined
 from incumbent.stores.tables import SCHEMAS, TABLES, TIME, USER_TABLES, conform, schema
 from incumbent.testing.checks.lake_samples import NOON, click, event_id, impression, one_of_each
@@ -65,6 +65,23 @@ def test_any_event_comes_back(table, events):
             assert place == {"day": event.time.date(), "bucket": 0 if user is None else user_bucket(user, 16)}
 
     law()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(impressions, max_size=4), st.integers(0, 3), st.data())
+def test_values_are_those_of_pyarrow(sent, start, data):
+    """Of slices, of several chunks, and with nulls anywhere in nested columns."""
+    rows = to_arrow("impression", sent, 16)
+    whole = pa.concat_tables([rows, rows.slice(start), rows.slice(0, 0)])
+    for name in whole.column_names:
+        assert values(whole[name]) == whole[name].to_pylist()
+    kind = pa.list_(pa.struct([("at", TIME), ("words", pa.list_(pa.string())), ("n", pa.int64())]))
+    nested = st.none() | st.fixed_dictionaries({
+        "at": st.none() | times, "words": st.none() | st.lists(st.none() | text, max_size=3),
+        "n": st.none() | integers})
+    array = pa.array(data.draw(st.lists(st.none() | st.lists(nested, max_size=3), max_size=5)), kind)
+    for part in (array, array.slice(1), pa.chunked_array([array.slice(2), array])):
+        assert values(part) == part.to_pylist()
 
 
 def test_conclusions_come_back_whole():

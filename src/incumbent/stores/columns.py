@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from functools import cache
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from operator import attrgetter
 from typing import Any
 
@@ -146,7 +147,7 @@ def from_arrow(table: Table, rows: pa.Table) -> list[Any]:
         return [codec.decode_json(data) for data in rows.column("data").to_pylist()]
     struct: Callable[..., Any] = STRUCTS[table]
     names = [name for name in rows.column_names if name not in PARTITION_COLUMNS]
-    plain = rows.select(names).to_pylist()
+    plain = [dict(zip(names, row, strict=True)) for row in zip(*(values(rows[name]) for name in names), strict=True)]
     for row in plain:
         for name in _JSON_COLUMNS:
             if row.get(name) is not None:
@@ -163,6 +164,32 @@ def from_arrow(table: Table, rows: pa.Table) -> list[Any]:
         return [msgspec.convert(_present(row, with_defaults), struct) for row in plain]
     except msgspec.ValidationError as error:
         raise DataError(f"a row of {table} is no event", got=str(error)) from None
+
+
+def values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
+    """What `to_pylist` gives, several times faster of lists, structs and times: a child column at a time, not a scalar.
+
+    Times are in `datetime.UTC`.
+
+    >>> values(pa.array([[{"a": 1}, None], None, []]))
+    [[{'a': 1}, None], None, []]
+    """
+    if isinstance(column, pa.ChunkedArray):
+        return list(chain.from_iterable(map(values, column.chunks)))
+    kind = column.type
+    if kind == TIME:
+        numbers = column.cast(pa.int64()).to_pylist()
+        return [None if us is None else EPOCH + timedelta(microseconds=us) for us in numbers]
+    if pa.types.is_list(kind):
+        inner = iter(values(column.flatten()))
+        return [None if n is None else list(islice(inner, n)) for n in pc.list_value_length(column).to_pylist()]
+    if pa.types.is_struct(kind) and kind.num_fields:
+        names = [field.name for field in kind]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*map(values, column.flatten()), strict=True)]
+        return rows if not column.null_count else [
+            row if valid else None for row, valid in zip(rows, column.is_valid().to_pylist(), strict=True)]
+    found: list[Any] = column.to_pylist()
+    return found
 
 
 @cache

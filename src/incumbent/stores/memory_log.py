@@ -82,11 +82,12 @@ class MemoryLog:
             self._fault(records)
         with self._lock:
             today = max([(self._clock.now() - EPOCH).days, *self._ids])
-            self._ids = {day: ids for day, ids in self._ids.items() if day >= today - 1}
-            ids = self._ids.setdefault(today, set())
+            if today not in self._ids:
+                self._ids = {day: ids for day, ids in self._ids.items() if day >= today - 1} | {today: set()}
+            ids, before = self._ids[today], self._ids.get(today - 1, set())
             new = []
             for record in records:
-                new.append(not any(record.event_id in seen for seen in self._ids.values()))
+                new.append(record.event_id not in ids and record.event_id not in before)
                 if new[-1]:
                     ids.add(record.event_id)
                     self._records.append(record)

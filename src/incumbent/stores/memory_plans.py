@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 
 import msgspec
 
@@ -101,14 +102,17 @@ class MemoryPlans(MemoryTables):
             changes = told(before, at, excluded=excluded, late=late)
             if not late or changes[-1:] != before[-1:]:
                 version = self._exclusions_version = self._exclusions_version + 1
+                self._exclusions[user_id] = self._exclusions.pop(user_id)  # whoever changed last stands last
             stands[kind, item_id] = (version, changes)
 
     def exclusions(self, since: int = 0, *, kind: str = "item") -> tuple[int, Mapping[str, frozenset[str]]]:
         """The version, and per user that changed after `since` all of a kind that is excluded now (maybe nothing)."""
         with self._lock:
+            changed = takewhile(lambda user: any(version > since for version, _ in self._exclusions[user].values()),
+                                reversed(self._exclusions))
             return self._exclusions_version, {
                 user: frozenset(item for (of, item), (_, changes) in items.items() if changes[-1][1] and of == kind)
-                for user, items in self._exclusions.items()
+                for user, items in ((user, self._exclusions[user]) for user in changed)
                 if any(version > since and of == kind for (of, _), (version, _) in items.items())}
 
     def excluded_spans(self, kind: str = "item") -> Mapping[str, Mapping[str, Spans]]:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from incumbent import registry
 from incumbent.events.schema import Decision, Feedback, Impression
 from incumbent.experiments.evidence import Evidence
-from incumbent.stores.columns import from_arrow
+from incumbent.stores.columns import from_arrow, values
 from incumbent.stores.store import Matured, Table
 from incumbent.testing import naive
 from incumbent.testing.naive_draft import Fairness, broken_draft
@@ -26,6 +26,7 @@ from incumbent.testing.simulation import Simulation
 
 REACH_DAYS = 8  # whole days before its own that a feedback may look back: the default window of 7, and one
 _AT_ONCE = 96  # users whose rows are in memory together
+_BATCH_ROWS = 10_000  # whose bytes are
 
 
 class SealWatch:
@@ -116,7 +117,7 @@ def _users(world: Simulation) -> Iterator[tuple[str, list[Impression], list[Feed
             for event in from_arrow(table, world.lake.scan(table, users=chosen)):
                 held[table][event.user_id].append(event)
         held["outcome"] = defaultdict(list)
-        for row in world.lake.scan("outcome", users=chosen).to_pylist():
+        for row in _plain(world.lake.scan("outcome", users=chosen)):
             held["outcome"][row["user_id"]].append(row)
         for user in chosen:
             for one in held["impression"][user]:
@@ -126,11 +127,16 @@ def _users(world: Simulation) -> Iterator[tuple[str, list[Impression], list[Feed
             yield user, held["impression"][user], held["feedback"][user], held["outcome"][user]
 
 
+def _plain(rows: pa.Table) -> list[dict[str, Any]]:
+    names = rows.column_names
+    return [dict(zip(names, row, strict=True)) for row in zip(*map(values, rows.columns), strict=True)]
+
+
 # -------------------------------------------------------------------------------------------------- what was credited
 def _served(world: Simulation) -> dict[str, tuple[str, datetime]]:
     """Request -> whom it was served to, and when."""
     rows = world.lake.scan("impression", columns=["request_id", "user_id", "time"])
-    requests, users, times = (rows[name].to_pylist() for name in ("request_id", "user_id", "time"))
+    requests, users, times = (values(rows[name]) for name in ("request_id", "user_id", "time"))
     return dict(zip(requests, zip(users, times, strict=True), strict=True))
 
 
@@ -144,9 +150,9 @@ def _outcomes(
         EXPERIMENT: (terms.attribution, terms.attribution_window_days, terms.skip_neutral)}, REACH_DAYS, served)
     if rows:
         names = list(rows[0])
-        wanted, got = (sorted(_canonical(row, names) for row in some) for some in (rows, stored))
+        wanted, got = (Counter(_canonical(row, names) for row in some) for some in (rows, stored))
         if wanted != got:
-            odd = next((pair for pair in zip(got, wanted, strict=False) if pair[0] != pair[1]), (len(got), len(wanted)))
+            odd = next(iter(got - wanted), None), next(iter(wanted - got), None)
             world.ledger.violation(f"outcomes of {user} are not the naive ones: {odd}")
     elif stored:
         world.ledger.violation(f"outcomes of {user} came from nowhere")
@@ -166,14 +172,10 @@ def _outcomes(
     return rows
 
 
-def _canonical(row: dict[str, Any], names: Sequence[str]) -> str:
-    plain = {name: row[name] for name in names if name != "rule" or row["reason"] is None}
-    for name, value in plain.items():
-        if isinstance(value, float):
-            plain[name] = f"{round(value, 9) + 0.0:.9f}"  # no negative zero
-        elif name in ("time", "exposed_at") and value is not None:
-            plain[name] = value.astimezone(UTC).isoformat()
-    return str(list(plain.values()))
+def _canonical(row: dict[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    """A row as it is compared: floats to nine digits, and a rule only where it gave credit."""
+    found = [row[name] for name in names if name != "rule" or row["reason"] is None]
+    return tuple(round(value, 9) if isinstance(value, float) else value for value in found)
 
 
 def _maturity(world: Simulation, units: dict[str, dict[str, Any]]) -> None:
@@ -261,17 +263,23 @@ def _erasure(world: Simulation) -> None:
     """No byte of an erased user in lake, inboxes and Control."""
     if not world.ledger.erased:
         return
-    control = world.control
-    places: dict[str, bytes] = {"inboxes": b"".join(r.data for log in world.logs for r in log.records()),
-                                "control": repr(vars(control)).encode()}
+    erased = [(user, user.encode()) for user in sorted(world.ledger.erased)]
+    for name, data in _bytes(world):
+        for user, text in erased:
+            if text in data:
+                world.ledger.violation(f"{user} was erased and is still in {name}")
+
+
+def _bytes(world: Simulation) -> Iterator[tuple[str, bytes]]:
+    """Everything that the system holds, by where it is: the lake's tables a batch of rows at a time."""
+    for log in world.logs:
+        for record in log.records():
+            yield "inboxes", record.data
+    yield "control", repr(vars(world.control)).encode()
     tables: tuple[Table, ...] = ("impression", "feedback", "outcome", "conclusion", "quarantine")
     for table in tables:
-        sink = pa.BufferOutputStream()
-        rows = world.lake.scan(table)
-        with pa.ipc.new_stream(sink, rows.schema) as stream:
-            stream.write_table(rows)
-        places[table] = sink.getvalue().to_pybytes()
-    for user in sorted(world.ledger.erased):
-        for name, data in places.items():
-            if user.encode() in data:
-                world.ledger.violation(f"{user} was erased and is still in {name}")
+        for batch in world.lake.scan(table).to_batches(max_chunksize=_BATCH_ROWS):
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as stream:
+                stream.write_batch(batch)
+            yield table, sink.getvalue().to_pybytes()

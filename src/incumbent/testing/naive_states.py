@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from incumbent.events.schema import Impression
+import numpy as np
+
+from incumbent.events.schema import Impression, ModelAnswer
 from incumbent.stats.buckets import Buckets
 from incumbent.stats.counts import Counts
 from incumbent.stats.log_histogram import LogHistogram
@@ -57,33 +59,37 @@ class NaiveStates:
 
     def _sum(self, key: str, day: date, values: Sequence[float]) -> None:
         """One row of sums: the number of rows stands before the values."""
-        cell = self.sums[key, day, self._small].setdefault(self._large, [0.0] * (len(values) + 1))
-        for at, value in enumerate((1.0, *values)):
+        cells = self.sums[key, day, self._small]
+        cell = cells.get(self._large)
+        if cell is None:
+            cell = cells[self._large] = [0.0] * (len(values) + 1)
+        cell[0] += 1.0
+        for at, value in enumerate(values, 1):
             cell[at] += value
 
     def _requests(self, day: date, shown: list[Impression]) -> None:
-        for one in shown:
-            self._sum(f"engagement/{one.surface}", day, [1, len(one.slots), 0, 0, 0, 0])
-            self._sum(f"shown/{one.surface}", day, [1, len(one.slots)])
+        small = self._small
+        for where in {one.surface for one in shown}:
+            mine = [one for one in shown if one.surface == where]
+            self.counts[f"requests/{where}", day, small].update(f"{one.mode}/{one.lane}" for one in mine)
+            if slots := Counter(f"{slot.kind}/{slot.owner or 'none'}" for one in mine for slot in one.slots):
+                self.counts[f"slots/{where}", day, small].update(slots)
+            self.values[f"answer_ms/{where}", day, small] += sum(one.latency_ms is not None for one in mine)
+            for one in mine:
+                self._sum(f"engagement/{where}", day, (1, len(one.slots), 0, 0, 0, 0))
+                self._sum(f"shown/{where}", day, (1, len(one.slots)))
+                for model in one.models:
+                    self._model(one, model, day)
 
-            def at(key: str) -> Shard:
-                return key, day, self._small
-
-            where = one.surface
-            self.counts[at(f"requests/{where}")][f"{one.mode}/{one.lane}"] += 1
-            for slot in one.slots:
-                self.counts[at(f"slots/{where}")][f"{slot.kind}/{slot.owner or 'none'}"] += 1
-            self.values[at(f"answer_ms/{where}")] += one.latency_ms is not None
-            for model in one.models:
-                of_model = f"{where}/model={model.name}/role={model.role}"
-                self.counts[at(f"status/{of_model}")][model.status] += 1
-                self.values[at(f"latency_ms/{of_model}")] += 1
-                if model.status == "ok":
-                    self.counts[at(f"list_size/{of_model}")][str(model.n_items)] += 1
-                if one.experiment is not None and one.stage is not None:
-                    key = (f"model/{one.experiment}/stage={one.stage}/lane={one.lane}/role={model.role}"
-                           f"/model={model.name}")
-                    self._sum(key, day, [model.status != "ok", model.status == "timeout", model.latency_ms])
+    def _model(self, one: Impression, model: ModelAnswer, day: date) -> None:
+        of_model = f"{one.surface}/model={model.name}/role={model.role}"
+        self.counts[f"status/{of_model}", day, self._small][model.status] += 1
+        self.values[f"latency_ms/{of_model}", day, self._small] += 1
+        if model.status == "ok":
+            self.counts[f"list_size/{of_model}", day, self._small][str(model.n_items)] += 1
+        if one.experiment is not None and one.stage is not None:
+            key = f"model/{one.experiment}/stage={one.stage}/lane={one.lane}/role={model.role}/model={model.name}"
+            self._sum(key, day, (model.status != "ok", model.status == "timeout", model.latency_ms))
 
     def _guardrails(self, day: date, shown: list[Impression], rows: list[dict[str, Any]]) -> None:
         days: dict[tuple[str, str, str], list[float]] = {}
@@ -139,12 +145,15 @@ class NaiveStates:
             total = LogHistogram.from_bytes(row.data).total
             return None if total == self.values[shard] else f"{total} values, expected {self.values[shard]}"
         state = Buckets.from_bytes(row.data)
-        for at in range(256):
-            got = [float(state.rows[at]), *map(float, state.sums[at])]
-            cell = self.sums[shard].get(at, [0.0] * len(got))
-            if any(abs(a - b) > 1e-9 * max(1.0, abs(b)) for a, b in zip(got, cell, strict=True)):
-                return f"bucket {at} holds {got}, expected {cell}"
-        return None
+        got = np.column_stack([state.rows, state.sums])
+        wanted = np.zeros((256, got.shape[1]))
+        for at, cell in self.sums[shard].items():
+            wanted[at] = cell
+        same = np.abs(got - wanted) <= 1e-9 * np.maximum(1.0, np.abs(wanted))
+        if same.all():
+            return None
+        at = int(np.flatnonzero(~same.all(axis=1))[0])
+        return f"bucket {at} holds {got[at].tolist()}, expected {wanted[at].tolist()}"
 
 
 def _places(row: dict[str, Any], requests: list[Any], rows: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:

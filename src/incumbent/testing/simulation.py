@@ -203,7 +203,9 @@ class Simulation:
             subject=f"user:{name}", reason="asked for it"))
 
     async def _settle(self) -> None:
-        """All disks and processes well again; late feedback arrives; the loops work until nothing is left to do."""
+        """The loops die, disks are well again, late feedback arrives; a new loop works until nothing is left to do."""
+        for process in self.loops:
+            process.kill()
         for log in self.logs:
             log.full = False
         until = self.loop.time() + 10 * DAY_S
