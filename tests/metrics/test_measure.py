@@ -51,8 +51,9 @@ def test_bad_questions_are_refused():
         measure(rows, ["novelty"], Side())
 
 
-@pytest.mark.parametrize("name", ["ndcg", "novelty", "surprisal", "popularity", "unseen_share", "serendipity",
-                                  "diversity", "unexpectedness", "category_diversity", "category_calibration", "coverage"])
+@pytest.mark.parametrize("name", [
+    "ndcg", "novelty", "surprisal", "popularity", "unseen_share", "serendipity", "diversity", "unexpectedness",
+    "category_diversity", "category_calibration", "coverage"])
 def test_what_a_metric_lacks_is_said_with_its_name_and_what_to_do(name):
     rows, _ = metric_samples.lists(1)
     metric = registry.load("metrics", name)()
