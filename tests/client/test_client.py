@@ -17,7 +17,7 @@ from incumbent.clock import SystemClock
 from incumbent.config import LimitsConfig
 from incumbent.errors import ConfigError, DataError, NotFoundError, UnavailableError
 from incumbent.events import codec
-from incumbent.events.ids import EventIds, Signer, hash_user
+from incumbent.events.ids import BATCH_HEADER, EventIds, Signer, hash_user
 from incumbent.events.plan import ExperimentPlan, ModelPlan, ServingPlan, SurfacePlan
 from incumbent.events.schema import Feedback, Impression
 from incumbent.experiments.coins import coins
@@ -49,7 +49,8 @@ class Service:
 
     def __init__(self):
         clock = SystemClock()
-        self.plan, self.down, self.batches = _plan(), False, 0
+        self.plan, self.down, self.batches, self.signatures = _plan(), False, 0, []
+        self.here = threading.local()  # .signature: of the request that this thread answers
         self.log = MemoryLog(clock)
         self.ingest = Ingest(self.log, clock=clock, ids=EventIds(clock), signer=Signer(SECRET), limits=LimitsConfig())
         self.events = EventsHandler(self.ingest, _Meter(), batch_events=5000)
@@ -64,7 +65,10 @@ class Service:
             reply = asyncio.run(Recommendations(self.shop.gateway).handle(body, content_type))
         else:
             self.batches += 1
-            reply = asyncio.run(self.events.handle(body, content_type))
+            signature = self.here.signature
+            self.signatures.append(signature)
+            reply = asyncio.run(self.events.handle(body, content_type) if signature is None
+                                else self.events.handle_signed(body, content_type, signature.encode()))
         return reply.status, reply.body
 
     def kept(self, kind):
@@ -80,6 +84,7 @@ def _serving(service):
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            service.here.signature = self.headers.get(BATCH_HEADER)
             status, data = service.answer(self.path, body, self.headers.get("content-type", ""))
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
@@ -170,6 +175,16 @@ def test_impression_with_another_secret_is_refused(service, url):
         assert client.sent.rejected == 1
     assert "not signed" in refused[0].reason
     assert service.kept(Impression) == []
+
+
+def test_only_batches_that_hold_impressions_are_signed(service, url):
+    with Client(url, secret=SECRET) as client:
+        client.send("click", "u1", "i1")
+        client.draft("home", "u1", 4, champion=OLD, candidate=NEW)
+        client.track("click", "u1", "i2")
+        assert client.flush() and client.sent.rejected == 0
+    assert service.signatures[0] is None and service.signatures[-1] is not None
+    assert len(service.kept(Impression)) == 1
 
 
 def test_hashed_users_meet_their_feedback(service, url):

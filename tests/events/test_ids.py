@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -103,6 +104,22 @@ class TestSigner:
     def test_known_answer(self):
         mac = hashlib.blake2b(b"r1", key=b"secret", digest_size=9).hexdigest()
         assert Signer(b"secret").sign("r1") == "r1." + mac and len(mac) == 18
+
+    def test_kinds_are_worth_nothing_to_one_another(self):
+        plain, cursor = Signer(b"secret"), Signer(b"secret").of("cursor")
+        mac = hashlib.blake2b(b"r1", key=b"secret", digest_size=9, person=b"cursor").hexdigest()
+        assert cursor.sign("r1") == "r1." + mac and plain.of("cursor") is plain.of("cursor")
+        assert plain.verify(cursor.sign("r1")) is None and cursor.verify(plain.sign("r1")) is None
+
+    @pytest.mark.parametrize("secret", [b"secret", b"s" * 200])
+    def test_a_batch_is_believed_by_its_own_signature(self, secret):
+        body, signer = b'{"events": []}', Signer(secret)
+        known = hmac.digest(secret, b"incumbent.batch\n" + body, "sha256").hex()
+        assert signer.sign_batch(body) == known and signer.believes(body, known.encode())
+        another = Signer(b"x").sign_batch(body)
+        for other in (b"", known[:-1].encode(), known.encode() + b"0", b"\xff" * 64, another.encode()):
+            assert not signer.believes(body, other)
+        assert not signer.believes(body + b" ", known.encode())
 
     def test_a_secret_longer_than_a_key_may_be_is_hashed_and_none_of_it_is_ignored(self):
         assert Signer(b"s" * 65).sign("r1") != Signer(b"s" * 64 + b"t").sign("r1") != Signer(b"s" * 64).sign("r1")

@@ -50,7 +50,13 @@ def test_another_secret_is_refused() -> None:
 @pytest.mark.parametrize("body", [b"\xff\xff", msgspec.msgpack.encode(["r", 1]), msgspec.msgpack.encode({"a": 1})])
 def test_a_signed_text_of_another_form_is_refused(body: bytes) -> None:
     with pytest.raises(DataError, match="older form"):
-        read(SIGNER.sign(base64.urlsafe_b64encode(body).decode()), SIGNER)
+        read(SIGNER.of("cursor").sign(base64.urlsafe_b64encode(body).decode()), SIGNER)
+
+
+def test_a_signed_request_id_is_no_cursor_and_no_cursor_a_request_id() -> None:
+    with pytest.raises(DataError, match="not one of ours"):
+        read(SIGNER.sign("01936d39-0000-7000-8000-000000000000"), SIGNER)
+    assert SIGNER.verify(write(Cursor("r", "home", "p", "u", "interleave", "d", True, 1, 1, 1, []), SIGNER)) is None
 
 
 def test_digests_tell_lists_apart() -> None:

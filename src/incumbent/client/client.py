@@ -34,7 +34,7 @@ class Client:
 
     `recommend` asks the gateway. `draft` merges lists that you already have, by the service's current plan, in
     microseconds and without a round trip: the same lanes, coins, pins and impression as the gateway would make; it
-    needs the service's signing secret, since the impression it sends is believed only with a signature, and
+    needs the service's signing secret, since an impression is believed only in a batch that is signed with it, and
     `hash_users` where the service keeps users as hashes.
     `track` queues an event and returns; `send` returns when the service has it on disk. Safe to share between threads.
     """
@@ -46,16 +46,18 @@ class Client:
         self._http = Http(url, key, timeout_s)
         self._clock = clock or SystemClock()
         self._ids = EventIds(self._clock)
-        self._sender = Sender(self._http, capacity=capacity, batch=batch, every_s=every_s, on_rejected=on_rejected)
+        secret = secret.encode() if isinstance(secret, str) else secret
+        signer = None if secret is None else Signer(secret)
+        self._sender = Sender(self._http, capacity=capacity, batch=batch, every_s=every_s, on_rejected=on_rejected,
+                              sign=None if signer is None else signer.sign_batch)
         self._lock = threading.Lock()
         self._plan_s, self._closed = plan_s, threading.Event()
         self._follower: threading.Thread | None = None
         self._newer: ServingPlan | None = None
         self._gateway: Gateway | None = None
-        if secret is not None:
-            secret = secret.encode() if isinstance(secret, str) else secret
+        if signer is not None:
             self._gateway = Gateway(cast(Log, SenderLog(self._sender)), clock=self._clock, ids=self._ids,
-                                    signer=Signer(secret), user_secret=secret if hash_users else None)
+                                    signer=signer, user_secret=secret if hash_users else None)
 
     # ----------------------------------------------------------------------------------------------------- ask, draft
     def recommend(self, surface: str, user_id: str, k: int, **request: Any) -> RecommendationAnswer:

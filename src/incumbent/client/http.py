@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,16 +44,19 @@ class Http:
         """The body of a GET."""
         return self._call("GET", path, None, "application/json")
 
-    def post(self, path: str, body: bytes, content_type: str = "application/json") -> bytes:
+    def post(self, path: str, body: bytes, content_type: str = "application/json",
+             headers: Mapping[str, str] | None = None) -> bytes:
         """The body of the answer to a POST; events may be sent twice where a connection broke: their ids say so."""
-        return self._call("POST", path, body, content_type)
+        return self._call("POST", path, body, content_type, headers)
 
-    def _call(self, method: str, path: str, body: bytes | None, content_type: str) -> bytes:
+    def _call(self, method: str, path: str, body: bytes | None, content_type: str,
+              headers: Mapping[str, str] | None = None) -> bytes:
         for attempt in (1, 2):
             kept = getattr(self._local, "connection", None)
             connection = kept or self._make(self._host, self._port, timeout=self._timeout_s)
             try:
-                connection.request(method, self._base + path, body, {**self._headers, "content-type": content_type})
+                connection.request(method, self._base + path, body,
+                                   {**self._headers, "content-type": content_type, **(headers or {})})
                 response = connection.getresponse()
                 data = response.read()
             except (OSError, http.client.HTTPException) as error:

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from incumbent.client.http import Http, RefusedBatch
 from incumbent.errors import IncumbentError, StoreError, TooLargeError, UnavailableError
+from incumbent.events.ids import BATCH_HEADER
 from incumbent.stores.store import Record
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -36,15 +37,17 @@ class Sender:
     """Sends batches in order; keeps a batch until the service has acknowledged or refused each of its events.
 
     A service that is away, or that refuses the key, is tried again after 0.1 s, doubling up to `max_wait_s`; a batch
-    that is too large is sent in halves, and a single event that is too large is refused. The buffer holds `capacity`
+    that is too large is sent in halves, and a single event that is too large is refused. `sign` signs the body of a
+    batch that holds impressions (`Signer.sign_batch`). The buffer holds `capacity`
     events; past that `put` raises, so that memory is bounded and a caller knows. What the buffer holds is lost with
     the process: call `flush` before the end, or send what must not be lost with `Client.send`.
     """
 
     def __init__(self, http: Http, *, capacity: int = 10_000, batch: int = 500, every_s: float = 0.5,
-                 max_wait_s: float = 30.0, on_rejected: Callable[[Rejected], None] | None = None) -> None:
+                 max_wait_s: float = 30.0, on_rejected: Callable[[Rejected], None] | None = None,
+                 sign: Callable[[bytes], str] | None = None) -> None:
         self._http, self._capacity, self._batch, self._every_s = http, capacity, batch, every_s
-        self._max_wait_s, self._on_rejected = max_wait_s, on_rejected
+        self._max_wait_s, self._on_rejected, self._sign = max_wait_s, on_rejected, sign
         self._buffer: deque[Record] = deque()
         self._changed = threading.Condition()
         self._stopping = self._flushing = False
@@ -132,7 +135,8 @@ class Sender:
         """One batch, now: the events refused for good. Raises where it must be tried again."""
         body = _pack({"events": [Raw(record.data) for record in batch]})
         try:
-            receipt = msgspec.json.decode(self._http.post("/v1/events", body, "application/msgpack"))
+            receipt = msgspec.json.decode(self._http.post("/v1/events", body, "application/msgpack",
+                                                          self._signature(batch, body)))
         except RefusedBatch as refused:
             receipt = refused.receipt
         self.sent.accepted += receipt["accepted"]
@@ -143,6 +147,12 @@ class Sender:
         for one in rejected if self._on_rejected else ():
             self._on_rejected(one)  # type: ignore[misc]
         return rejected
+
+    def _signature(self, batch: Sequence[Record], body: bytes) -> dict[str, str]:
+        """The header that impressions are believed with."""
+        if self._sign is None or not any(record.table == "impression" for record in batch):
+            return {}
+        return {BATCH_HEADER: self._sign(body)}
 
 
 class SenderLog:

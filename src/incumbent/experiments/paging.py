@@ -12,6 +12,7 @@ from msgspec import Struct
 from incumbent.errors import DataError
 from incumbent.events.ids import Signer
 
+KIND = "cursor"  # a request id is signed too, and is no cursor
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -42,12 +43,12 @@ def write(cursor: Cursor, signer: Signer) -> str:
     >>> read(write(cursor, signer), signer) == cursor
     True
     """
-    return signer.sign(base64.urlsafe_b64encode(_encoder.encode(cursor)).rstrip(b"=").decode())
+    return signer.of(KIND).sign(base64.urlsafe_b64encode(_encoder.encode(cursor)).rstrip(b"=").decode())
 
 
 def read(text: str, signer: Signer) -> Cursor:
     """The cursor back; `DataError` where it was not written with this secret or is of another time."""
-    body = signer.verify(text)
+    body = signer.of(KIND).verify(text)
     if body is None:
         raise DataError("cursor is not one of ours", got=text, field="cursor",
                         expected="the cursor of an earlier answer, as it came", hint="ask for page 1 without a cursor")

@@ -45,7 +45,7 @@ class ItemResult(Struct, frozen=True, omit_defaults=True):
     event_id: str | None = None  # where one was made for it, or where it is known already
     field: str | None = None
     reason: str | None = None  # what, got, expected and hint in one sentence
-    kind: str | None = None  # schema, id, time, currency, number, size, reference
+    kind: str | None = None  # schema, id, time, currency, number, size, reference, signature
     marks: list[str] = []
 
 
@@ -66,18 +66,22 @@ class Ingest:
         user_secret: bytes | None = None, exclude: Callable[[list[Exclusion]], Awaitable[None]] | None = None,
     ) -> None:
         self._log, self._clock, self._ids, self._limits = log, clock, ids, limits
+        self.believes = signer.believes  # of a batch, as it came, and what it is signed with
         self._screen = Screen(limits, signer, user_secret=user_secret)
         self._user_secret = user_secret
         self._exclude = exclude
 
-    async def take(self, raws: Sequence[bytes | msgspec.Raw], *, msgpack: bool = False) -> Receipt:
+    async def take(self, raws: Sequence[bytes | msgspec.Raw], *, msgpack: bool = False,
+                   signed: bool = False) -> Receipt:
         """Judge, store and await; when it returns, all that it counts is on disk, rejected ones in quarantine.
+
+        Impressions are taken only from a batch that is `signed`.
 
         Raises `StoreError` where the log or the store of exclusions refuses: then nothing was acknowledged, and of a
         log that refuses nothing was excluded either.
         """
         now = self._clock.now()
-        self._screen.at(now)
+        self._screen.at(now, signed=signed)
         records: list[Record] = []
         accepted: list[int] = []  # the index of each accepted record, in order; quarantined records stand behind them
         refused: list[Record] = []
@@ -86,6 +90,7 @@ class Ingest:
         for index, raw in enumerate(raws):
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)  # requests share this thread: a batch of thousands must not make them late
+                self._screen.at(now, signed=signed)  # another batch may have come in between
             try:
                 event = self._read(raw, msgpack, index, results, now)
                 data = codec.encode(event)

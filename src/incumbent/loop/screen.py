@@ -12,6 +12,7 @@
 | a refund says of what | feedback | refused, `reference` |
 | the request id is one that we signed | feedback | marked `unserved`; `no_request` where there is none |
 | the request id is the signed event id | impression (drafted by a client) | refused, `reference` |
+| the batch is signed by who has the secret | impression | refused, `signature` |
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from incumbent.config import LimitsConfig
 from incumbent.errors import DataError
 from incumbent.events.codec import vector_of
 from incumbent.events.currencies import CURRENCIES
-from incumbent.events.ids import Signer, hash_user
+from incumbent.events.ids import BATCH_HEADER, Signer, hash_user
 from incumbent.events.schema import Embedding, Feedback, Impression, Incoming, Item
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
@@ -55,8 +56,12 @@ class Screen:
         self._user_secret = user_secret
         self.at(datetime(1970, 1, 1, tzinfo=UTC))
 
-    def at(self, now: datetime, arrived: datetime | None = None) -> None:
-        """Judge what follows as of `now`; how old it may be as of when it `arrived`, where that was earlier."""
+    def at(self, now: datetime, arrived: datetime | None = None, *, signed: bool = False) -> None:
+        """Judge what follows as of `now`; how old it may be as of when it `arrived`, where that was earlier.
+
+        `signed` where it came in a batch that only who has the secret can have sent.
+        """
+        self._signed = signed
         since = now if arrived is None else min(arrived, now)
         self._now = now
         self._latest, self._oldest, self._skewed = now + self._ahead, since - self._age, now + _SKEW
@@ -97,10 +102,17 @@ class Screen:
         return msgspec.structs.replace(event, **changes) if changes else event
 
     def _impression(self, event: Impression) -> None:
-        """Believed only from who has the secret; its user stands in it as logged already."""
+        """Believed only from who has the secret; its user stands in it as logged already.
+
+        The request id alone proves nothing: every answer carries one, and all else of an impression could be made up.
+        """
         if self._verify(event.request_id) != event.event_id:
             raise RefusedError("impression is not signed", "reference", got=event.request_id, field="request_id",
                                expected="the signed event id", hint="draft with the service's secret")
+        if not self._signed:
+            raise RefusedError("impression is not signed", "signature", got="a batch without its signature",
+                               expected=f"the header {BATCH_HEADER} over the body",
+                               hint="see docs/serve/client.md; a proxy must leave the body as it is")
         self._size(event.context, "context")
 
     def _age_of(self, event: Incoming) -> None:

@@ -40,11 +40,18 @@ class EventsHandler:
         self._ingest, self._meter, self._batch_events = ingest, meter, batch_events
 
     async def handle(self, body: bytes, content_type: str) -> Reply:
-        """One batch."""
+        """One batch, as anybody may send it."""
+        return await self._answer(body, content_type, signed=False)
+
+    async def handle_signed(self, body: bytes, content_type: str, signature: bytes) -> Reply:
+        """One batch that came with a signature: its impressions are believed where that is the body's."""
+        return await self._answer(body, content_type, signed=self._ingest.believes(body, signature))
+
+    async def _answer(self, body: bytes, content_type: str, *, signed: bool) -> Reply:
         msgpack = content_type.endswith("msgpack")
         try:
             raws = await self._split(body, msgpack)
-            receipt = await self._ingest.take(raws, msgpack=msgpack)
+            receipt = await self._ingest.take(raws, msgpack=msgpack, signed=signed)
         except IncumbentError as error:
             return reply_error(error)
         self._count(receipt)

@@ -62,7 +62,7 @@ class Front:
             hot["/v1/recommendations"] = Route(Recommendations(self.gateway), "serve", "recommendations")
         if "collector" in parts:
             handler = EventsHandler(ingest, self.meter, batch_events=config.limits.batch_events)
-            hot["/v1/events"] = Route(handler, "events", "events")
+            hot["/v1/events"] = Route(handler, "events", "events", handler.handle_signed)
         self.proxy = Proxy(page_socket, body_bytes=config.limits.body_bytes) if page_socket else None
         self.checks = self._checks(parts, clock)
         self.asgi = Shim(hot, self._behind, keys=Keys(config.service.keys), sites=sites_of(config.service),

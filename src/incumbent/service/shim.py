@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from incumbent.clock import Clock
 from incumbent.errors import DataError, IncumbentError, TooLargeError
+from incumbent.events.ids import BATCH_HEADER
 from incumbent.logs import get
 from incumbent.service.auth import Keys, Scope
 from incumbent.service.metrics import Meter
@@ -34,6 +35,7 @@ TYPES = {b"application/json": "application/json", b"text/json": "application/jso
          b"application/msgpack": "application/msgpack", b"application/x-msgpack": "application/msgpack",
          b"application/vnd.msgpack": "application/msgpack"}
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_SIGNATURE = BATCH_HEADER.encode()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}").fullmatch
 
 
@@ -81,11 +83,13 @@ class _Timely:
 
 
 class Route(Struct, frozen=True):
-    """A hot route: its handler, the scope that its key needs, and its name in metrics."""
+    """A hot route: its handler, the scope that its key needs, its name in metrics, and what takes a body that came with
+    a signature (`BATCH_HEADER`); without it the header means nothing."""
 
     handler: Handler
     scope: Scope
     name: str
+    signed: Callable[[bytes, str, bytes], Awaitable[Reply]] | None = None
 
 
 class Shim:
@@ -120,7 +124,7 @@ class Shim:
     async def _hot(self, route: Route, scope: Message, receive: Receive, send: Send) -> None:
         started = self._monotonic()
         length = content_type = coding = b""
-        asked_id = host = origin = None
+        asked_id = host = origin = signature = None
         for name, value in scope["headers"]:
             if name == b"content-type":
                 content_type = value
@@ -134,6 +138,8 @@ class Shim:
                 host = value
             elif name == b"origin":
                 origin = value
+            elif name == _SIGNATURE:
+                signature = value
         request_id = self._request_id(asked_id)
         complete = False
         try:
@@ -151,7 +157,10 @@ class Shim:
                 self._meter.add("incumbent_http_aborted", (route.name,))
                 return
             complete = True
-            reply = await route.handler.handle(body, kind)
+            if signature is None or route.signed is None:
+                reply = await route.handler.handle(body, kind)
+            else:
+                reply = await route.signed(body, kind, signature)
         except Exception as error:
             reply = self._failed(error, request_id, route.name)
         headers: Headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)),
