@@ -53,9 +53,11 @@ class TestGood:
 
     def test_money_with_its_currency_and_the_credit_of_a_plugin(self, monkeypatch):
         assert config.parse(tree(experiments__first__outcome="value", experiments__first__currency="EUR"))
-        real = registry._points("credits")
-        monkeypatch.setattr(registry, "_points", lambda kind: {**real, "decayed": real["share"]})
-        assert config.parse(tree(experiments__first__attribution="decayed"))
+        real = registry._points
+        monkeypatch.setattr(registry, "_points", lambda kind: {**real(kind), "own": None})
+        assert config.parse(tree(
+            stores__kind="own", models__popular={"adapter": "own", "target": "anything"}, text__scorers=["own", "a:b"],
+            experiments__first__attribution="own", experiments__first__policy="own", experiments__first__rule="own"))
 
     def test_it_is_frozen_and_plain(self):
         parsed = config.parse(BASE)
@@ -151,6 +153,43 @@ class TestMistakes:
     def test_each_is_told_at_its_path(self, changes, path, text):
         found = {line.partition(":")[0]: line for line in problems(tree(**changes))}
         assert path in found and text in found[path], found
+
+    def test_every_name_that_there_is_nothing_of(self):
+        found = problems(tree(
+            stores__kind="embeded", service__keys={"abc": "serve", "0" * 64: "read", "A" * 64: "shop"},
+            models__popular={"adapter": "calable", "target": "x"}, models__similar={"target": "nocolon"},
+            models__remote={"adapter": "http", "target": "http://ranker:8080"},
+            surfaces__home__pinned=[{"position": 1, "item_id": "a"}, {"position": 2, "item_id": "b"},
+                                    {"position": 1, "item_id": "b"}],
+            experiments__first__policy="pairdraft", experiments__first__rule="seqential",
+            experiments__first__attribution="last_tuch", experiments__first__currency="XXQ",
+            metrics__currency="EUX", text__scorers=["blocked_languge", "shop:check", "shop:"]))
+        assert [line.partition(":")[0] for line in found] == [
+            "service.keys", "stores.kind", "models.popular.adapter", "models.similar.target",
+            "surfaces.home.pinned.2.position", "surfaces.home.pinned.2.item_id", "experiments.first.policy",
+            "experiments.first.rule", "experiments.first.attribution", "experiments.first.currency",
+            "metrics.currency", "text.scorers.0", "text.scorers.2"]
+        by_path = {line.partition(": ")[0]: line.partition(": ")[2] for line in found}
+        for path, near in (("stores.kind", "embedded"), ("models.popular.adapter", "callable"),
+                           ("experiments.first.policy", "pair_draft"), ("experiments.first.rule", "sequential"),
+                           ("text.scorers.0", "blocked_language")):
+            assert by_path[path].startswith("no ") and by_path[path].endswith(f"Hint: did you mean {near!r}?")
+        assert by_path["stores.kind"] == ("no store bundle of that name. Got 'embeded'. Expected one of embedded, "
+                                          "memory. Hint: did you mean 'embedded'?")
+        assert by_path["models.similar.target"].startswith(
+            "not a function's name. Got 'nocolon'. Expected module:function")
+        assert by_path["surfaces.home.pinned.2.item_id"] == "pinned twice. Got 'b', as in surfaces.home.pinned.1."
+        assert by_path["experiments.first.currency"].startswith("not a currency. Got 'XXQ'. Expected a code of ISO")
+        assert "1 of 3 is not the SHA-256 of a key" in by_path["service.keys"]
+
+    def test_what_stands_for_a_hash_is_not_shown_since_it_may_be_the_key(self):
+        [line] = problems(tree(service__keys={"correct-horse-battery": "operate"}))
+        assert line.startswith("service.keys: ") and "correct" not in line
+
+    @pytest.mark.parametrize("target", ["shop", ":popular", "shop:", "shop.:popular", "shop:a b", "http://x"])
+    def test_a_callable_is_a_module_and_a_function(self, target):
+        [line] = problems(tree(models__popular={"target": target}))
+        assert line.startswith("models.popular.target: not a function's name")
 
     def test_mistakes_deep_in_lists_do_not_hide_others(self):
         found = problems(tree(experiments__first__guardrails=[{"metric": "revenue", "margin": -1}, {"margin": 1}],

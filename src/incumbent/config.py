@@ -16,7 +16,8 @@ from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 from pydantic_settings.sources import InitSettingsSource
 
-from incumbent import mistakes, registry
+from incumbent import config_names as names
+from incumbent import mistakes
 from incumbent.config_door import DoorConfig
 from incumbent.config_metrics import MetricsConfig
 from incumbent.config_sections import (
@@ -87,8 +88,8 @@ class Config(BaseSettings):
             return validate(tree)
         config, found = mistakes.collect(tree, validate, cls)
         if config is not None:
-            across = (line for line in [*config._name_problems(tree), *config._experiment_problems(),
-                                         *config._drift_problems()]
+            across = (line for line in [*config._name_problems(tree), *config._unknown(),
+                                         *config._experiment_problems(), *config._drift_problems()]
                       if not mistakes.under(line.partition(":")[0], found))
             found = {**found, **{line: line for line in across}}
         if found:
@@ -111,6 +112,14 @@ class Config(BaseSettings):
         if self.service.clock == "replay" and self.service.replay_start is None:
             problems.append("service.replay_start: needed under clock = \"replay\". Expected a time with a zone.")
         return problems
+
+    def _unknown(self) -> list[str]:
+        """Plugins, functions and currencies that there are none of, keys that are no hashes, pins that contradict."""
+        return [*names.keys("service.keys", self.service.keys),
+                *names.registered("stores.kind", "stores", self.stores.kind), *names.of_models(self.models),
+                *names.of_surfaces(self.surfaces), *names.of_experiments(self.experiments),
+                *names.currency("metrics.currency", self.metrics.currency),
+                *names.scorers("text.scorers", self.text.scorers)]
 
     def _experiment_problems(self) -> list[str]:
         problems = []
@@ -162,12 +171,8 @@ class Config(BaseSettings):
 
     @staticmethod
     def _judging_problems(path: str, experiment: ExperimentConfig) -> list[str]:
-        """Credit that nobody registered, money without a currency, limits on what has none."""
+        """Money without a currency, limits on what has none."""
         problems = []
-        credits, got = registry.names("credits"), experiment.attribution
-        if got not in credits:
-            problems.append(f"{path}.attribution: no credit of that name. Got {shorten(got)}. Expected one of "
-                            f"{', '.join(credits)}.{mistakes.did_you_mean(got, credits)}")
         if experiment.outcome == "value" and experiment.currency is None:
             problems.append(f"{path}.currency: needed under outcome = \"value\", whose credit is money of one "
                             "currency. Got none. Hint: currency = \"EUR\".")

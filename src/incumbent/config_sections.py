@@ -32,7 +32,7 @@ class ServiceConfig(Part):
     clock: Literal["system", "replay"] = "system"  # replay: a business clock that a route advances
     replay_start: AwareDatetime | None = None  # where the replay's clock begins
     secret_env: str = "INCUMBENT_SECRET"  # the variable that holds the signing secret; else a file in the directory
-    keys: dict[str, Scope] = {}  # SHA-256 of an API key, in hex -> its scope; shop = serve and events
+    keys: dict[str, Scope] = {}  # SHA-256 of an API key, 64 hex digits -> its scope; shop = serve and events
     log_level: Literal["debug", "info", "warning", "error"] = "info"  # from which severity on
     log_format: Literal["json", "text"] = "json"  # of the log on standard error
     drain_s: Annotated[float, Field(gt=0)] = 10.0  # how long a stop may take before it is forced
@@ -41,7 +41,7 @@ class ServiceConfig(Part):
 class StoresConfig(Part):
     """Where things are kept."""
 
-    kind: str = "embedded"  # registered name of a store bundle
+    kind: str = "embedded"  # registered name of a store bundle: embedded, memory, or a plugin's
     directory: Path = Path("incumbent-data")  # everything that is kept lives under it
     durability: Literal["before_answer", "bounded"] = "bounded"  # is the impression on disk before the answer, or soon?
     max_delay_ms: Annotated[int, Field(ge=1, le=1000)] = 20  # of "bounded": how long an answered impression may wait
@@ -112,7 +112,7 @@ class SurfaceConfig(Part):
     fallback: tuple[str, ...] = ()  # items for when every model fails
     filler: bool = False  # fill short answers from fallback, marked
     strict: bool = False  # a list with duplicates is invalid rather than cleaned
-    pinned: tuple[PinnedConfig, ...] = ()  # items at fixed positions
+    pinned: tuple[PinnedConfig, ...] = ()  # items at fixed positions; no position and no item twice
 
 
 class StageConfig(Part):
@@ -171,8 +171,8 @@ class ExperimentConfig(Part):
     surface: str  # where it runs
     candidate: str  # the model that would replace the champion
     salt: str | None = None  # the experiment's name where it is not set
-    policy: str = "pair_draft"  # how two lists become one
-    rule: str = "sequential"  # how evidence becomes a verdict
+    policy: str = "pair_draft"  # how two lists become one; pair_draft, or a plugin's
+    rule: str = "sequential"  # how evidence becomes a verdict; sequential, or a plugin's
     coin: Literal["round", "list"] = "round"  # a coin per pair, or one per list
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # part of the users who see the champion alone
     lane_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # part of the others who are interleaved at most
@@ -185,7 +185,7 @@ class ExperimentConfig(Part):
     # what counts as an outcome, and how much
     actions: dict[Literal["view", "click", "add_to_cart", "purchase"], float] = {"purchase": 1.0}
     outcome: Literal["count", "value"] = "count"  # what a credited action weighs: 1, or its value in minor units
-    currency: str | None = None  # of values; rows of other currencies are counted and left out
+    currency: str | None = None  # of values, a code of ISO 4217; rows of other currencies are counted and left out
     cap: Annotated[float, Field(gt=0)] = 20.0  # |D| of a unit is winsorised here; declared before the start
     alpha: OpenShare = 0.05  # how often a candidate that is no better may be promoted
     tuning_units: Annotated[int, Field(ge=10)] = 2_000  # n*: where the confidence sequence is tightest

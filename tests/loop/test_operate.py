@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from incumbent import registry
 from incumbent.errors import ConflictError, DataError, NotFoundError
 from incumbent.testing.judge import Shop
 
@@ -22,6 +23,31 @@ def test_start_freezes_the_configuration_and_publishes():
     assert shop.control.plan().surfaces["home"].experiment.stage == "canary"
     audit = shop.control.conclusions("audit")[0]
     assert (audit.actor, audit.action, audit.reason) == ("ada", "experiment.start", "because")
+
+
+@pytest.mark.parametrize(("kind", "key", "name"), [
+    ("policies", "policy", "pair_draft"), ("rules", "rule", "sequential"), ("credits", "attribution", "last_touch")])
+def test_what_cannot_be_loaded_is_not_started_and_nothing_is_frozen(monkeypatch, kind, key, name):
+    shop, real = Shop(), registry.load
+
+    def broken(asked, called):
+        if asked == kind:
+            raise ImportError("no module named 'their_plugin'")
+        return real(asked, called)
+
+    monkeypatch.setattr(registry, "load", broken)
+    with pytest.raises(ConflictError, match=f"its {key} cannot be loaded. Got '{name}'. Hint: ImportError: no module"):
+        shop.operator.start("e1", **WHO)
+    assert shop.control.experiments() == [] == shop.control.conclusions("audit")
+    monkeypatch.undo()
+    assert shop.operator.start("e1", **WHO).stage_to == "canary"
+
+
+def test_a_policy_that_does_not_know_the_coin_is_not_started(monkeypatch):
+    shop, real = Shop(), registry.load
+    monkeypatch.setattr(registry, "load", lambda kind, name: (lambda: None) if kind == "policies" else real(kind, name))
+    with pytest.raises(ConflictError, match=r"TypeError: .*unexpected keyword argument 'coin'"):
+        shop.operator.start("e1", **WHO)
 
 
 def test_hold_and_resume():

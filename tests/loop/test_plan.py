@@ -104,6 +104,13 @@ def test_what_is_no_longer_configured_is_left_out_with_the_reason():
     assert unservable(swapped, [row()]) == {"e1": "candidate 'new' is now the champion of surface 'home'"}
 
 
+def test_a_policy_that_nobody_registers_any_more_leaves_the_champion_alone_and_the_service_able_to_start():
+    gone = row(definition={**frozen_definition(Config(**TREE), "e1"), "policy": "their_own"})
+    plan = build_plan(Config(**TREE), [gone])
+    assert plan.surfaces["home"].experiment is None and plan.surfaces["home"].champion == "old"
+    assert unservable(Config(**TREE), [gone]) == {"e1": "no policy 'their_own' is registered"}
+
+
 def test_everything_configured_arrives():
     plan = build_plan(Config(**TREE), [], delisted=["late"], groups={"b-red": "b"})
     assert plan.delisted == ["gone", "late"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from incumbent import registry
 from incumbent.clock import Clock
-from incumbent.config import Config, frozen_definition
+from incumbent.config import Config, ExperimentConfig, frozen_definition
 from incumbent.errors import ConflictError, DataError, NotFoundError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit, Decision, Verdict
@@ -25,10 +26,11 @@ class Operator:
     """Start, hold, resume, promote, discard, roll back: by hand, over the same path as the rule's own verdicts.
 
     Every step raises `DataError` without a reason or a name, `NotFoundError` for an experiment that nobody knows, and
-    `ConflictError`, naming what is allowed, where the experiment's stage does not allow it. A promotion by hand that
-    the rule had not said so is carried out, and its Decision says what the rule had said. Promoting what is promoted
-    already ends the back-test: the candidate is the champion. `actor` is who is known to act (a key, a user of this
-    machine), `on_behalf_of` whom they say they act for: both are kept, neither replaces the other.
+    `ConflictError`, naming what is allowed, where the experiment's stage does not allow it; a start also where policy,
+    rule or credit cannot be loaded. A promotion by hand that the rule had not said so is carried out, and its Decision
+    says what the rule had said. Promoting what is promoted already ends the back-test: the candidate is the champion.
+    `actor` is who is known to act (a key, a user of this machine), `on_behalf_of` whom they say they act for: both are
+    kept, neither replaces the other.
     """
 
     def __init__(self, control: Control, config: Config, clock: Clock, ids: EventIds) -> None:
@@ -42,6 +44,7 @@ class Operator:
                                 expected="one of " + (", ".join(sorted(self._config.experiments)) or "none configured"))
         require("start", name, row.stage if row else None, held=bool(row and row.held))
         self._require_free_surface(name)
+        _require_loadable(name, self._config.experiments[name])
         now = self._clock.now()
         definition = freeze(self._control, self._config, name, frozen_definition(self._config, name), now)
         new = ExperimentRow(name, first_stage(definition_of(definition)), now, now, False, None, 0, definition)
@@ -106,6 +109,19 @@ class Operator:
                 raise ConflictError(f"surface {surface!r} already runs an experiment", got=name,
                                     expected="one experiment per surface at a time",
                                     hint=f"end {other.name!r} first")
+
+
+def _require_loadable(name: str, experiment: ExperimentConfig) -> None:
+    """The definition is frozen: a policy that does not load would stop every gateway, a rule that does not, judging."""
+    for kind, key, settings in (("policies", "policy", {"coin": experiment.coin}), ("rules", "rule", {}),
+                                ("credits", "attribution", None)):
+        try:
+            found = registry.load(kind, getattr(experiment, key))
+            if settings is not None:
+                found(**settings)
+        except Exception as error:  # a plugin's own code runs here
+            raise ConflictError(f"experiment {name!r} cannot start: its {key} cannot be loaded", field=key,
+                                got=getattr(experiment, key), hint=f"{type(error).__name__}: {error}") from error
 
 
 def named(on_behalf_of: str | None) -> dict[str, Any]:

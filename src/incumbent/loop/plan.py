@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from incumbent import registry
 from incumbent.config import Config, ExperimentConfig, ModelConfig, SurfaceConfig
 from incumbent.events.plan import ExperimentPlan, ModelPlan, PinnedSlot, ServingPlan, SurfacePlan
 from incumbent.experiments.experiment import lane_share_of
@@ -27,7 +28,8 @@ def build_plan(
     settles it.
 
     Of several experiments on one surface the one that started first is served; none is whose candidate or surface is
-    no longer configured (`unservable` says why). `delisted` and `groups` add what Control knows to what is configured.
+    no longer configured, or whose policy nobody registers any more (`unservable` says why). `delisted` and `groups`
+    add what Control knows to what is configured.
     Equal input gives an equal hash.
 
     >>> config = Config(models={"a": {"target": "m:a"}}, surfaces={"home": {"champion": "a"}})
@@ -96,6 +98,8 @@ def _reason(config: Config, row: ExperimentRow, definition: ExperimentConfig) ->
         return f"surface {definition.surface!r} is no longer configured"
     if definition.candidate not in config.models:
         return f"candidate {definition.candidate!r} is no longer configured"
+    if definition.policy not in registry.names("policies"):
+        return f"no policy {definition.policy!r} is registered"
     if config.surfaces[definition.surface].champion == definition.candidate:
         return f"candidate {definition.candidate!r} is now the champion of surface {definition.surface!r}"
     return None
