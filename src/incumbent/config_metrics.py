@@ -31,7 +31,7 @@ class MetricsConfig(Part):
     price_bands: tuple[Annotated[int, Field(gt=0)], ...] = (1_000, 5_000, 20_000)  # edges, in minor units
     # user buckets of the lake that are measured as one shard: more for a small shop, fewer where memory counts
     shard_buckets: Annotated[int, Field(ge=1, le=256)] = 4
-    # metrics (without @k) of lists, answers and user-days that are cut by attributes of requests; "all": every one
+    # metrics (without @k), but those of cohorts, that are cut by attributes of requests; "all": every one
     sliced: tuple[Name, ...] = (
         "empty_share", "fallback_share", "bought_again_share", "ndcg_achievable", "recall", "click_through",
         "add_to_cart", "conversion", "revenue_per_user", "revenue_per_request", "dismissals")

@@ -149,7 +149,7 @@ def test_every_metric_can_be_cut_and_its_cells_add_up_to_the_whole() -> None:
     run.run()
     kinds, whole = measured(config, "EUR"), run.states(Cell("home"))
     cells = [run.states(Cell("home", by="country", value=value)) for value in ("DE", "FR", "IT", "unknown")]
-    for metric in (*kinds.lists, *kinds.answers):
+    for metric in (*kinds.lists, *kinds.answers, *kinds.clicks, *kinds.dwells):
         parts = [states[metric.name] for states in cells if metric.name in states]
         assert (metric.name in whole) == bool(parts), metric.name
         if parts:
@@ -159,6 +159,8 @@ def test_every_metric_can_be_cut_and_its_cells_add_up_to_the_whole() -> None:
     assert run.value("latency_p50", germany) == pytest.approx(40.0, rel=0.011)
     assert run.states(germany)["coverage@3"].counts == {"a": 2, "b": 1, "c": 1, "d": 1}
     assert run.value("orders_per_request", germany) == 1 / 2 and run.value("time_spent", germany) == 55.0
+    assert run.value("off_list_share", germany) == 1 / 2 and run.value("dwell", germany) == 55.0
+    assert run.value("click_rank@50", Cell("home", by="country", value="IT")) == 2.0
     assert run.value("revenue_per_slot", Cell("home", by="category", value="hats")) == 800 / 2  # of d nobody says
     assert "conversion" in run.states(Cell("home", by="category", value="shoes"))
     with pytest.raises(NotFoundError, match="did you mean 'click_through'"):

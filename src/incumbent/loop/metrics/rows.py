@@ -112,7 +112,8 @@ def of_clicks(told: pa.Table, outcomes: pa.Table, shown: pa.Table, surface: str)
     matched = {event: position for event, own, position in zip(
         *(outcomes[name].to_pylist() for name in ("event_id", "surface", "position")), strict=True)
         if own == surface and position is not None}
-    users, positions = [], []
+    credited = dict(zip(*(outcomes[name].to_pylist() for name in ("event_id", "request_id")), strict=True))
+    users, positions, requests = [], [], []
     clicks = told.filter(pc.equal(told["action"], "click"))
     for event, user, item, request in zip(*(clicks[name].to_pylist() for name in (
             "event_id", "user_id", "item_id", "request_id")), strict=True):
@@ -120,10 +121,13 @@ def of_clicks(told: pa.Table, outcomes: pa.Table, shown: pa.Table, surface: str)
             if ours[request] == surface:
                 users.append(user)
                 positions.append(place.get((request, item)))
+                requests.append(request)
         elif event in matched:
             users.append(user)
             positions.append(matched[event])
-    return Batch({"user_id": pa.array(users, pa.string()), "position": pa.array(positions, pa.int64())})
+            requests.append(credited[event])
+    return Batch({"user_id": pa.array(users, pa.string()), "position": pa.array(positions, pa.int64()),
+                  "request_id": pa.array(requests, pa.string())})
 
 
 def of_dwells(told: pa.Table, events: set[str]) -> Batch:
@@ -132,7 +136,8 @@ def of_dwells(told: pa.Table, events: set[str]) -> Batch:
         sorted(events), pa.string()))))
     lengths = [json.decode(context).get("length_s") if context else None for context in rows["context"].to_pylist()]
     usable = [float(one) if isinstance(one, int | float) and not isinstance(one, bool) else None for one in lengths]
-    return Batch({"user_id": rows["user_id"], "seconds": rows["seconds"], "length_s": pa.array(usable, pa.float64())})
+    return Batch({"user_id": rows["user_id"], "seconds": rows["seconds"], "length_s": pa.array(usable, pa.float64()),
+                  "request_id": rows["request_id"]})
 
 
 def _lists(columns: Mapping[str, Any], items: pa.Array, lengths: NDArray[np.int64]) -> Lists:

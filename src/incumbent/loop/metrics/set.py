@@ -84,7 +84,8 @@ def measured(config: MetricsConfig, currency: str = "") -> Measured:
         model=make(_MODEL) + latency, both=make(both), days=make(_DAYS) + also("user_day"),
         clicks=make(("off_list_share", "click_rank")) + also("event", "position"),
         dwells=make(("dwell", "completion")) + also("event", "seconds"), cohorts=cohorts)
-    _check(config.sliced, (*made.lists, *made.answers, *made.days), "sliced", config)
+    _check(config.sliced, (*made.lists, *made.answers, *made.days, *made.clicks, *made.dwells), "sliced",
+           config)
     _check(config.item_sliced, made.days, "item_sliced", config)
     return made
 

@@ -136,7 +136,11 @@ class Shard:
         dwells = metric_rows.of_dwells(self._told, set(events["event_id"].to_pylist()))
         for part, batch in ((metrics.clicks, clicks), (metrics.dwells, dwells)):
             for metric in part:
-                self._put(Cell(surface), metric, metric.observe(batch, Side()))
+                observed = metric.observe(batch, Side())
+                self._put(Cell(surface), metric, observed)
+                for cut in by if cuts(config.sliced, metric) else ():
+                    codes = metric_slices.of_events(batch.rows, cut, rows)
+                    self._cut(surface, metric, observed, cut, codes, Rows(batch, Side(), codes))
         self._cohorts(surface, rows)
 
     def _currency(self, surface: str) -> str:

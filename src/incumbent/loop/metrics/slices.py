@@ -97,7 +97,7 @@ def of_items(items: Any, surface: str, config: MetricsConfig, budget: Budget, fa
     return cuts
 
 
-def of_events(events: pa.Table, cut: Cut, requests: pa.Table) -> NDArray[np.int64]:
+def of_events(events: Any, cut: Cut, requests: pa.Table) -> NDArray[np.int64]:
     """The cell of each event: that of the request it is credited to, or of its user's first one, or none."""
     code = dict(zip(requests["request_id"].to_pylist(), cut.codes.tolist(), strict=True))
     of_user: dict[str, int] = {}
