@@ -25,9 +25,9 @@ from typing import Any
 import msgspec
 
 from incumbent.config import LimitsConfig
+from incumbent.currencies import CURRENCIES
 from incumbent.errors import DataError
 from incumbent.events.codec import vector_of
-from incumbent.events.currencies import CURRENCIES
 from incumbent.events.ids import BATCH_HEADER, Signer, hash_user
 from incumbent.events.schema import Embedding, Feedback, Impression, Incoming, Item
 
