@@ -51,6 +51,15 @@ def test_quiet_is_quiet_and_a_change_is_found_where_it_is(options):
     assert found.status == "drift" and {"vector", "item_id"} <= {
         one.name for one in found.streams if one.status == "drift"}
     assert found.stream("price").status == "ok"
+    for name, some in {"vector": {"frechet", "mmd2", "clusters_psi"}, "item_id": {"popularity_js", "new"},
+                       "price": {"wasserstein", "ks", "numeric_psi"}}.items():
+        assert some <= dict(found.stream(name).statistics).keys()
+    moved, still = (dict(one.stream("vector").statistics)["frechet"] for one in (found, quiet))
+    assert moved > 5 * still > 0
+    if options.segments:
+        felt = {one.name: {part.segment: part.part for part in one.segments[0].mixes} for one in found.streams}
+        assert felt["item_id"].keys() == felt["vector"].keys() == {"uk", "fr"}
+        assert sum(felt["item_id"].values()) == pytest.approx(1) and "country uk: " in str(found)
     told = found.stream("vector").explanation
     named = next(cluster for cluster in told.clusters if cluster.words)
     assert named.current > named.reference and named.after == ("garden chair i1",) and "chair" in named.words

@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from incumbent.drift import divergence
-from incumbent.drift.comparable import frame_of, noise
+from incumbent.drift.categorical import tables
+from incumbent.drift.comparable import frame_of
+from incumbent.errors import DataError, StateError
+from incumbent.stats.items import Items
 from incumbent.stats.vectors import Vectors
 
-LEAST = 100  # vectors on each side, below which a segment's mix says little
+LEAST = 100  # vectors or ids on each side, below which a segment's mix says little
 
 
 @dataclass(frozen=True)
 class SegmentChange:
-    """One segment: its vectors now and then, its corrected js, that in standard units of rows, its part of the whole.
+    """One segment: its vectors or ids now and then, its corrected js, that in standard units, its part of the whole.
 
     `js`, `z` and `part` are None exactly when `reason` says why.
     """
@@ -30,9 +36,12 @@ class SegmentChange:
 
 
 def segment_changes(
-    current: Mapping[str, Vectors], reference: Mapping[str, Vectors], *, least: int = LEAST
+    current: Mapping[str, Vectors] | Mapping[str, Items], reference: Mapping[str, Vectors] | Mapping[str, Items], *,
+    least: int = LEAST,
 ) -> list[SegmentChange]:
-    """Every segment's change of the counts per centroid against itself, by how much the whole feels it, most first.
+    """Every segment's change of mix against itself, by how much the whole feels it, most first.
+
+    The mix is that of counts per centroid (vectors), or of the most popular ids and of all others (ids).
 
     ``js`` is `divergence.js` less its expectation E without drift; ``z = (js / E) sqrt((K - 1) / 2)``, standard units if
     rows were independent (8 n N / (n + N) js is about chi-squared with K - 1 degrees of freedom); `part` is
@@ -57,13 +66,28 @@ def segment_changes(
             *(c for c in found if c.js is None)]
 
 
-def _change(name: str, current: Vectors | None, reference: Vectors | None, least: int) -> SegmentChange:
+def _change(name: str, current: Vectors | Items | None, reference: Vectors | Items | None, least: int) -> SegmentChange:
     n, m = (0 if state is None else int(state.n) for state in (current, reference))
     if current is None or reference is None or min(n, m) < max(least, 1):
+        what = "ids" if isinstance(current or reference, Items) else "vectors"
         side, size = ("now", n) if n < m else ("in the reference", m)
-        return SegmentChange(name, n, m, reason=f"no vectors {side}" if not size else f"only {size} vectors {side}")
-    frame_of(current, reference)
-    used = int(((current.cells + reference.cells) > 0).sum()) - 1
-    js = divergence.js(current.cells, reference.cells, corrected=True)
-    expected = used * noise(current, reference) / 8
+        return SegmentChange(name, n, m, reason=f"no {what} {side}" if not size else f"only {size} {what} {side}")
+    try:
+        now, then = _cells(current, reference)
+    except DataError as error:
+        return SegmentChange(name, n, m, reason=error.what)
+    used = int(((now + then) > 0).sum()) - 1
+    js = divergence.js(now, then, corrected=True)
+    expected = used * (1 / n + 1 / m) / 8
     return SegmentChange(name, n, m, js, js / expected * math.sqrt(used / 2) if used else 0.0, 0.0)
+
+
+def _cells(current: Vectors | Items, reference: Vectors | Items) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The counts whose shares are the mix."""
+    if isinstance(current, Vectors) and isinstance(reference, Vectors):
+        frame_of(current, reference)
+        return current.cells, reference.cells
+    if isinstance(current, Items) and isinstance(reference, Items):
+        return tables(current, reference, "top")
+    raise StateError("states of two kinds do not compare", got=type(current).__name__,
+                     expected=type(reference).__name__)

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from incumbent.drift import divergence
+from incumbent.drift import categorical, divergence, embedding, numeric
 from incumbent.drift.breakdown import ShareChange
 from incumbent.drift.comparison.result import SegmentTold
 from incumbent.drift.comparison.streams import Embedding, Ids, Numbers
 from incumbent.drift.decompose import decompose
 from incumbent.drift.segments import segment_changes
+from incumbent.errors import DataError
 from incumbent.stats.numeric import Numeric
 
 MOST = 10
 Figures = tuple[tuple[str, float | None, float | None], ...]
+Statistics = tuple[tuple[str, float | None], ...]
 
 
 def changes(stream: Any, current: Any, reference: Any) -> tuple[ShareChange, ...]:
@@ -45,17 +47,29 @@ def figures(stream: Any, current: Any, reference: Any) -> Figures:
                           for side in (reference, current))) for kind in reference.defect_counts())
 
 
+def statistics(stream: Any, current: Any, reference: Any) -> Statistics:
+    """Every statistic of the column's kind by name, of the current rows against all of the baseline: plain numbers,
+    held against no null; empty without sound rows on a side."""
+    scores = embedding.scores if isinstance(stream, Embedding) else (
+        categorical.scores if isinstance(stream, Ids) else numeric.scores)
+    try:
+        found = scores(current, reference)
+    except DataError:
+        return ()
+    return tuple((name, float(value) if np.isfinite(value) else None) for name, value in found.items())
+
+
 def segments(
     stream: Any, current: Mapping[str, Mapping[str, Mapping[str, Any]]],
     reference: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> tuple[SegmentTold, ...]:
-    """By segment column: every value's own change of mix (vectors), or mix against change within (numbers)."""
+    """By segment column: every value's own change of mix (vectors, ids), or mix against change within (numbers)."""
     told = []
     for column in current:
         now, then = ({value: states[stream.name] for value, states in side.get(column, {}).items()
                       if stream.name in states} for side in (current, reference))
-        if isinstance(stream, Embedding):
-            told.append(SegmentTold(column, vectors=tuple(segment_changes(now, then))))
+        if isinstance(stream, Embedding | Ids):
+            told.append(SegmentTold(column, mixes=tuple(segment_changes(now, then))))
         elif isinstance(stream, Numbers) and any(s.n for s in now.values()) and any(s.n for s in then.values()):
             told.append(SegmentTold(column, mean=decompose(_sums(now), _sums(then))))
     return tuple(told)

@@ -48,11 +48,11 @@ class WindowTold:
 
 @dataclass(frozen=True)
 class SegmentTold:
-    """One segment column: how each value's own mix changed (vectors), or what of a mean's change is mix and what is
-    change within (numbers)."""
+    """One segment column: how each value's own mix changed (vectors, ids), or what of a mean's change is mix and what
+    is change within (numbers)."""
 
     column: str
-    vectors: tuple[SegmentChange, ...] = ()
+    mixes: tuple[SegmentChange, ...] = ()
     mean: Decomposition | None = None
 
 
@@ -72,7 +72,8 @@ class VersionTold:
 class StreamTold:
     """One column: status with reason, its p-value alone and among all columns, components, what moved.
 
-    `changes` are the shares of values or ranges that moved most; `figures` are plain numbers of both sides by name;
+    `changes` are the shares of values or ranges that moved most; `figures` are plain numbers of both sides by name,
+    `statistics` those of the one against the other (Fréchet, MMD, PSI ...), which no threshold is held against;
     `explanation` is of vectors. `method` is how p came by: ``windows``, ``rows``, or a tail that extrapolates.
     """
 
@@ -88,6 +89,7 @@ class StreamTold:
     components: tuple[Component, ...] = ()
     changes: tuple[ShareChange, ...] = ()
     figures: tuple[tuple[str, float | None, float | None], ...] = ()
+    statistics: tuple[tuple[str, float | None], ...] = ()
     explanation: Explanation | None = None
     segments: tuple[SegmentTold, ...] = ()
     version: VersionTold | None = None

@@ -103,6 +103,7 @@ def _stream(found: Found, name: str, one: Judgement, said: Together, j: int, nul
         name, one.stream.kind, status, reason, None if status == "no_data" else p,
         None if status == "no_data" else alone, float(said.scores[j]), _finite(said.threshold[j]), method,
         worst.components, moves.changes(one.stream, now, then), moves.figures(one.stream, now, then),
+        moves.statistics(one.stream, now, then),
         _explained(found, name, one) if isinstance(one.stream, Embedding) else None,
         moves.segments(one.stream, found.new.segments, found.old.segments), version.version if version else None,
         _windows(found, name, one, float(said.threshold[j]), *null))

@@ -66,9 +66,9 @@ def moved(one: StreamTold, details: int) -> Iterator[str]:
             d = segment.mean
             yield (f"  mean by {segment.column}: {d.change:+.4g} = {d.mix:+.4g} mix of {segment.column} "
                    f"{d.within:+.4g} within")
-        for part in segment.vectors[:details]:
+        for part in segment.mixes[:details]:
             felt = part.reason or f"{part.js:.4f} nats, {part.part:.0%} of the change"
-            yield f"  {segment.column} {part.segment}: {felt} ({part.n:,} vectors)"
+            yield f"  {segment.column} {part.segment}: {felt} ({part.n:,} {'ids' if one.kind == 'ids' else 'vectors'})"
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
