@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from scipy import stats
 
 from incumbent.errors import DataError
@@ -39,10 +41,15 @@ def proportion(successes: int, n: int, *, alpha: float = 0.05, unit: str = "") -
     _checked(successes, n - successes)
     if n == 0:
         return Estimate.missing("no units", method="Clopper-Pearson", unit=unit)
-    x, share = successes, successes / n
-    low = float(stats.beta.ppf(alpha / 2, x, n - x + 1)) if x > 0 else 0.0
-    high = float(stats.beta.ppf(1 - alpha / 2, x + 1, n - x)) if x < n else 1.0
+    share = successes / n
+    low, high = _ends(int(successes), int(n), float(alpha))
     return Estimate(share, low, high, (share * (1 - share) / n) ** 0.5, n, "Clopper-Pearson", unit=unit)
+
+
+@lru_cache(maxsize=16_384)  # the same days are asked again every day
+def _ends(x: int, n: int, alpha: float) -> tuple[float, float]:
+    low = float(stats.beta.ppf(alpha / 2, x, n - x + 1)) if x > 0 else 0.0
+    return low, float(stats.beta.ppf(1 - alpha / 2, x + 1, n - x)) if x < n else 1.0
 
 
 def _checked(successes: int, failures: int) -> int:

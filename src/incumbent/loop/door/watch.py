@@ -34,6 +34,7 @@ CURSOR = "door_watch"
 LEASE = "door_watch"
 DAYS_PER_MONTH = 30.4375
 Days = dict[date, Any]  # day -> the sum of its shards
+Read = dict[tuple[str, date, int], tuple[bytes, Any]]  # (check, day, bucket) -> a shard's state, as bytes and as it is
 
 
 class Standing(Struct, frozen=True):
@@ -81,6 +82,7 @@ class DoorWatch:
                  holder: str = "loop", lease_s: float = 30.0) -> None:
         self._control, self._clock, self._ids, self._config = control, clock, ids, config
         self._holder, self._lease_s = holder, lease_s
+        self._read: Read = {}
 
     def run_once(self, until: datetime | None) -> Run:
         """Judge every day that is over and was not judged; of a deployment that is new to this, the last one.
@@ -99,7 +101,8 @@ class DoorWatch:
             first = last if known.day is None else known.day + timedelta(days=1)
             if first > last:
                 return Run()
-            done, held = Run(), gathered(self._control, first, last, self._config.baseline_days)
+            done = Run()
+            held = gathered(self._control, first, last, self._config.baseline_days, self._read)
             for at in range((last - first).days + 1):
                 known, checks, findings = self._judge_day(first + timedelta(days=at), known, held)
                 done = Run(done.days + 1, checks, done.findings + findings)
@@ -182,11 +185,18 @@ class DoorWatch:
         self._control.set_cursor(CURSOR, msgspec.json.encode(known).decode())
 
 
-def gathered(control: Control, first: date, last: date, days: int) -> dict[str, Days]:
-    """Of every check the sums of its shards by day, from `days` days before `first` to `last`."""
+def gathered(control: Control, first: date, last: date, days: int, read: Read | None = None) -> dict[str, Days]:
+    """Of every check the sums of its shards by day, from `days` days before `first` to `last`. `read` keeps the states
+    of those days from one call to the next."""
     series: dict[str, Days] = {}
+    before, read = ({}, {}) if read is None else (dict(read), read)
+    read.clear()
     for row in control.range(PREFIX, Window.of_days(first - timedelta(days=days), last)):
-        state = registry.load("states", row.state).from_bytes(row.data)
+        place = (row.key, row.day, row.bucket)
+        kept = before.get(place)
+        read[place] = kept if kept is not None and kept[0] == row.data else (
+            row.data, registry.load("states", row.state).from_bytes(row.data))
+        state = read[place][1]
         sums = series.setdefault(row.key, {})
         sums[row.day] = sums[row.day].merge(state) if row.day in sums else state
     return series

@@ -47,7 +47,7 @@ class MetricWatch:
 
     def __init__(self, control: Control, clock: Clock, ids: EventIds, config: Callable[[], MetricsConfig],
                  surfaces: Callable[[], Iterable[str]], *, holder: str = "loop", lease_s: float = 30.0) -> None:
-        self._control, self._clock, self._ids = control, clock, ids
+        self._control, self._clock, self._ids, self._reader = control, clock, ids, Reader(control)
         self._config, self._surfaces, self._holder, self._lease_s = config, surfaces, holder, lease_s
 
     def run_once(self, until: datetime | None) -> Watched:
@@ -88,7 +88,7 @@ class MetricWatch:
         known = measured(config, currency).all()
         edges = [(name, parent) for name, parent in parents(known, config).items()
                  if parent is not None and known[name].level in ("proxy", "quality")]
-        days = Reader(self._control).whole(surface, day - timedelta(days=EARLIER + RECENT + 2 * WEEK), day)
+        days = self._reader.whole(surface, day - timedelta(days=EARLIER + RECENT + 2 * WEEK), day)
         middle, week = day - timedelta(days=RECENT), timedelta(days=WEEK)
         before = middle - week  # no day is on both sides
         made = [(name, parent,
