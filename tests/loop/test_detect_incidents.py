@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from incumbent.drift.detector import BaselineWindow
+from incumbent.drift.season import Calendar, Season
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Finding
+from incumbent.events.window import Window
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift.baselines import pin
+from incumbent.loop.drift.watch import Watch
 from incumbent.testing.drift_loop import SPRING, opened
 from incumbent.testing.event_shop import START
 
@@ -39,6 +43,30 @@ def test_a_known_cause_is_neither_judged_nor_told(after_spring):
     standing = drift_ledger.read(world.control).standings["items/home/popular"]
     assert (standing.status, standing.reason) == ("no_data", "sale is excluded by the calendar")
     assert opened(world.lived(SPRING + 12, SPRING + 20), "items/home/popular"), "it goes on after the sale"
+
+
+def test_an_event_that_the_baseline_hardly_holds_is_not_judged_and_no_news(after_spring):
+    spring, now = (START + timedelta(days=day) for day in (20, SPRING + 3))
+    sales = [{"name": "sale", "start": begin.isoformat(), "end": (begin + timedelta(days=2)).isoformat(),
+              "action": "match"} for begin in (spring, now)]
+    world = after_spring(watch=["items", "context"], drift={"events": sales})
+    world.live(SPRING, SPRING + 3)
+    assert news(world.look()) == []
+    assert news(world.lived(SPRING + 3, SPRING + 5)) == []
+    standings = drift_ledger.read(world.control).standings
+    assert {one.status for one in standings.values()} == {"no_data"}
+    assert "2 windows" in standings["items/home/popular"].reason
+    assert news(world.lived(SPRING + 5, SPRING + 8)) == []
+
+
+def test_hours_that_were_thin_in_the_baseline_are_known_whatever_the_season():
+    start = START.replace(hour=0)
+    hours = [Window(start + timedelta(hours=n), start + timedelta(hours=n + 1)) for n in range(24 * 10)]
+    busy = [BaselineWindow(None, one) for one in hours if one.start.hour >= 6]
+    watch = Watch(None, None, None, None, busy, hours, start, Season("none"), Calendar(()), 1, 0.05)
+    night, noon = (Window(start + timedelta(days=12, hours=at), start + timedelta(days=12, hours=at + 1))
+                   for at in (3, 12))
+    assert watch.known(night) and not watch.known(noon)
 
 
 def test_an_incident_is_one_however_long_and_is_over_once(after_spring):

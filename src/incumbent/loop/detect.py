@@ -151,7 +151,7 @@ class Detector:
             result = results[watch.name]
             standing, news = after(
                 before, result, memory, window.start, alarm=watch.judge.status, risk=watch.judge.risk is not None,
-                quiet=watch.excluded(window) or (result.status == "no_data" and watch.thin(window)),
+                quiet=watch.excluded(window) or (result.status == "no_data" and watch.known(window)),
                 recovery=self._config.recovery_windows)
             if news is not None:
                 finding = self._finding(baseline, watch, window, result, news, state, standings)

@@ -67,7 +67,11 @@ def test_a_period_that_disagrees_with_itself_is_refused_unless_that_is_asked_for
     with pytest.raises(DataError, match="disagrees with itself") as caught:
         world.build(0, 36)
     assert "items/home/popular" in str(caught.value) and "alarm against the others" in str(caught.value)
+    assert "1 of " in str(caught.value) and "--leave-out-unstable" in str(caught.value)
     assert world.control.baselines() == []
+    off = World(world.lake, world.control, watch=["context"])
+    off.clock.set(world.clock.now())
+    assert "and nothing is on" in off.build(0, 36, "off").row.definition["left_out"]["items/home/popular"]
     made = world.build(0, 36, leave_out_unstable=True)
     assert "items/home/popular" in made.row.definition["unstable"] and "items/home/popular" not in made.about
     assert "context/home/age" in made.about

@@ -90,10 +90,12 @@ class BaselineBuilder:
                             expected=f"{self._config.least_windows} or more with rows", field="period",
                             hint="; ".join(f"{one}: {why}" for one, why in list(built.left_out.items())[:5]) or None)
         if built.unstable and (not leave_out_unstable or not built.about):
-            raise DataError("the period disagrees with itself", got="; ".join(
-                f"{one}: {why}" for one, why in sorted(built.unstable.items())), field="period",
+            raise DataError(
+                "the period disagrees with itself", got=f"{len(built.unstable)} of "
+                f"{len(built.unstable) + len(built.about)} streams", field="period",
                 expected="windows that are alike, given the season",
-                hint="choose a calmer period, put known causes into [[drift.events]], or leave these streams out")
+                hint="".join(f"{one}: {why}; " for one, why in sorted(built.unstable.items())) + "choose a calmer "
+                "period, put known causes into [[drift.events]], or leave these streams out (--leave-out-unstable)")
         baseline = self._stored(built, name)
         in_force = active(self._control) is None
         if in_force:
@@ -206,7 +208,11 @@ class BaselineBuilder:
             season = season_of(self._config, full)
             said, stable = agreement(name, frame.kind, windows, self._config, alpha=CHECKED / count)
             if not stable:
-                built.unstable[name] = said
+                watched = any(self._config.monitor(judge.monitor).on for judge in judges(name))
+                if watched:
+                    built.unstable[name] = said
+                else:
+                    built.left_out[name] = f"{said}, and nothing is on"
                 continue
             built.about[name] = StreamAbout(
                 frame.kind, season.cycle, len(full), len(held), sum(int(_rows(w.state)) for w in windows),

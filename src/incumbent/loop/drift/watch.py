@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -72,11 +72,20 @@ class Watch:
         event = self.calendar.event(window)
         return event is not None and event.action == "exclude"
 
-    def thin(self, window: Window) -> bool:
-        """Were windows of this place in the season mostly too thin in the baseline already?"""
-        key = self.season.key(window)
-        expected = sum(self.season.key(one) == key for one in self.all_windows)
-        have = sum(self.season.key(one.period) == key for one in self.windows if one.period is not None)
+    def known(self, window: Window) -> bool:
+        """Is it no news that a window could not be judged? Excluded; an event that the baseline holds too few windows
+        of; or windows of its place in the season, of its hour too, were mostly too thin in the baseline already."""
+        if (event := self.calendar.event(window)) is not None:
+            least = getattr(self.detector, "least_windows", lambda: LEAST)()
+            return event.action == "exclude" or len(self.reference(window).held) < least
+        hourly = window.end - window.start < timedelta(hours=12)
+        places = [self.season, Season("hour_of_day", self.season.zone)] if hourly else [self.season]
+        return any(self._thin(place, window) for place in places)
+
+    def _thin(self, season: Season, window: Window) -> bool:
+        key = season.key(window)
+        expected = sum(season.key(one) == key for one in self.all_windows)
+        have = sum(season.key(one.period) == key for one in self.windows if one.period is not None)
         return 2 * have < expected
 
     def step(self, state: Any, foreign: int, window: Window, memory: Memory) -> tuple[Result, Memory]:
