@@ -53,14 +53,13 @@ def show_user(traced: dict[str, Any], as_json: bool) -> None:
         raise NotFoundError("nothing is known of this shopper", got=traced["user_id"], field="user_id",
                             expected=f"somebody who was served or did something since {traced['since'][:10]}",
                             hint="what was just served is sealed within [loop] seal_s; after an erasure this is right")
-    told = ", ".join(f"{counts[f'{what}s']:,} {what}{'' if counts[f'{what}s'] == 1 else 's'}"
-                     for what in ("request", "event", "outcome"))
+    told = ", ".join(_so_many(counts[f"{what}s"], what) for what in ("request", "event", "outcome"))
     print(f"shopper {traced['user_id']} since {traced['since'][:10]}: {told}")
     if traced.get("exclusions"):
         print("excluded: " + _excluded(traced["exclusions"]))
     for one in traced.get("experiments", ()):
-        print(f"experiment {one['name']}: {one['requests']} requests in {', '.join(one['lanes'])}; it stands at "
-              f"{one['stage']}" + (f", {one['verdict']}" if one["verdict"] else ""))
+        print(f"experiment {one['name']}: {_so_many(one['requests'], 'request')} in {', '.join(one['lanes'])}; "
+              f"it stands at {one['stage']}" + (f", {one['verdict']}" if one["verdict"] else ""))
         for row in one["matured"]:
             print(f"  matured {row['matured_at'][:16]}: candidate {row['x']:g}, champion {row['y']:g} in {row['n']:g} "
                   f"pairs, value {row['value']:g}")
@@ -137,6 +136,15 @@ def _concluded(traced: dict[str, Any]) -> None:
         print("\nfindings that touch it")
         for one in traced["findings"]:
             print(f"  {one['time'][:16]}  {one['subject']} {one['check']} is {one['status']}: {one['reason']}")
+
+
+def _so_many(count: int, what: str) -> str:
+    """A count with its noun.
+
+    >>> _so_many(1, "event"), _so_many(1200, "event")
+    ('1 event', '1,200 events')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _ms(value: float | None) -> str:

@@ -81,7 +81,8 @@ def _finding(one: dict[str, Any], campaigns: Sequence[Campaign]) -> dict[str, An
     day = datetime.fromisoformat(str(evidence.get("window", {}).get("start", one["time"]))).date()
     return {"stream": one["subject"].removeprefix("stream:"), "day": day.isoformat(), "status": one["status"],
             "severity": one["severity"], "reason": one["reason"],
-            "moved": evidence.get("explanation", {}).get("text"), "known": known_causes(day, campaigns)}
+            "moved": evidence.get("explanation", {}).get("text"),
+            "known": known_causes(day, campaigns) if one["status"] == "drift" else []}
 
 
 def known_causes(day: date, campaigns: Sequence[Campaign]) -> list[str]:
