@@ -161,6 +161,14 @@ def erase(user: Annotated[str, typer.Argument(help="The shop's id of the shopper
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON Schema of every event, to validate or to generate code by."""
+    from incumbent.commands.schema import text
+
+    typer.echo(text())
+
+
+@app.command()
 def check(names: Annotated[list[str] | None, typer.Argument(help="Suites; all where none is named.")] = None,
           as_json: Json = False) -> None:
     """Run the contract suites over every registered implementation, yours included."""

@@ -245,6 +245,17 @@ def test_the_document_is_of_everything_and_sound(site):
     assert batch["anyOf"][0]["$ref"] == "#/components/schemas/Events"
 
 
+def test_the_document_says_of_every_locked_route_that_a_key_may_be_missing_or_of_another_scope():
+    site = Site(keys={hashlib.sha256(b"k").hexdigest(): "serve"})
+    assert site.ask("GET", "/metrics")[0] == 401
+    assert site.ask("GET", "/metrics", headers=[(b"x-api-key", b"k")])[0] == 403
+    document = site.ask("GET", "/openapi.json", target=site.app)[1]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            locked = path not in ("/healthz", "/readyz")
+            assert ({"401", "403"} <= operation["responses"].keys()) == locked, f"{method} {path}"
+
+
 def test_the_document_is_a_page_that_loads_nothing(site):
     from html.parser import HTMLParser
 
@@ -273,6 +284,22 @@ def test_the_documents_schema_of_an_event_accepts_what_the_collector_accepts(sit
     assert validator.is_valid(event())
     assert not validator.is_valid(event(action="teleport"))
     assert not validator.is_valid(event(value_minor=-1))
+
+
+def test_the_schema_of_every_event_is_served_and_printed(site, capsys):
+    import jsonschema_rs
+
+    from incumbent import cli
+
+    status, schema = site.ask("GET", "/v1/schema")
+    assert status == 200 and jsonschema_rs.meta.is_valid(schema)
+    kinds = schema["discriminator"]["mapping"]
+    assert {"impression", "feedback", "embedding", "item", "measurement", "decision", "audit"} <= kinds.keys()
+    validator = jsonschema_rs.validator_for(schema)
+    assert validator.is_valid(event()) and not validator.is_valid(event(action="teleport"))
+    with pytest.raises(SystemExit) as end:
+        cli.main(["schema"])
+    assert end.value.code == 0 and json.loads(capsys.readouterr().out) == schema
 
 
 def test_the_pulse_counts_what_is_served(site):

@@ -10,12 +10,13 @@ import urllib.parse
 from datetime import timedelta
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter
 
 from incumbent import cli
 from incumbent.commands import desk as desks
 from incumbent.dashboard import progress
 from incumbent.service import drift as drift_routes
+from incumbent.service.app import build
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
 from incumbent.stores.control import SqlControl
@@ -167,9 +168,11 @@ def test_over_http(shop, tmp_path):
     _, world = shop
     control = SqlControl.in_directory(tmp_path)
     desk = Desk(world.config, Stores(None, world.lake, control), world.clock)
-    app = FastAPI()
-    app.include_router(drift_routes.routes(desk, Keys({})), prefix="/v1")
-    ask = Client(app).ask
+    router = APIRouter(prefix="/v1")
+    router.include_router(drift_routes.routes(desk, Keys({})))
+    ask = Client(build([router])).ask
+    status, told = ask("GET", "/v1/drift", monitor="nope")
+    assert (status, told["error"]["field"], told["error"]["hint"]) == (404, "monitor", "no baseline stands yet")
     assert ask("GET", "/v1/drift")[1]["baseline"] is None and ask("GET", "/v1/baselines") == (200, [])
     body = {"from": "2026-03-02", "to": "2026-03-21", "name": "march", "reason": "calm", "actor": "ann"}
     status, made = ask("POST", "/v1/baselines", body)
@@ -183,6 +186,12 @@ def test_over_http(shop, tmp_path):
     (begun,) = [one for one in ask("GET", "/v1/drift/findings")[1] if one["check"] == "drift:budget"]
     assert "of 12 monitors cannot honour" in begun["reason"] and begun["evidence"]["baseline"]["name"] == "march"
     assert ask("GET", "/v1/drift/findings", monitor="items/home/popular") == (200, [])
+    [row] = ask("GET", "/v1/drift", monitor="items/home/popular")[1]["monitors"]
+    assert row["name"] == "items/home/popular" and len(ask("GET", "/v1/drift")[1]["monitors"]) > 1
+    for path in ("/v1/drift", "/v1/drift/findings"):
+        status, told = ask("GET", path, monitor="item/home/popular")
+        assert (status, told["error"]["code"], told["error"]["field"]) == (404, "not_found", "monitor")
+        assert told["error"]["hint"] == "did you mean 'items/home/popular'?"
     assert ask("GET", "/v1/drift")[1]["until"]["prompt"].startswith("2026-03-26")
     assert ask("GET", "/v1/drift/audit", name="march")[1]["baseline"]["version"] == 1
     control.close()

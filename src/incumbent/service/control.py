@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from incumbent.clock import ReplayClock
+from incumbent.events import codec
 from incumbent.service import quarantine
 from incumbent.service.auth import Keys
 from incumbent.service.desk import STEPS, Desk
@@ -109,6 +110,10 @@ def _reading(router: APIRouter, desk: Desk) -> None:
     @router.get("/audits", tags=["reading"], summary="Who did what by hand, and why")
     def list_audits(subject: Subject = None, limit: Limit = 100) -> list[dict[str, Any]]:
         return desk.conclusions("audit", subject, limit)
+
+    @router.get("/schema", tags=["reading"], summary="The JSON Schema of every event, by its type")
+    def show_schema() -> dict[str, Any]:
+        return codec.json_schema()
 
     @router.get("/plan", tags=["reading"], summary="The serving plan in force")
     def show_plan() -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from incumbent.errors import NotFoundError
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
 
 Name = Annotated[str, Path(max_length=64, description="The baseline's name.")]
 NewName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
+Monitor = Annotated[str | None, Query(max_length=512, description="A monitor's name, as GET /v1/drift lists them.")]
 Version = Annotated[int | None, Query(ge=1, description="The newest where it is not given.")]
 
 
@@ -42,13 +45,24 @@ def routes(desk: Desk, keys: Keys) -> APIRouter:
     router = APIRouter(tags=["drift"])
 
     @router.get("/drift", summary="The baseline in force, every monitor with its standing and part of the budget")
-    def show_drift() -> dict[str, Any]:
-        return desk.drift()
+    def show_drift(monitor: Monitor = None) -> dict[str, Any]:
+        found = desk.drift()
+        if monitor is None:
+            return found
+        rows = [row for row in found["monitors"] if row["name"] == monitor]
+        return {**found, "monitors": rows} if rows else _unknown(monitor, [row["name"] for row in found["monitors"]])
 
     @router.get("/drift/findings", summary="Findings of drift, newest first")
-    def list_drift_findings(monitor: Annotated[str | None, Query(max_length=512)] = None,
+    def list_drift_findings(monitor: Monitor = None,
                             limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[dict[str, Any]]:
-        return desk.drift_findings(monitor, limit)
+        found = desk.drift_findings(monitor, limit)
+        if monitor is not None and not found:  # none yet, of a monitor or a version of a space that there is
+            from incumbent.loop.drift.status import subjects
+
+            known = sorted({*(row["name"] for row in desk.drift()["monitors"]), *(
+                subject.removeprefix("stream:") for subject in subjects(desk.stores.control))})
+            return found if monitor in known else _unknown(monitor, known)
+        return found
 
     @router.get("/drift/audit", summary="A baseline replayed against itself: promised beside delivered")
     def audit_drift(name: Annotated[str | None, Query(max_length=64)] = None,
@@ -74,3 +88,10 @@ def routes(desk: Desk, keys: Keys) -> APIRouter:
                                  on_behalf_of=body.actor)
 
     return router
+
+
+def _unknown(got: str, known: list[str]) -> NoReturn:
+    near = difflib.get_close_matches(got, known, n=1)
+    listed = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
+    raise NotFoundError("no such monitor", got=got, field="monitor", expected=f"one of {listed}" if known else None,
+                        hint=f"did you mean {near[0]!r}?" if near else None if known else "no baseline stands yet")

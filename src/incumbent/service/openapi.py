@@ -19,10 +19,11 @@ ERROR: dict[str, Any] = {"type": "object", "required": ["error"], "properties": 
     "type": "object", "required": ["code", "what"], "properties": {
         name: {"type": ["string", "null"]} for name in ("code", "what", "got", "expected", "hint", "field")}}}}
 PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-#: what the shim answers on every hot route before its handler is asked
-FRONT = {status: {"description": text, "content": PROBLEM} for status, text in {
-    "401": "No key, or an unknown one.", "403": "A key of another scope.", "408": "The body stopped half-way.",
-    "413": "Body too large.", "415": "Neither JSON nor MessagePack."}.items()}
+#: what the shim answers where keys hold, and what it answers on every hot route before its handler is asked
+LOCKED = {status: {"description": text, "content": PROBLEM} for status, text in {
+    "401": "No key, or an unknown one.", "403": "A key of another scope."}.items()}
+FRONT = LOCKED | {status: {"description": text, "content": PROBLEM} for status, text in {
+    "408": "The body stopped half-way.", "413": "Body too large.", "415": "Neither JSON nor MessagePack."}.items()}
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.update(part["components"]["schemas"])
             for path in part["paths"].values():
                 path["post"]["responses"] = {**FRONT, **path["post"]["responses"]}
+        if "/metrics" in made["paths"]:
+            made["paths"]["/metrics"]["get"]["responses"].update(LOCKED)
         schemas["Error"] = ERROR
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
