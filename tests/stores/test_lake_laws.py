@@ -3,6 +3,7 @@
 import pytest
 
 from incumbent.stores.memory_lake import MemoryLake
+from incumbent.stores.partitions import split
 from incumbent.testing.checks.lake_samples import LAKES
 from incumbent.testing.checks.lakes import MAKERS
 
@@ -28,7 +29,15 @@ class ForgetsSequences(MemoryLake):
 
 class KeepsDuplicates(MemoryLake):
     def _append(self, into, rows, writer, sequence):
-        into.ids.clear()
+        into.known.clear()
+        return super()._append(into, rows, writer, sequence)
+
+
+class LooksOnlyWhereItFalls(MemoryLake):
+    """Knows the ids of a row's own partition alone."""
+
+    def _append(self, into, rows, writer, sequence):
+        into.known = {i for partition in split(rows) for i in into.ids.get(partition, ())}
         return super()._append(into, rows, writer, sequence)
 
 
@@ -67,6 +76,7 @@ class ExpiresADayTooMany(MemoryLake):
 @pytest.mark.parametrize(("broken", "laws"), [
     (ForgetsSequences, {"a_segment_enters_once", "an_event_enters_once", "a_partition_is_replaced_once"}),
     (KeepsDuplicates, {"an_event_enters_once"}),
+    (LooksOnlyWhereItFalls, {"an_event_id_is_kept_once_whatever_comes_with_it"}),
     (DropsLateSegments, {"order_does_not_matter"}),
     (CompactionIsChange, {"changes_are_exact"}),
     (ClosedPeriods, {"a_scan_filters"}),

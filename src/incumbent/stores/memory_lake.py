@@ -34,6 +34,7 @@ class _Rows:
         self.version = -1
         self.parts: dict[Partition, list[pa.Table]] = {}
         self.ids: dict[Partition, set[str]] = {}
+        self.known: set[str] = set()  # the ids of all partitions
         self.loose: Counter[Partition] = Counter()  # parts that came since the last compaction
         self.changed: dict[Partition, int] = {}
         self.marks: dict[str, int] = {}
@@ -65,7 +66,9 @@ class _Rows:
         self.unknown[partition] = self.version + 1
         self.parts[partition] = [part for part in parts if part.num_rows]
         self.loose[partition] = len(self.parts[partition])
+        self.known -= self.ids.get(partition, set())
         self.ids[partition] = {i for part in self.parts[partition] for i in part["event_id"].to_pylist()}
+        self.known |= self.ids[partition]
         if not self.parts[partition]:
             del self.parts[partition], self.ids[partition]
 
@@ -104,11 +107,12 @@ class MemoryLake:
         into.marks[writer] = sequence if last is None else max(last, sequence)
         fresh: dict[Partition, pa.Table] = {}
         for partition, part in split(first_of_each(rows)).items():
-            known = into.ids.setdefault(partition, set())
             ids = part["event_id"].to_pylist()
-            part = part.filter(pa.array([i not in known for i in ids], pa.bool_()))
+            part = part.filter(pa.array([i not in into.known for i in ids], pa.bool_()))
             if part.num_rows:
-                known.update(ids)
+                new = part["event_id"].to_pylist()
+                into.ids.setdefault(partition, set()).update(new)
+                into.known.update(new)
                 into.parts.setdefault(partition, []).append(part)
                 into.loose[partition] += 1
                 fresh[partition] = part

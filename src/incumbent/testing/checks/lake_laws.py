@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
+from msgspec import structs
 
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.window import Window, day_of
@@ -79,6 +80,23 @@ def an_event_enters_once(shelf: Shelf) -> None:
     assert done.applied and done.rows == 0 and not done.partitions, done
     assert not shelf.lake.commit(late + first, "u", 7).applied
     assert ids_in(shelf.lake) == sorted(e.event_id for e in clicks(range(25), hours=3) + late)
+
+
+@LAKES.law()
+def an_event_id_is_kept_once_whatever_comes_with_it(shelf: Shelf) -> None:
+    """The same id with another time (over midnight, days away) or another user is the same event; the first stays."""
+    midnight = NOON + DAY / 2
+    first = [click(n, f"user-{n}", midnight - timedelta(seconds=1)) for n in range(6)]
+    assert shelf.lake.commit(first, "w", 0).rows == 6
+    other = [("user-0", midnight + timedelta(seconds=1)), ("user-1", NOON - DAY / 2), ("user-2", midnight + 20 * DAY),
+             ("user-3", NOON - 20 * DAY), ("user-9", first[4].time), ("user-7", midnight + 3 * DAY)]
+    again = [structs.replace(event, user_id=user, time=time) for event, (user, time) in zip(first, other, strict=True)]
+    for sequence, batch in enumerate((again, again[::-1], [*again, click(7, "user-1", midnight)])):
+        assert shelf.lake.commit(batch, "v", sequence).rows == (sequence == 2), batch
+    assert events_in(shelf.lake, "feedback")[:6] == first
+    far = structs.replace(click(8, time=NOON - 300 * DAY), time=NOON)  # of such an id the times must be near
+    assert shelf.lake.commit([far], "w", 1).rows == 1
+    assert shelf.lake.commit([structs.replace(far, time=midnight)], "v", 3).rows == 0
 
 
 @LAKES.law()
