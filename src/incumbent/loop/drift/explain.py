@@ -24,12 +24,13 @@ from incumbent.drift.skew import skew_share
 from incumbent.drift.vector_age import age_s
 from incumbent.events.window import Window
 from incumbent.loop.drift import latest_vectors, names
+from incumbent.loop.drift.arrivals import arrivals
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.facts import Facts
 from incumbent.loop.drift.frames import Frame, shared
 from incumbent.loop.drift.grid import micros
 from incumbent.loop.drift.judges import Share
-from incumbent.loop.drift.shards import Reader
+from incumbent.loop.drift.shards import Reader, grid_of
 from incumbent.loop.drift.watch import Watch
 from incumbent.stats.buckets import Buckets
 from incumbent.stats.items import Items
@@ -56,7 +57,7 @@ class Explainer:
             return self._skew(watch, window, state, then, reader)
         facts = reader.catalogue.at(window.end)
         if frame.kind == "vectors":
-            return self._vectors(watch, state, then, facts)
+            return self._vectors(watch, window, state, then, facts)
         if frame.kind in ("items", "categories"):
             return self._items(watch, window, state, then, frame, facts, reader)
         if frame.kind == "numbers":
@@ -69,16 +70,18 @@ class Explainer:
         return merged([one.state for one in self._baseline.windows(watch.judge.stream) if one.period in periods])
 
     # ------------------------------------------------------------------------------------------------------ embeddings
-    def _vectors(self, watch: Watch, now: Any, then: Any, facts: Facts) -> dict[str, Any]:
+    def _vectors(self, watch: Watch, window: Window, now: Any, then: Any, facts: Facts) -> dict[str, Any]:
         _, space, _, version = names.parts_of(watch.judge.stream)
         rows = latest_vectors.latest(self._lake, space, version, "item")
         rows = rows.filter(pc.equal(pc.list_value_length(rows["vector"]), now.frame.dimension))
         ids = rows["entity_id"].to_pylist()
         titles = facts.titles(ids)
+        before, after = self._arrived(watch, window, ids)
         table = ItemTable(
             [titles[one] for one in ids], rows["vector"], {
                 name: facts.of(rows["entity_id"], name).to_pylist() for name in ("category", "brand")},
-            np.asarray(facts.of(rows["entity_id"], "price_minor").cast(pa.float64()).to_numpy(zero_copy_only=False)))
+            np.asarray(facts.of(rows["entity_id"], "price_minor").cast(pa.float64()).to_numpy(zero_copy_only=False)),
+            before, after)
         if not ids:
             return {"text": "no items have a vector in this space: nothing to name the clusters by"}
         found = explain(now, then, table, examples=EXAMPLES)
@@ -86,6 +89,15 @@ class Explainer:
         for one in plain["breakdowns"]:
             one["changes"] = one["changes"][:VALUES]
         return {"text": found.text(), **plain}
+
+    def _arrived(self, watch: Watch, window: Window, ids: list[str]) -> tuple[Any, Any]:
+        """How often each item's vector came in the matched windows and in this one; neither where either is gone."""
+        stream, grid = watch.judge.stream, grid_of(self._config)
+        own = self._baseline.about[stream].carried_from or stream
+        held = [one.period for one in watch.reference(window).windows if one.period is not None]
+        then = arrivals(self._lake, grid, own, held, ids)
+        now = arrivals(self._lake, grid, stream, [window], ids)
+        return (None, None) if then is None or now is None else (then, now)
 
     # ----------------------------------------------------------------------------------------------- ids and categories
     def _items(self, watch: Watch, window: Window, now: Items, then: Items, frame: Frame, facts: Facts,

@@ -1,0 +1,38 @@
+"""What an alarm is explained by: the items of each side, the catalogue's words, and the segments that feel it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from incumbent.events.schema import Embedding
+from incumbent.testing.drift_loop import SPRING, opened
+from incumbent.testing.event_shop import START
+
+
+def test_examples_of_vectors_are_of_the_items_that_came_on_each_side(after_spring):
+    """From a day on other hats come than before, somewhere else than before: each side is told with its own."""
+    world = after_spring(watch=["embeddings"])
+    old = [one for day in range(12, SPRING) for one in world.shop.day(day) if isinstance(one, Embedding)]
+    world.commit(old)  # the lake still holds the baseline's rows
+    for day in range(SPRING, SPRING + 8):
+        rows = [one for one in world.shop.day(day) if isinstance(one, Embedding)]
+        world.commit([world.shop.vector(
+            f"n{day}-{n}", one.time, f"new {one.entity_id}" if "hat" in one.entity_id else one.entity_id,
+            np.array(one.vector) + 2.5 * ("hat" in one.entity_id)) for n, one in enumerate(rows)])
+    world.clock.set(START + timedelta(days=SPRING + 8, hours=1))
+    found = opened(world.look(), "embeddings/titles/item/v1")[0]
+    told = found.evidence["explanation"]
+    assert told["method"] == "counted"
+    before = {title for one in told["clusters"] for title in one["before"]}
+    after = {title for one in told["clusters"] for title in one["after"]}
+    assert any("hat number" in title for title in before) and not any("new hat" in title for title in before)
+    assert any("new hat" in title for title in after) and not any("hat number" in title for title in after)
+    (items,) = (one for one in told["breakdowns"] if one["by"] == "item")
+    gone = {one["name"]: one["reference"] for one in items["changes"] if one["name"].startswith("hat number")}
+    assert gone
+    for name, share in gone.items():
+        mine = "hat-" + name.rpartition(" ")[2]
+        assert share == pytest.approx(sum(one.entity_id == mine for one in old) / len(old))
