@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import cache
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any
 
@@ -167,29 +167,15 @@ def from_arrow(table: Table, rows: pa.Table) -> list[Any]:
 
 
 def values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
-    """What `to_pylist` gives, several times faster of lists, structs and times: a child column at a time, not a scalar.
+    """What `to_pylist` gives; times, in `datetime.UTC`, at a fifth of the cost.
 
-    Times are in `datetime.UTC`.
-
-    >>> values(pa.array([[{"a": 1}, None], None, []]))
-    [[{'a': 1}, None], None, []]
+    >>> values(pa.array([86_400_000_000, None], TIME))
+    [datetime.datetime(1970, 1, 2, 0, 0, tzinfo=datetime.timezone.utc), None]
     """
-    if isinstance(column, pa.ChunkedArray):
-        return list(chain.from_iterable(map(values, column.chunks)))
-    kind = column.type
-    if kind == TIME:
-        numbers = column.cast(pa.int64()).to_pylist()
-        return [None if us is None else EPOCH + timedelta(microseconds=us) for us in numbers]
-    if pa.types.is_list(kind):
-        inner = iter(values(column.flatten()))
-        return [None if n is None else list(islice(inner, n)) for n in pc.list_value_length(column).to_pylist()]
-    if pa.types.is_struct(kind) and kind.num_fields:
-        names = [field.name for field in kind]
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*map(values, column.flatten()), strict=True)]
-        return rows if not column.null_count else [
-            row if valid else None for row, valid in zip(rows, column.is_valid().to_pylist(), strict=True)]
-    found: list[Any] = column.to_pylist()
-    return found
+    if column.type != TIME:
+        found: list[Any] = column.to_pylist()
+        return found
+    return [None if us is None else EPOCH + timedelta(microseconds=us) for us in column.cast(pa.int64()).to_pylist()]
 
 
 @cache
