@@ -25,7 +25,7 @@ from incumbent.testing.simulated_experiment import EXPERIMENT
 from incumbent.testing.simulation import Simulation
 
 REACH_DAYS = 8  # whole days before its own that a feedback may look back: the default window of 7, and one
-_AT_ONCE = 96  # users whose rows are in memory together
+_AT_ONCE = 8_192  # impressions that are in memory together, with all else of their users
 _BATCH_ROWS = 10_000  # whose bytes are
 
 
@@ -108,9 +108,7 @@ def _promises(world: Simulation) -> None:
 
 def _users(world: Simulation) -> Iterator[tuple[str, list[Impression], list[Feedback], list[dict[str, Any]]]]:
     """Everything that the lake holds of each user."""
-    users = world.tastes.users
-    for start in range(0, len(users), _AT_ONCE):
-        chosen = users[start:start + _AT_ONCE]
+    for chosen in _together(world):
         held: dict[str, defaultdict[str, list[Any]]] = {}
         for table in ("impression", "feedback"):
             held[table] = defaultdict(list)
@@ -125,6 +123,20 @@ def _users(world: Simulation) -> Iterator[tuple[str, list[Impression], list[Feed
                 if answer is not None and answer.items != tuple(slot.item_id for slot in one.slots):
                     world.ledger.violation(f"{one.event_id} was shown {answer.items}, on record are {one.slots}")
             yield user, held["impression"][user], held["feedback"][user], held["outcome"][user]
+
+
+def _together(world: Simulation) -> Iterator[list[str]]:
+    """All users, in groups that have no more than so many impressions between them."""
+    shown = Counter(world.lake.scan("impression", columns=["user_id"])["user_id"].to_pylist())
+    group: list[str] = []
+    size = 0
+    for user in world.tastes.users:
+        if group and size + shown[user] > _AT_ONCE:
+            yield group
+            group, size = [], 0
+        group.append(user)
+        size += shown[user]
+    yield group
 
 
 def _plain(rows: pa.Table) -> list[dict[str, Any]]:
