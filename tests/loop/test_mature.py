@@ -19,7 +19,7 @@ from incumbent.events.window import Window, day_of
 from incumbent.loop import watermark
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.definitions import currency_of, definitions
-from incumbent.loop.mature import Maturer
+from incumbent.loop.mature import Maturer, expire_units
 from incumbent.loop.relations import ArrowEngine, DuckEngine, Engine
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
@@ -294,6 +294,31 @@ def test_an_ended_experiment_still_matures_its_last_units() -> None:
         experiment=msgspec.structs.replace(row, stage="ended", ended_at=START + timedelta(hours=2), version=2))
     run.at("2026-03-06T00:00")
     assert [unit.unit for unit in run.control.matured("e")] == ["u1"]
+
+
+def test_the_units_of_an_experiment_long_over_expire_once_nothing_more_is_sealed_of_it() -> None:
+    run, other = Run(definition()), Run(definition())
+    for one in (run, other):
+        one.commit([one_pair()])
+    row = run.control.experiment("e")
+    assert row is not None
+    run.control.conclude(
+        Decision(event_id=event_id("end", START), time=START, experiment="e", verdict="discard", reason="test", by="t"),
+        experiment=msgspec.structs.replace(row, stage="ended", ended_at=START + timedelta(hours=2), version=2))
+    for text, retention_days, gone in (
+        ("2026-03-06T00:00", 1, {}),  # its last units may mature until 2026-03-04, and late ones for 30 days more
+        ("2026-04-03T23:00", 20, {}), ("2026-04-06T00:00", 40, {}), ("2026-04-06T00:00", 20, {"e": 1})):
+        for one in (run, other):
+            one.at(text)
+        assert [unit.unit for unit in run.control.matured("e")] == ["u1"]
+        assert expire_units(run.control, run.clock.now(), retention_days) == gone
+        assert expire_units(other.control, other.clock.now(), retention_days) == {}, "it runs: all of it is judged"
+    assert run.control.matured("e") == [] and expire_units(run.control, run.clock.now(), 20) == {}
+    seals = run.control.seals("e")
+    assert sum(seal.units for seal in seals) == 1 and [unit.unit for unit in other.control.matured("e")] == ["u1"]
+    run.commit([impression("r2", START + timedelta(minutes=30), "u1", "home", "e/canary/interleave", ["a:pair0:T"])])
+    run.at("2026-04-10T00:00")
+    assert run.control.matured("e") == [] == run.control.restated("e") and run.control.seals("e") == seals
 
 
 def test_the_lease_is_held() -> None:

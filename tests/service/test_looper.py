@@ -2,22 +2,25 @@
 
 import threading
 import time
+from datetime import timedelta
 
+import msgspec
 import pytest
 
 from incumbent.clock import SystemClock
 from incumbent.config import Config
 from incumbent.errors import StoreError
 from incumbent.events.ids import EventIds
-from incumbent.events.schema import Audit
+from incumbent.events.schema import Audit, Decision
 from incumbent.loop.attribute import read_cursor
 from incumbent.loop.door.states import Doored
+from incumbent.loop.mature import MatureCursor
 from incumbent.loop.metrics.states import Measured
 from incumbent.loop.operate import Operator
 from incumbent.service.looper import Looper
 from incumbent.service.metrics import Meter
 from incumbent.stores.memory import open_stores
-from incumbent.stores.store import OutboxRow
+from incumbent.stores.store import Matured, OutboxRow
 
 CONFIG = Config(models={"old": {"target": "m:f"}, "new": {"target": "m:g"}}, surfaces={"home": {"champion": "old"}},
                 experiments={"e1": {"surface": "home", "candidate": "new"}}, loop={"act_s": 0.02, "seal_s": 0.02})
@@ -135,6 +138,22 @@ def test_at_the_end_erasures_are_worked_off_where_nothing_runs_any_more(process,
     process.looper.finish(0.3)
     assert len(process.erased()) == (0 if busy else 1)
     assert process.kinds() == ({"erase"} if busy else set())  # asked for still: the next loop does it
+
+
+def test_the_house_drops_the_units_of_experiments_that_are_long_over(process):
+    operator = Operator(process.control, CONFIG, process.clock, process.ids)
+    operator.start("e1", actor="ada", reason="try it")
+    operator.roll_back("e1", actor="ada", reason="it is bad")
+    over = process.clock.now() - timedelta(days=401)
+    row = process.control.experiment("e1")
+    process.control.conclude(Decision(
+        event_id=process.ids.new(), time=over, experiment="e1", verdict="roll_back", reason="long ago", by="test"),
+        experiment=msgspec.structs.replace(row, ended_at=over, version=row.version + 1))
+    process.control.seal("e1", over.date(), [Matured(
+        "e1", "u1", "interleave", "canary", over, over, 1.0, 1.0, 1.0, 0.0, 1)], over)
+    process.control.set_cursor("mature/e1", msgspec.json.encode(MatureCursor(day=process.clock.now().date())).decode())
+    assert process.looper.scheduler.run_now("house").error is None
+    assert process.control.matured("e1") == [] and len(process.control.seals("e1")) == 1
 
 
 def test_gates_are_asked_of_the_days_that_a_whole_measuring_has_reached(process):

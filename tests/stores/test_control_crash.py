@@ -52,6 +52,7 @@ VERBS = {
     "seal": lambda c: c.seal("e", DAY + timedelta(days=1), [unit("u1"), unit("u2")], NOW),
     "restate": lambda c: c.restate("e", [unit("u0", 2.0), unit("u9", 3.0)], NOW),
     "erase": lambda c: c.erase(["u0", "u1"], AUDIT),
+    "expire_units": lambda c: c.expire_units("e"),
     "exclude": lambda c: c.exclude("u1", "j", NOW),
 }
 

@@ -9,7 +9,7 @@ test.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import msgspec
 import pyarrow as pa
@@ -119,8 +119,7 @@ class Maturer:
     def _open(self, scope: Scope, row: ExperimentRow, days: list[date]) -> list[date]:
         """Those of the days that have no seal, and do not lie too long after the experiment's end."""
         before = {seal.day for seal in self._control.seals(scope.name)} if days else set()
-        ends = row.ended_at and day_of(row.ended_at) + timedelta(
-            days=scope.definition.maturity_window_days + LATE_DAYS)
+        ends = _last_day(row)
         return [day for day in days if day not in before and (not ends or day <= ends)]
 
     def _seal(self, scope: Scope, open_days: list[date], shown: frozenset[Partition],
@@ -193,6 +192,29 @@ class Maturer:
     def _start(self) -> Engine:
         self._engine = self._engine or DuckEngine()
         return self._engine
+
+
+def expire_units(control: Control, now: datetime, retention_days: int) -> dict[str, int]:
+    """Drop the units of experiments that ended before the days that are kept; the rows that went, by experiment.
+
+    While an experiment runs its verdict is read from all of its units, so they stay; and they stay until the last day
+    on which a late one may be sealed was dealt with, so that none is sealed twice.
+    """
+    gone: dict[str, int] = {}
+    for row in control.experiments():
+        ends, text = _last_day(row), control.cursor(f"{LEASE}/{row.name}")
+        if row.ended_at is None or ends is None or text is None or row.ended_at >= now - timedelta(days=retention_days):
+            continue
+        dealt_with = msgspec.json.decode(text, type=MatureCursor).day
+        if dealt_with is not None and dealt_with > ends and (count := control.expire_units(row.name)):
+            gone[row.name] = count
+    return gone
+
+
+def _last_day(row: ExperimentRow) -> date | None:
+    """The last day that is sealed of an experiment, None while it runs."""
+    window = ExperimentConfig.model_validate(row.definition).maturity_window_days
+    return None if row.ended_at is None else day_of(row.ended_at) + timedelta(days=window + LATE_DAYS)
 
 
 def touches(unit: Matured, bucket: int, shown: frozenset[Partition], told: frozenset[Partition]) -> bool:

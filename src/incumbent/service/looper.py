@@ -30,7 +30,7 @@ from incumbent.loop.erase import Eraser
 from incumbent.loop.evaluation.expectations import Expectations
 from incumbent.loop.generated.states import TextStates
 from incumbent.loop.live import LiveTally
-from incumbent.loop.mature import Maturer
+from incumbent.loop.mature import Maturer, expire_units
 from incumbent.loop.metrics.states import MetricStates
 from incumbent.loop.metrics.watch import MetricWatch
 from incumbent.loop.plan import unservable
@@ -171,7 +171,7 @@ class Looper:
             return self.drift.run_once()
 
     def keep_house(self) -> None:
-        """Merge small files, and drop the days that retention has passed."""
+        """Merge small files, and drop the days that retention has passed, and the units of experiments long over."""
         now = self._clock.now()
         lake, stores = self._stores.lake, self._config.stores
         lake.compact(now)
@@ -179,6 +179,7 @@ class Looper:
         for table in ("impression", "feedback", "outcome", "embedding", "measurement"):
             lake.expire(table, kept)
         lake.expire("quarantine", day_of(now - timedelta(days=stores.quarantine_days)))
+        expire_units(self._stores.control, now, stores.retention_days)
 
     def observe(self) -> None:
         """Set the gauges, and write this process's metrics."""

@@ -82,6 +82,15 @@ class ControlMaturity:
         with self._db.read() as connection:
             return [Matured(*row) for row in connection.execute(query)]
 
+    def expire_units(self, experiment: str) -> int:
+        """Remove all sealed and restated units of an experiment; see `Control.expire_units`."""
+        with self._db.write() as connection:
+            gone = sum(connection.execute(sa.delete(table).where(table.c.experiment == experiment)).rowcount
+                       for table in (matured, restated))
+        if gone:
+            self._db.forget()
+        return gone
+
     def erase(self, users: Iterable[str], audit: Conclusion) -> dict[str, int]:
         """Remove users from matured, restated and exclusions, with the audit row, in one transaction.
 

@@ -114,6 +114,10 @@ class Control(Protocol):
         ...
 
     def restated(self, experiment: str) -> list[Matured]: ...
+    def expire_units(self, experiment: str) -> int:
+        """Remove all sealed and restated units of an experiment (retention); how many rows went. Its seals keep their
+        hash and their count."""
+        ...
 
     # -- baselines of drift
     def put_baseline(self, row: BaselineRow, parts: Sequence[BaselinePart]) -> BaselineRow:

@@ -66,6 +66,11 @@ class MemoryMaturity(MemoryTables):
         with self._lock:
             return sorted(self._restated.get(experiment, {}).values(), key=lambda row: (row.matured_at, row.unit))
 
+    def expire_units(self, experiment: str) -> int:
+        """Remove all sealed and restated units of an experiment; see `Control.expire_units`."""
+        with self._lock:
+            return sum(len(table.pop(experiment, ())) for table in (self._matured, self._restated))
+
     def erase(self, users: Iterable[str], audit: Conclusion) -> dict[str, int]:
         """Remove users from matured, restated and exclusions, with the audit row."""
         wanted = set(users)

@@ -224,12 +224,24 @@ def users_are_erased_with_an_audit(b: Bench) -> None:
     assert len(b.control.conclusions("audit")) == 1
 
 
+def units_expire_by_experiment(b: Bench) -> None:
+    """Retention takes all units of one experiment, sealed and restated, and of no other; its seals stay as judged."""
+    rows, other = [unit("u1"), unit("u2")], msgspec.structs.replace(unit("u1"), experiment="e2")
+    seal = b.control.seal("e1", DAY, rows, at(100))
+    b.control.seal("e2", DAY, [other], at(100))
+    b.control.restate("e1", [unit("u1", x=9.0)], at(200))
+    assert b.control.expire_units("e1") == 3 and b.control.expire_units("e1") == 0
+    assert b.control.matured("e1") == [] == b.control.restated("e1") and b.control.matured("e2") == [other]
+    assert b.control.seals("e1") == [seal] and b.control.seal("e1", DAY, rows, at(300)) == seal
+    assert b.control.matured("e1") == [], "what expired comes back with its seal"
+
+
 LAWS = (
     a_conclusion_comes_with_all_that_follows, a_conclusion_counts_once, conclusions_come_together,
     a_stale_writer_is_refused_whole,
     a_race_of_writers_has_one_winner, stages_close_one_another, conclusions_are_newest_first, the_outbox_waits,
     a_day_is_sealed_once, the_sequence_is_that_of_sealing, a_unit_matures_once, restatements_stand_beside,
-    matured_units_are_asked_for, users_are_erased_with_an_audit,
+    matured_units_are_asked_for, users_are_erased_with_an_audit, units_expire_by_experiment,
 )
 
 
