@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from incumbent.config_sections import DriftConfig
-from incumbent.drift.breakdown import breakdown
+from incumbent.drift.breakdown import MISSING, breakdown, price_bands
 from incumbent.drift.categorical import cell_changes
 from incumbent.drift.decompose import decompose
 from incumbent.drift.explain import explain
@@ -27,6 +27,7 @@ from incumbent.loop.drift import latest_vectors, names
 from incumbent.loop.drift.arrivals import arrivals
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.facts import Facts
+from incumbent.loop.drift.felt import felt
 from incumbent.loop.drift.frames import Frame, shared
 from incumbent.loop.drift.grid import micros
 from incumbent.loop.drift.judges import Share
@@ -107,6 +108,8 @@ class Explainer:
         parts = [("cell", list(now.cells), now.popularity, then.popularity),
                  ("item" if frame.kind == "items" else "value", [*(titles[one] for one in ids), "all others"],
                   np.append(now.top[:-1], now.top[-1] + now.new), np.append(then.top[:-1], then.top[-1] + then.new))]
+        if frame.kind == "items":
+            parts += [(by, labels, *parts[1][2:]) for by, labels in _attributes(facts, ids, then.top[:-1])]
         if frame.vocabulary.categories:
             parts.append(("category", [*frame.vocabulary.categories, "(unknown)"], now.category, then.category))
         tables = [_breakdown(by, labels, current, reference) for by, labels, current, reference in parts]
@@ -121,8 +124,12 @@ class Explainer:
         if fresh:
             lines.append("new: " + "; ".join(f"{one['title']} ({one['rows']})" for one in fresh[:EXAMPLES]))
         cells = [vars(change) for change in cell_changes(now, then)[:VALUES]]
+        held = [one.period for one in watch.reference(window).windows if one.period is not None]
+        segments = felt(reader, self._baseline, watch.judge.stream, window, held)
+        lines += [f"segment {one.segment}: " + (one.reason or f"{one.js:.4f} nats, {one.part:.0%} of the change")
+                  + f" ({one.n:,} rows)" for one in segments]
         return {"text": "\n".join(lines), "breakdowns": tables, "cells": cells, "new": fresh,
-                "examples": {"before": before, "after": after}}
+                "segments": [vars(one) for one in segments], "examples": {"before": before, "after": after}}
 
     def _new(self, watch: Watch, window: Window, frame: Frame, facts: Facts, reader: Reader) -> list[dict[str, Any]]:
         """The ids that the baseline did not know, most frequent first, from the window's rows; of context fields only
@@ -216,6 +223,15 @@ class Explainer:
                   f"{one['n']:,}{' (few)' if one['n'] < LEAST else ''}" for one in felt]
         return {"text": "\n".join(lines), "current": rates[0], "reference": rates[1], "mix": parts.mix,
                 "within": parts.within, "segments": felt}
+
+
+def _attributes(facts: Facts, ids: list[str], then: Any) -> list[tuple[str, list[str]]]:
+    """Brand and price band of each id and of all others, where the catalogue knows any."""
+    asked, others = pa.array(ids, pa.string()), "all others"
+    brands = facts.of(asked, "brand").to_pylist()
+    prices = np.asarray(facts.of(asked, "price_minor").cast(pa.float64()).to_numpy(zero_copy_only=False))
+    found = [("brand", brands), ("price band", price_bands(prices, then))]
+    return [(by, [*(one or MISSING for one in labels), others]) for by, labels in found if any(labels)]
 
 
 def _segments(state: Any, what: str) -> dict[str, tuple[int, float]]:

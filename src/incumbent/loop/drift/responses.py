@@ -43,7 +43,7 @@ def of_responses(impressions: pa.Table, outcomes: pa.Table, grid: Grid, waits: W
     clicks, bought = _clicks(outcomes, waits), _purchases(outcomes, waits)
     clicked = np.asarray(pc.is_in(first["request_id"], value_set=clicks["request_id"]))
     late = _first_delay(first["request_id"], bought)
-    failed, segment = _failed(_lists(first["models"]), first.num_rows), _segments(first, waits.segment)
+    failed, segment = _failed(_lists(first["models"]), first.num_rows), segments(first, waits.segment)
     starts, found = _starts(first, grid), {}
     table = pa.table({"start": starts, "surface": first["surface"], "clicked": clicked, "converted": late > 0,
                       "failed": failed, "late": late, "segment": segment})
@@ -95,7 +95,8 @@ def _failed(models: Any, rows: int) -> NDArray[np.bool_]:
     return failed
 
 
-def _segments(rows: pa.Table, field: str | None) -> pa.Array:
+def segments(rows: pa.Table, field: str | None) -> pa.Array:
+    """The value of a context field of every request, `REST` where it has none."""
     if field is None:
         return pa.repeat(pa.scalar(REST), rows.num_rows)
     coded = _lists(rows["context"]).dictionary_encode()
