@@ -75,6 +75,9 @@ class LimitsConfig(Part):
     event_ahead_s: Annotated[float, Field(ge=0)] = 300.0  # events from further ahead are refused
     exclude_items: Annotated[int, Field(ge=0)] = 1_000  # of one request
     context_keys: Annotated[int, Field(ge=0)] = 64  # of one request or event
+    # context key -> values, with * and ?, that declare a robot: it is no unit and earns no credit; {} counts robots in
+    bots: dict[str, tuple[str, ...]] = {
+        "bot": ("true",), "user_agent": ("*bot/*", "*crawler*", "*spider*", "*headlesschrome*")}
 
 
 class ModelConfig(Part):

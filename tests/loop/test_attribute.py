@@ -70,7 +70,7 @@ def history(seed: int, users: int = 4, days: float = 6, requests: int = 40, told
             quantity=rng.choice([None, 1, 2]), value_minor=rng.choice([None, 0, 100, 250]),
             currency=rng.choice(["EUR", "EUR", "USD"]),
             marks=rng.choice([[], [], [], [], [], ["unserved"], ["no_request"], ["foreign_user"],
-                              ["foreign_user", "forged"]]))
+                              ["foreign_user", "forged"], ["bot", "no_request"]]))
         events.append(event)
         bought += [event] if event.action == "purchase" else []
     for n in range(told // 4):
@@ -192,7 +192,7 @@ def test_histories_hold_every_reason_and_rule() -> None:
         TERMS, REACH)]
     assert {row["reason"] for row in rows} == {
         None, "no_exposure", "before_exposure", "outside_window", "neutral", "not_named", "unserved", "no_purchase",
-        "late_refund", "foreign_user", "forged", "other_request"}
+        "late_refund", "foreign_user", "forged", "other_request", "bot"}
     assert {row["rule"] for row in rows if row["reason"] is None} == {
         "impression", "last_touch", "first_touch", "all_touch", "share"}
     assert any(0 > row["weight"] > -1 for row in rows)

@@ -329,3 +329,17 @@ def test_nothing_that_comes_is_lost_or_breaks(changes):
     assert len(log.records) == 2
     kept = [codec.decode(r.data) for r in log.table("feedback")]
     assert all(isinstance(k, Feedback) and k.time.tzinfo is UTC for k in kept)
+
+
+@pytest.mark.parametrize(("context", "marks"), [
+    ({"bot": True}, ["bot"]), ({"user_agent": "AhrefsBot/7.0"}, ["bot"]), ({"user_agent": "Baiduspider"}, ["bot"]),
+    ({"bot": False, "user_agent": "Firefox/140.0"}, []), ({"user_agent": None, "page": "bot/"}, []), ({}, []),
+])
+def test_declared_robots_are_marked_by_the_rule_that_is_configured(context, marks):
+    ingest, log = make()
+    assert [item.marks for item in take(ingest, event(context=context)).items] == ([marks] if marks else [])
+    assert [codec.decode(record.data).marks for record in log.records.values()] == [marks]
+    counted_in, _ = make(limits=LimitsConfig(bots={}))
+    assert take(counted_in, event(context=context)).items == []
+    own, _ = make(limits=LimitsConfig(bots={"page": ["bot?"]}))
+    assert bool(take(own, event(context=context)).items) == ("page" in context)

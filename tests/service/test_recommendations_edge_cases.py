@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from incumbent.clock import SystemClock
+from incumbent.config import LimitsConfig
 from incumbent.errors import StoreError
 from incumbent.events.plan import ModelPlan, PinnedSlot
 from incumbent.events.schema import Impression
 from incumbent.experiments.coins import coins
 from incumbent.experiments.pair_draft import PairDraft
+from incumbent.loop.tracing.why import lane_of
 from incumbent.models.callable import CallableModel
 from incumbent.service.auth import Keys
 from incumbent.service.metrics import Meter
@@ -316,6 +318,20 @@ def outside_the_segment_the_champion(front: Front) -> None:
     assert (made.mode, made.lane) == ("interleave", "interleave")
 
 
+def a_declared_robot_is_outside_and_told_so(front: Front) -> None:
+    rule = {key: list(patterns) for key, patterns in LimitsConfig().bots.items()}
+    shop = Shop(old=OLD, new=NEW, experiment=msgspec.structs.replace(NO_HOLDOUT, bots=rule))
+    for context in ({"bot": True}, {"bot": "TRUE"}, {"user_agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"}):
+        answer, made = front.ask(shop, context=context)
+        assert (items(answer), made.mode, made.lane, made.coins) == (OLD[:4], "champion", "outside", [])
+        assert lane_of(made, shop.surface.experiment) == "outside: the context declares a robot"
+        assert not {"pair", "half"} & set(kinds(made).values())
+    for context in ({}, {"bot": False}, {"user_agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}):
+        assert front.ask(shop, context=context)[1].lane == "interleave"
+    shop.change(experiment=NO_HOLDOUT)  # limits.bots = {}
+    assert front.ask(shop, context={"bot": True})[1].lane == "interleave"
+
+
 def an_untested_candidate_never_stands_in(front: Front) -> None:
     for change in ({"stage": "shadow", "share": 0.0}, {"holdout": 0.999999}):
         experiment = msgspec.structs.replace(NO_HOLDOUT, **change)
@@ -372,7 +388,8 @@ ROWS: list[Callable[[Front], None]] = [
     paging_to_the_end, paging_after_the_lists_changed, paging_after_the_plan_changed,
     paging_after_a_roll_back, ties_in_score,
     candidate_equals_champion, shadow_shows_the_champion, holdout_shows_the_champion, outside_the_segment_the_champion,
-    an_untested_candidate_never_stands_in, promoted_back_test, log_refuses, a_thread_that_blocks,
+    a_declared_robot_is_outside_and_told_so, an_untested_candidate_never_stands_in, promoted_back_test, log_refuses,
+    a_thread_that_blocks,
 ]
 
 

@@ -51,6 +51,7 @@ class ExperimentPlan(Struct, frozen=True, omit_defaults=True):
     lane_share: float = 1.0  # part of the non-holdout users interleaved in this stage; the rest see the champion
     segment: dict[str, list[str]] = {}  # context key -> values that may enter the lane; empty = everyone
     coin: Literal["round", "list"] = "round"
+    bots: dict[str, list[str]] = {}  # context key -> patterns of values that declare a robot, which is outside
 
 
 class SurfacePlan(Struct, frozen=True, omit_defaults=True):

@@ -141,7 +141,7 @@ class Feedback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     seconds: Annotated[float, Meta(ge=0, le=10**7)] | None = None  # dwell
     refers_to: EventId | None = None  # a refund names its purchase
     context: Context = {}
-    marks: list[str] = []  # set by the collector: unserved, no_request, foreign_user, skewed ...
+    marks: list[str] = []  # set by the collector: unserved, no_request, bot, skewed ...
     received: Time | None = None  # set by the collector: when it came in
     schema: int = SCHEMA_VERSION
 

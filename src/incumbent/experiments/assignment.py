@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
 from incumbent.events.plan import ExperimentPlan
 from incumbent.events.schema import Context
 
-#: none: no experiment runs. outside: not in the declared segment. holdout: the champion alone, for comparison.
-#: interleave: both models. rest: in neither, the champion alone.
+#: none: no experiment runs. outside: not in the declared segment, or a declared robot. holdout: the champion alone,
+#: for comparison. interleave: both models. rest: in neither, the champion alone.
 Lane: TypeAlias = Literal["none", "outside", "holdout", "interleave", "rest"]
 
 
@@ -24,7 +25,8 @@ def assign(experiment: ExperimentPlan | None, unit: str, context: Context) -> La
     context is in the impression and `lane_share` in the plan that it names, so that an audit can recompute the lane.
 
     A user of another segment is ``outside`` whatever the hash says: holdout and lane hold the same kind of users. A
-    context key that is missing matches no segment. A salt of its own makes lanes of two experiments independent.
+    context key that is missing matches no segment. So is a request whose context declares a robot. A salt of its own
+    makes lanes of two experiments independent.
 
     >>> from incumbent.events.plan import ExperimentPlan
     >>> plan = ExperimentPlan("e1", "new", "e1", "ramp_10", 0.1, segment={"country": ["NO"]})
@@ -35,6 +37,8 @@ def assign(experiment: ExperimentPlan | None, unit: str, context: Context) -> La
     """
     if experiment is None or experiment.stage == "ended":
         return "none"
+    if experiment.bots and declared_bot(experiment.bots, context):
+        return "outside"
     if experiment.segment and not in_segment(experiment.segment, context):
         return "outside"
     if experiment.holdout <= 0 and experiment.lane_share >= 1:
@@ -62,6 +66,23 @@ def in_segment(segment: Mapping[str, list[str]], context: Context) -> bool:
     True
     """
     return all(key in context and _text(context[key]) in values for key, values in segment.items())
+
+
+def declared_bot(bots: Mapping[str, Sequence[str]], context: Context) -> bool:
+    """Whether a value of the context matches one of its key's patterns (``*`` and ``?``, whatever the case).
+
+    >>> bots = {"bot": ["true"], "user_agent": ["*bot/*"]}
+    >>> declared_bot(bots, {"bot": True}), declared_bot(bots, {"user_agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"})
+    (True, True)
+    >>> declared_bot(bots, {"bot": False, "user_agent": "Mozilla/5.0 (Linux; CUBOT X19)"}), declared_bot(bots, {})
+    (False, False)
+    """
+    for key, patterns in bots.items():
+        if key in context and (text := _text(context[key])) is not None:
+            text = text.lower()
+            if any(fnmatchcase(text, pattern.lower()) for pattern in patterns):
+                return True
+    return False
 
 
 def _text(value: str | int | float | bool | None) -> str | None:

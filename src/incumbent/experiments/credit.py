@@ -22,7 +22,7 @@ Flags = NDArray[np.bool_]
 COMPETITIVE = ("pair", "half")
 
 #: the collector's marks that bar feedback from every sum of money
-MONEYLESS = ("unserved", "forged")
+MONEYLESS = ("unserved", "forged", "bot")
 
 #: what bars feedback from every credit, the gravest first; whose request it names does not say whose money it is
 BARRED = (*MONEYLESS, "foreign_user")

@@ -12,7 +12,7 @@ is not credited has one row that says why, so that nothing is lost without a cou
 | ``not_named`` | attribution is ``impression`` and the feedback names none |
 | ``other_request`` | the feedback names a request, and this exposure is of another ranking: not its own |
 | ``foreign_user`` | the request that it names was served to somebody else: never credited; its money is its user's |
-| ``unserved``, ``forged`` | the collector marked it: never credited, never counted as money |
+| ``unserved``, ``forged``, ``bot`` | the collector marked it: never credited, never counted as money |
 | ``no_purchase`` | a refund whose purchase is not there |
 | ``late_refund`` | a refund longer after the exposure than the attribution window |
 """

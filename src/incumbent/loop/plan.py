@@ -45,7 +45,7 @@ def build_plan(
         if _reason(config, row, definition) is None and definition.surface not in chosen:
             share = share_of(row)
             if share is not None:
-                chosen[definition.surface] = _experiment(row, definition, share)
+                chosen[definition.surface] = _experiment(config, row, definition, share)
     return ServingPlan(
         version=0, time=None,
         surfaces={name: _surface(name, surface, champions.get(name, surface.champion), chosen.get(name))
@@ -109,12 +109,13 @@ def _definition(row: ExperimentRow) -> ExperimentConfig:
     return ExperimentConfig.model_validate(row.definition)
 
 
-def _experiment(row: ExperimentRow, definition: ExperimentConfig, share: float) -> ExperimentPlan:
+def _experiment(config: Config, row: ExperimentRow, definition: ExperimentConfig, share: float) -> ExperimentPlan:
     return ExperimentPlan(
         name=row.name, candidate=definition.candidate, salt=definition.salt or row.name,
         stage=row.stage, share=share, policy=definition.policy, holdout=definition.holdout,  # type: ignore[arg-type]
         lane_share=lane_share_of(definition, row.stage),
         segment={key: list(v) for key, v in sorted(definition.segment.items())}, coin=definition.coin,
+        bots={key: list(patterns) for key, patterns in sorted(config.limits.bots.items())},
     )
 
 

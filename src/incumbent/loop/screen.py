@@ -10,6 +10,7 @@
 | numbers are finite, a vector is readable and fits float32 | all | refused, `number` |
 | a context or label set has at most `context_keys` keys | feedback, measurement | refused, `size` |
 | a refund says of what | feedback | refused, `reference` |
+| the context declares no robot (`limits.bots`) | feedback | marked `bot` |
 | the request id is one that we signed | feedback | marked `unserved`; `no_request` where there is none |
 | the request id is the signed event id | impression (drafted by a client) | refused, `reference` |
 | the batch is signed by who has the secret | impression | refused, `signature` |
@@ -30,6 +31,7 @@ from incumbent.errors import DataError
 from incumbent.events.codec import vector_of
 from incumbent.events.ids import BATCH_HEADER, Signer, hash_user
 from incumbent.events.schema import Embedding, Feedback, Impression, Incoming, Item
+from incumbent.experiments.assignment import declared_bot
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 _SKEW = timedelta(seconds=1)
@@ -51,7 +53,7 @@ class Screen:
         self._ahead = timedelta(seconds=limits.event_ahead_s)
         self._age = timedelta(days=limits.event_age_days)
         self._fact_age = timedelta(days=limits.fact_age_days)
-        self._keys = limits.context_keys
+        self._keys, self._bots = limits.context_keys, limits.bots
         self._verify = signer.verify
         self._user_secret = user_secret
         self.at(datetime(1970, 1, 1, tzinfo=UTC))
@@ -144,6 +146,8 @@ class Screen:
             marks.append("no_request")
         elif self._verify(event.request_id) is None:
             marks.append("unserved")
+        if event.context and declared_bot(self._bots, event.context):
+            marks.append("bot")
         if event.time > self._skewed:
             marks.append("skewed")
         if marks:

@@ -14,7 +14,7 @@ import msgspec
 
 from incumbent.events.schema import Feedback, Impression, Slot
 
-MADE_UP = ("unserved", "forged")  # neither credit nor money
+MADE_UP = ("unserved", "forged", "bot")  # neither credit nor money
 STRANGE = "foreign_user"  # no credit, but money
 COMPETITIVE = ("pair", "half")
 STARTED = ("canary", "ramp_5", "ramp_10", "ramp_25", "ramp_50", "promoted")

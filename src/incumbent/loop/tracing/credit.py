@@ -31,6 +31,7 @@ REASONS = {
     "other_request": "it names a request, and this exposure is of another",
     "foreign_user": "the request that it names was served to somebody else",
     "unserved": "the request id is not one of ours", "forged": "the collector marked it as forged",
+    "bot": "its context declares a robot",
     "no_purchase": "the purchase that is refunded is not there",
     "late_refund": "the refund came after the attribution window",
 }

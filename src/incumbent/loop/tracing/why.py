@@ -9,7 +9,7 @@ import msgspec
 
 from incumbent.events.plan import ExperimentPlan, ServingPlan
 from incumbent.events.schema import Conclusion, Decision, Finding, Impression, Slot
-from incumbent.experiments.assignment import assign, lane_points
+from incumbent.experiments.assignment import assign, declared_bot, lane_points
 from incumbent.experiments.audit import Auditor
 from incumbent.experiments.explain_draft import Round, explain
 from incumbent.stores.store import Control
@@ -68,6 +68,8 @@ def lane_of(impression: Impression, experiment: ExperimentPlan | None) -> str:
         return "no experiment ran here"
     if experiment is None:
         return f"{impression.lane}; the plan that says why is not known"
+    if impression.lane == "outside" and declared_bot(experiment.bots, impression.context):
+        return "outside: the context declares a robot"
     if impression.lane == "outside":
         return f"outside: the context is not in the segment {experiment.segment}"
     holdout, lane = lane_points(experiment.salt, impression.user_id)
