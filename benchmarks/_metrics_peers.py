@@ -33,7 +33,8 @@ DIFFERENCES = {
     "replay": "MAP: over min(k, relevant), ours over relevant; novelty: its surprisal, in bits, of the share of users; "
               "coverage: of the items of the history, ours of the catalogue; no popularity, no serendipity, no vectors",
     "evidently": "precision: over min(k, rows of the user); novelty: of the share of users, unseen items left out; "
-                 "popularity: mean count; coverage: of the items of the history; serendipity: by distances of items",
+                 "popularity: mean count; coverage: of the items of the history; serendipity: by distances of items; "
+                 "diversity: the sum over pairs / items, ours the mean over pairs",
 }
 
 
