@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from incumbent.clock import Clock
 from incumbent.config_sections import DriftConfig
@@ -50,8 +50,9 @@ class DriftJob:
         self._outcomes()
         kept = self._latest.run_once()
         if kept.stopped:
-            return Drifted(stopped=kept.stopped)
+            return Drifted(Checked(findings=kept.findings), stopped=kept.stopped)
         versions = self._versions.run_once()
+        versions = structs.replace(versions, findings=(*kept.findings, *versions.findings))
         windows = self._windows.run_once()
         if windows.stopped:
             return Drifted(versions, windows, stopped=windows.stopped)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from itertools import groupby
 
 import msgspec
 import numpy as np
@@ -18,7 +19,9 @@ from msgspec import Struct
 
 from incumbent.clock import EPOCH, Clock
 from incumbent.events.ids import user_bucket
+from incumbent.events.schema import Finding
 from incumbent.events.window import Window
+from incumbent.loop.drift.rewrites import Rewrites
 from incumbent.loop.leases import Held
 from incumbent.loop.rollup import pieces
 from incumbent.stores.store import Control, Lake, Partition
@@ -31,10 +34,11 @@ COLUMNS = ["event_id", "time", *KEYS, "vector"]
 
 
 class Kept(Struct, frozen=True):
-    """What a run did: entities whose vector is another; `stopped` says why not."""
+    """What a run did: entities whose vector is another, and what was found of those; `stopped` says why not."""
 
     changed: int = 0
     stopped: str | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 class LatestVectors:
@@ -44,6 +48,7 @@ class LatestVectors:
                  lease_s: float = 30.0) -> None:
         self._lake, self._control, self._clock = lake, control, clock
         self._holder, self._lease_s = holder, lease_s
+        self._rewrites = Rewrites(lake, control, clock)
 
     def run_once(self) -> Kept:
         """Bring the table up to the embeddings that the lake holds now."""
@@ -52,14 +57,15 @@ class LatestVectors:
         if not shards:
             return Kept()
         with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
-            changed = 0
-            for shard in sorted(shards):
-                for rows in self._read(shard):
+            changed, findings = 0, list[Finding]()
+            for _, days in groupby(sorted(shards), key=lambda shard: shard.day):
+                for rows in (rows for shard in days for rows in self._read(shard)):
                     if not lease.renew():
-                        return Kept(changed, "another process holds the lease")
+                        return Kept(changed, "another process holds the lease", tuple(findings))
                     changed += self._merge(rows)
+                findings += self._rewrites.judged()
             self._control.set_cursor(CURSOR, msgspec.json.encode(version).decode())
-        return Kept(changed)
+        return Kept(changed, findings=tuple(findings))
 
     def _read(self, shard: Partition) -> Iterator[pa.Table]:
         whole = Window.of_day(shard.day)
@@ -78,9 +84,9 @@ class LatestVectors:
             stands = self._lake.scan("latest_vector", buckets=[int(bucket)], columns=COLUMNS)
             added = fresh.filter(pa.array(where == bucket))
             merged = newest(pa.concat_tables([stands, added]))
-            before = set(stands["event_id"].to_pylist())
-            moved = sum(one not in before for one in merged["event_id"].to_pylist())
-            if moved:
+            taken = merged.filter(pc.invert(pc.is_in(merged["event_id"], value_set=_one(stands["event_id"]))))
+            if moved := taken.num_rows:
+                self._rewrites.add(stands, taken)
                 last = self._lake.replaced("latest_vector", [shard], CURSOR)
                 self._lake.replace("latest_vector", shard, merged, CURSOR, (last or 0) + 1)
             changed += moved

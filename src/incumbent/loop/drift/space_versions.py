@@ -12,11 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from incumbent.clock import Clock
 from incumbent.drift.moved_items import moved_items
@@ -25,6 +21,7 @@ from incumbent.errors import DataError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Finding
 from incumbent.loop.drift import latest_vectors, names
+from incumbent.loop.drift.anchors import anchors, dimension_of
 from incumbent.loop.drift.baselines import ABOUT, FRAME, Baseline, active, json_part, turn_part
 from incumbent.loop.drift.facts import Catalogue
 from incumbent.loop.drift.frames import Frame
@@ -35,7 +32,6 @@ from incumbent.stores.store import BaselinePart, Control, Lake
 
 CURSOR = "drift/versions"
 MOVED = 10  # items that a finding names
-ANCHORS = 100_000  # by which two versions are compared
 
 
 class Told(Struct, frozen=True):
@@ -103,8 +99,8 @@ class SpaceVersions:
         before = latest_vectors.latest(self._lake, space, names.parts_of(old)[3], entity)
         after = latest_vectors.latest(self._lake, space, version, entity)
         dimension = baseline.frames[old].zero.frame.dimension
-        mine = _dimension(after)
-        ids, x, z = _anchors(before, after, dimension, mine)
+        mine = dimension_of(after)
+        ids, x, z = anchors(before, after, dimension, mine)
         pairs = Pairs.zero(dimension=dimension, old_version=names.parts_of(old)[3], new_version=version)
         try:
             check = compare_versions(pairs.update(x, z) if mine == dimension and len(ids) else None,
@@ -145,32 +141,6 @@ def _newest(baseline: Baseline, space: str, entity: str) -> str | None:
     own = [(about.last, name) for name, about in baseline.about.items()
            if about.carried_from is None and name.startswith(names.stream("embeddings", space, entity) + "/")]
     return max(own, default=(None, None), key=lambda one: (str(one[0]), one[1]))[1]
-
-
-def _dimension(rows: pa.Table) -> int:
-    """The dimension of most of the vectors."""
-    found = pc.value_counts(pc.list_value_length(rows["vector"])).to_pylist()
-    return int(max(found, key=lambda one: one["counts"])["values"])
-
-
-def _anchors(before: pa.Table, after: pa.Table, old: int, new: int) -> tuple[list[str], Any, Any]:
-    """Entities with a vector in both versions, `ANCHORS` at most, evenly over them, and both vectors."""
-    sides = [rows.filter(pc.equal(pc.list_value_length(rows["vector"]), size))
-             for rows, size in ((before, old), (after, new))]
-    where = pc.index_in(sides[1]["entity_id"], value_set=sides[0]["entity_id"].combine_chunks())
-    both = pc.is_valid(where)
-    x = sides[0]["vector"].take(where.filter(both))
-    z = sides[1].filter(both)
-    every = slice(None, None, max(1, -(-z.num_rows // ANCHORS)))
-    at = pa.array(np.arange(z.num_rows)[every])
-    return z["entity_id"].take(at).to_pylist(), _matrix(x.take(at), old), _matrix(z["vector"].take(at), new)
-
-
-def _matrix(vectors: pa.ChunkedArray, dimension: int) -> NDArray[np.float32]:
-    """Lists of one length as rows."""
-    flat = pc.list_flatten(vectors).combine_chunks()
-    found: NDArray[np.float32] = np.asarray(flat, dtype=np.float32).reshape(-1, dimension)
-    return found
 
 
 def _carried(baseline: Baseline, old: str, name: str, check: VersionCheck, now: datetime) -> list[BaselinePart]:

@@ -19,7 +19,7 @@ from incumbent.drift.null import merged
 from incumbent.drift.vector_age import age_s, age_update, age_zero, oldest_s
 from incumbent.errors import DataError
 from incumbent.events.window import Window
-from incumbent.loop.drift import baselines, names, space_versions
+from incumbent.loop.drift import baselines, names, rewrites, space_versions
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.due import next_look
@@ -145,9 +145,9 @@ def cohort(state: Delay, age: int) -> Delay:
 
 
 def subjects(control: Control) -> list[str]:
-    """What findings of drift are about: every monitor, every new version of a space, every baseline."""
+    """What findings of drift are about: every monitor, every version of a space that was compared, every baseline."""
     told = control.cursor(space_versions.CURSOR)
-    known = {*drift_ledger.read(control).standings, *(
+    known = {*drift_ledger.read(control).standings, *rewrites.told(control), *(
         msgspec.json.decode(told, type=space_versions.Told).status if told is not None else ())}
     return [*(f"stream:{name}" for name in sorted(known)),
             *sorted({f"baseline:{row.name}" for row in control.baselines()})]
