@@ -38,7 +38,7 @@ class Desk:
     def drift_findings(self, monitor, limit):
         return self._findings
 
-    def metrics(self, surface, days):
+    def metrics(self, surface):
         node = {"name": "revenue", "value": {"value": 1.0}, "status": "bad"}
         return [{"since": "2017-09-18", "until": "2017-10-01", "models": [{"name": "cf", "nodes": [node]}],
                  "nodes": [node, {**node, "name": "dwell", "value": {"value": None}, "status": "no_data"}]}]

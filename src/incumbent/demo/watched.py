@@ -26,7 +26,7 @@ HOLIDAYS = (("Halloween", date(2017, 10, 31)), ("Thanksgiving", date(2017, 11, 2
 class Watched:
     """What `incumbent demo --json` prints of it. `drift`: the baseline or why there is none, streams with their status,
     windows judged, findings with known causes. `metrics`: how many have a value, of the surface and of its models, over
-    how many days, and which were outside their band on the last whole day. `door`: checks of the last day judged, and
+    the last week, and which were outside their band on the last whole day. `door`: checks of the last day judged, and
     the unusual ones.
     """
 
@@ -102,8 +102,7 @@ def known_causes(day: date, campaigns: Sequence[Campaign]) -> list[str]:
 
 
 def _metrics(desk: Desk) -> dict[str, Any]:
-    days = max((desk.clock.now() - SPLIT).days, 1)
-    [tree] = desk.metrics(SURFACE, min(days, 90))
+    [tree] = desk.metrics(SURFACE)
     nodes = [node for node in tree["nodes"] if node["value"]["value"] is not None]
     models = {one["name"]: sum(node["value"]["value"] is not None for node in one["nodes"]) for one in tree["models"]}
     return {"since": tree["since"], "until": tree["until"], "surface": len(nodes), "models": models,
