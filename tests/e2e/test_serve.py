@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from incumbent.client import Client
 from incumbent.clock import SystemClock
 from incumbent.commands.init import init
 from incumbent.config import load
@@ -72,6 +73,13 @@ def test_a_shop_from_init_to_the_lake_and_back(tmp_path):
             rejected += 1
         status, receipt = service.ask("POST", "/v1/events", {"events": batch[:6]})
         assert status == 200 and receipt["duplicate"] + receipt["accepted"] == 6
+        with Client(service.url, secret=(tmp_path / "incumbent-data" / "secret").read_text().strip()) as client:
+            served.append(client.draft("home", "u77", 3, champion=["a", "b"], candidate=["c"]).request_id)
+            assert client.flush(60) and (client.sent.accepted, client.sent.rejected) == (1, 0)
+        with Client(service.url, secret="another secret than the service's") as client:
+            client.draft("home", "u77", 3, champion=["a", "b"], candidate=["c"])
+            assert client.flush(60) and client.sent.rejected == 1
+            rejected += 1
         assert service.stop() == 0
     kept = lake_ids(tmp_path)
     assert sorted(kept["impression"]) == sorted(r.partition(".")[0] for r in served)
@@ -88,7 +96,7 @@ def test_a_shop_from_init_to_the_lake_and_back(tmp_path):
         assert traced["plan"]["surface"]["champion"] == "popular"
         _, user = service.ask("GET", "/v1/trace/user/u0")
         assert user["counts"]["requests"] == 3 and user["counts"]["events"] == 3
-    assert len(lake_ids(tmp_path)["impression"]) == 61
+    assert len(lake_ids(tmp_path)["impression"]) == len(served) == 62
 
 
 def test_an_experiment_is_started_served_and_rolled_back_by_hand(tmp_path):
