@@ -52,6 +52,11 @@ def status(path: ConfigPath = None, directory: Directory = None, url: Url = None
         if final["value"] is not None:
             print(f"{cohort['stream']} {cohort['start'][:10]}: {cohort['so_far']['value']:.2%} bought so far, "
                   f"{final['value']:.2%} ({final['low']:.2%} to {final['high']:.2%}) to be expected")
+    for one in found.get("before_labels", ()):
+        if one["rate"]["value"] is not None:
+            rate = one["rate"]
+            print(f"{one['stream']} {one['start'][:10]}: {rate['value']:.2%} clicks ({rate['low']:.2%} to "
+                  f"{rate['high']:.2%}), Brier loss {one['brier']['value']:.4f}, {one['method']}")
     for line in found["unwatched"]:
         print(f"unwatched: {line}")
     for finding in desk.drift_findings(None, 5):

@@ -44,7 +44,8 @@ def test_every_window_is_in_the_baseline_or_judged_once_it_is_ripe(world):
     before = rows(world)
     assert {name: row["next"]["start"] for name, row in before.items() if name} == {
         name: day(first).isoformat() for name, first in {
-            "items/home/popular": DAYS, "calibration/home/popular/1": DAYS - 1, "response/home/clicked": DAYS - 7,
+            "items/home/popular": DAYS, "calibration/home/popular/1": DAYS - 1,
+            "loss/calibration/home/popular/1": DAYS - 1, "response/home/clicked": DAYS - 7,
             "response/home/converted": DAYS - 7, "response/home/failed": DAYS - 7}.items()}
     assert before["response/home/converted"]["next"]["at"] == day(DAYS + 1).isoformat()
     assert before["items/home/popular"]["reason"] == f"not judged yet: next at {day(DAYS + 1):%Y-%m-%d} 00:00 UTC"

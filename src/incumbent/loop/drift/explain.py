@@ -188,19 +188,24 @@ class Explainer:
         return {"text": "\n".join(lines), "means": means, "breakdowns": [table]}
 
     def _calibration(self, now: Any, then: Any) -> dict[str, Any]:
-        sides = {side: {"observed_expected": state.observed_expected().to_dict(), "rate": state.rate().to_dict()}
+        sides = {side: {"observed_expected": state.observed_expected().to_dict(), "rate": state.rate().to_dict(),
+                        "brier": state.brier().to_dict()}
                  for side, state in (("reference", then), ("current", now))}
-        ratio = {side: told["observed_expected"]["value"] for side, told in sides.items()}
+        ratio, loss = ({side: told[name]["value"] for side, told in sides.items()}
+                       for name in ("observed_expected", "brier"))
         bins = [{"from": low, "rows": int(n), "predicted": float(p / n), "observed": float(y / n)}
                 for low, n, p, y in zip([0.0, *now.config["edges"]], now.rows.sum(axis=0), now.p.sum(axis=0),
                                         now.y.sum(axis=0), strict=True) if n]
-        return {"text": f"clicks observed over expected: {ratio['reference']:.3g} -> {ratio['current']:.3g}",
+        return {"text": f"clicks observed over expected: {ratio['reference']:.3g} -> {ratio['current']:.3g}; Brier "
+                        f"loss {loss['reference']:.4g} -> {loss['current']:.4g}",
                 **sides, "bins": bins}
 
     # ---------------------------------------------------------------------------------------------------------- risks
     def _risk(self, watch: Watch, now: Any, then: Any) -> dict[str, Any]:
         """The change of a share, as mix and change within the segments where a field tells them apart."""
         if not isinstance(watch.judge.of, Share):
+            if watch.judge.monitor == "calibration":
+                return self._calibration(now, then)
             state = watch.judge.of(now)
             before = watch.judge.of(then)
             if watch.judge.monitor == "vector_age":

@@ -23,6 +23,7 @@ from incumbent.stats.buckets import Buckets
 from incumbent.stats.counts import Counts
 from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stats.moments import Moments
+from incumbent.stats.reliability import Reliability
 
 Group = Literal["prompt", "clicks", "conversions"]
 GROUPS: tuple[Group, ...] = ("prompt", "clicks", "conversions")
@@ -31,7 +32,8 @@ REACH = 1.25  # times its largest window in the baseline is the most that counts
 CLICKS = 10  # of a window, for its calibration to be judged
 #: what a reason calls the mean of a risk, by monitor, or by what a response is
 LABELS = {"skew": "the share of items with a vector of another version", "missing": "the share missing",
-          "vector_age": "the share of items with an old vector", names.CLICKED: "the share clicked",
+          "vector_age": "the share of items with an old vector",
+          "calibration": "the Brier loss of the scores", names.CLICKED: "the share clicked",
           names.CONVERTED: "the share bought", names.FAILED: "the share unanswered"}
 
 
@@ -73,6 +75,7 @@ def judges(stream: str) -> Iterator[Judge]:
                         Share(what), risk=worse, pages=True)
     elif kind == "calibration":
         yield Judge(stream, "calibration", stream, "clicks", _same)
+        yield Judge(f"loss/{stream}", "calibration", stream, "clicks", _loss, risk="higher", pages=True)
     elif kind == "skew":
         yield Judge(stream, "skew", stream, "prompt", _skewed, risk="higher")
     elif kind == "vector_age":
@@ -182,6 +185,14 @@ def _missing(state: Any) -> Moments:
     """The share of rows without a sound value."""
     lost = int(state.absent.sum()) if hasattr(state, "absent") else int(state.missing)
     return share(lost, int(state.total if isinstance(state, LogHistogram) else state.n) + lost)
+
+
+def _loss(state: Reliability) -> Moments:
+    """The Brier loss of the rows with a label."""
+    n, (total, squares) = state.labelled, state.loss[0].tolist()
+    mean = total / n if n else 0.0
+    return Moments({"variables": ["x"]}, n=n, missing=0, means=np.array([mean]),
+                   scatter=np.array([[max(squares - n * mean**2, 0.0)]]))
 
 
 def _skewed(state: Buckets) -> Moments:

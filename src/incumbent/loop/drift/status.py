@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from incumbent.config import Config
 from incumbent.drift.audit import audit
+from incumbent.drift.before_labels import METHOD, quality_before_labels
 from incumbent.drift.budget import HOURS_PER_MONTH
 from incumbent.drift.delay import final_rate, maturity
 from incumbent.drift.detector import BaselineWindow, Reference
@@ -28,6 +29,7 @@ from incumbent.loop.drift.watch import VERSIONS, Watch, live, watches
 from incumbent.loop.tallies import parts
 from incumbent.stats.binomial import proportion
 from incumbent.stats.delay import Delay
+from incumbent.stats.reliability import Reliability
 from incumbent.stores.store import Control, Lake
 
 STRETCHES = 4
@@ -40,12 +42,14 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
 
     `made` keeps what was made of a baseline from one call to the next, for whoever asks often.
     ``monitors`` come with open incidents first, ``next`` says when a window can be judged; ``cohorts`` are conversions
-    that are still to come, per surface.
+    that are still to come, per surface; ``before_labels`` estimates what the scores of windows are worth whose clicks
+    may still come.
     """
     found: dict[str, Any] = {
         "enabled": config.drift.enabled, "window": config.drift.window, "time_zone": config.drift.time_zone,
         "false_alarms_per_month": config.drift.false_alarms_per_month, "now": now.isoformat(),
-        "baseline": None, "next": None, "until": {}, "monitors": [], "refused": {}, "unwatched": [], "cohorts": []}
+        "baseline": None, "next": None, "until": {}, "monitors": [], "refused": {}, "unwatched": [], "cohorts": [],
+        "before_labels": []}
     baseline = baselines.active(control)
     if baseline is None:
         return {**found, "reason": f"no baseline stands: {baselines.HOW}"}
@@ -64,7 +68,8 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
             "until": {group: until.isoformat() for group, until in ledger.until.items()}, "monitors": rows,
             "refused": {watch.name: watch.part.reason for watch in watched if not watch.part.honoured},
             "unwatched": _unwatched(baseline, config),
-            "cohorts": [] if stale else _cohorts(control, baseline, config, now)}
+            "cohorts": [] if stale else _cohorts(control, baseline, config, now),
+            "before_labels": [] if stale else _before_labels(control, baseline, config, now)}
 
 
 def _stale(baseline: Baseline, config: Config) -> str | None:
@@ -127,6 +132,24 @@ def _cohorts(control: Control, baseline: Baseline, config: Config, now: datetime
                             "so_far": young.estimates()["so_far"].to_dict(),
                             "maturity": maturity(young, reference).to_dict(),
                             "final": final_rate(young, reference).to_dict()})
+    return out
+
+
+def _before_labels(control: Control, baseline: Baseline, config: Config, now: datetime) -> list[dict[str, Any]]:
+    """Of every window of scores whose clicks may still come: rate, Brier loss and AUC, estimated, and said to be."""
+    grid, out, lag = grid_of(config.drift), [], timedelta(hours=config.drift.click_hours)
+    for stream in sorted(baseline.about):
+        if not stream.startswith("calibration/"):
+            continue
+        hash_ = baseline.frames[stream].zero.config_hash
+        since = max(now - lag - timedelta(hours=grid.hours), baseline.begin(baseline.about[stream], grid))
+        for window in grid.inside(Window(since, now)) if since < now else ():
+            shards = [Reliability.from_bytes(row.data) for row in control.range(names.key(stream, window.start))
+                      if row.config_hash == hash_]
+            if shards and window.end + lag > now:
+                told = quality_before_labels(merged(shards), merged([one.state for one in baseline.windows(stream)]))
+                out.append({"stream": stream, "start": window.start.isoformat(), "method": METHOD,
+                            **{name: estimate.to_dict() for name, estimate in told.items()}})
     return out
 
 
