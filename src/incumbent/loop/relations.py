@@ -13,8 +13,9 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from incumbent.experiments.credit import MONEYLESS
+from incumbent.experiments.credit import COMPETITIVE, MONEYLESS
 from incumbent.experiments.maturity import EXPOSING, LANES
 
 DAY_US = 86_400_000_000
@@ -87,23 +88,31 @@ def plain(rows: pa.Table) -> pa.Table:
 
 
 def with_pairs(rows: pa.Table) -> pa.Table:
-    """Impressions with `pairs` (competitive pairs on the page: two slots each, or a half) and their `pair_ids` in place
-    of their slots, and times as integers."""
+    """Impressions with `pairs` (competitive pairs with a slot on the page, both or one) and their `pair_ids`, one a
+    slot, in place of their slots, and times as integers."""
     columns = {name: rows.column(name) for name in rows.column_names if name not in ("slots", "time")}
     ids, pairs = [], []
     for chunk in rows.column("slots").chunks:
         kinds, numbers = (pc.struct_field(chunk.flatten(), name) for name in ("kind", "pair_id"))
         lengths = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
+        competitive = pc.fill_null(pc.is_in(kinds, pa.array(COMPETITIVE)), False)
         ends = np.concatenate([[0], np.cumsum(lengths)])
-        both, half = (pc.fill_null(pc.equal(kinds, kind), False).to_numpy(zero_copy_only=False)
-                      for kind in ("pair", "half"))
-        kept = np.concatenate([[0], np.cumsum(both | half)])[ends]
-        pairs.append(pa.array(np.diff(np.concatenate([[0.0], np.cumsum(both * 0.5 + half)])[ends])))
-        ids.append(pa.ListArray.from_arrays(pa.array(kept, pa.int32()),
-                                            numbers.filter(pa.array(both | half)).cast(pa.int64())))
+        kept = np.concatenate([[0], np.cumsum(competitive.to_numpy(zero_copy_only=False))])[ends]
+        found = numbers.filter(competitive).cast(pa.int64())
+        pairs.append(pa.array(_distinct(pc.fill_null(found, -1).to_numpy(zero_copy_only=False) + 1, kept)))
+        ids.append(pa.ListArray.from_arrays(pa.array(kept, pa.int32()), found))
     return pa.table({**columns, "time": rows.column("time").cast(pa.int64()),
                      "pairs": pa.chunked_array(pairs, pa.float64()),
                      "pair_ids": pa.chunked_array(ids, pa.list_(pa.int64()))})
+
+
+def _distinct(ids: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many different ids stand in each run of them."""
+    keys = np.repeat(np.arange(len(ends) - 1), np.diff(ends)) * (ids.max(initial=0) + 1) + ids
+    if (keys[1:] < keys[:-1]).any():  # a draft numbers its pairs as they come
+        keys = np.sort(keys)
+    first = keys[np.diff(keys, prepend=-1) > 0]
+    return np.bincount(first // (ids.max(initial=0) + 1), minlength=len(ends) - 1).astype(np.float64)
 
 
 def pair_rows(rows: pa.Table) -> pa.Table:
@@ -143,7 +152,8 @@ def first_exposures(impressions: nw.LazyFrame[Any], experiment: str) -> nw.LazyF
 def shown_to(impressions: nw.LazyFrame[Any], units: nw.LazyFrame[Any], experiment: str) -> nw.LazyFrame[Any]:
     """Per unit, within [t0, t1], its `requests` in the experiment's lanes and `pairs`, the competitive pairs on them.
 
-    Units have `user_id`, `t0`, `t1`; impressions are those of `with_pairs`. A half counts as one pair.
+    Units have `user_id`, `t0`, `t1`; impressions are those of `with_pairs`. A half counts as one pair, and so does a
+    pair of which one slot alone is known: a page of its ranking is on its way.
     """
     seen = _within(_compared(impressions, experiment).select("user_id", "time", "pairs"), units)
     return seen.group_by("user_id").agg(nw.len().alias("requests"), nw.col("pairs").sum())
