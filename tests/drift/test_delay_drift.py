@@ -45,6 +45,17 @@ def test_without_censoring_it_is_the_plain_share():
     assert final_rate(state, state).value == state.conversions / 20_000
 
 
+def test_the_variance_is_greenwoods():
+    """By hand: 4, 3 and 1 of 8 conversions at 0, 1 and 2 days; without censoring it is the binomial (1 - F) / (N F)."""
+    state = Delay.zero(ages=2).update([2] * 10, [0] * 4 + [1] * 3 + [2] + [None] * 2)
+    found = development(state).variance
+    assert np.diag(found) == pytest.approx([1 / 8, 1 / 56, 0])
+    assert found[0, 1] == found[1, 0] == pytest.approx(1 / 56) and found[:, 2].tolist() == [0, 0, 0]
+    young = Delay.zero(ages=2).update([1] * 6, [0, 0, 0, 1, 1, 1])  # h_1 is 6 of 13 with these, h_2 still 1 of 8
+    mixed = np.diag(development(state.merge(young)).variance)
+    assert mixed == pytest.approx([1 / 56 + 6 / 13 / 7, 1 / 56, 0])
+
+
 def test_young_cohorts_are_no_collapse_and_the_interval_covers():
     """Of 240 final rates at ages 0 to 6 the 95 % intervals leave the truth out about 12 times; raw rates mostly."""
     rng, outside, naive, values = np.random.default_rng(2), 0, 0, []
