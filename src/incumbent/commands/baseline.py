@@ -85,17 +85,12 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Column, Table
+    from incumbent.commands.table import show
 
-    console = Console(highlight=False)
     print(_line(found) + (", in force" if found["in_force"] else ""))
-    table = Table(Column("stream", no_wrap=True), "kind", "season", "windows", "in the null", "rows", "its own windows",
-                  box=None)
-    for one in found["streams"]:
-        table.add_row(one["stream"], one["kind"], one["season"], str(one["windows"]), str(one["held"]),
-                      f"{one['rows']:,}", one["agreement"])
-    console.print(table)
+    show(("stream", "kind", "season", "windows", "in the null", "rows", "its own windows"), [
+        (one["stream"], one["kind"], one["season"], str(one["windows"]), str(one["held"]), f"{one['rows']:,}",
+         one["agreement"]) for one in found["streams"]])
     for what in ("models", "spaces"):
         for name, versions in found[what].items():
             print(f"{what[:-1]} {name}: version {', '.join(versions) or 'any'}")

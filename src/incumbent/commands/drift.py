@@ -111,10 +111,6 @@ def _desk(path: Path | None, directory: Path | None, url: str | None, key: str |
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
+    from incumbent.commands.table import show
 
-    table = Table(Column(head[0], no_wrap=True), *head[1:], box=None)
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+    show(head, rows)
