@@ -54,6 +54,7 @@ def test_a_window_is_never_its_own_reference():
 
 def test_events_leave_the_baseline_and_match_themselves():
     calendar = Calendar((CalendarEvent("sale", day(8, 3), "match"), CalendarEvent("outage", day(16), "exclude"),
+                         CalendarEvent("sale", day(20), "exclude"), CalendarEvent("holiday", day(21), "match"),
                          CalendarEvent("sale", day(30, 2), "match")))
     ordinary = matched(daily(28), day(37), Season("day_of_week"), calendar)
     assert means(ordinary) == [2.0, 23.0] and "2 of known events left out" in ordinary.reason
