@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 from msgspec import structs
 
-from incumbent.events.schema import Impression
+from incumbent.events.schema import Feedback, Impression
 from incumbent.loop.drift import status as drift_status
 from incumbent.testing.drift_loop import SPRING, opened
 from incumbent.testing.event_shop import START
+from incumbent.testing.golden import event_id
 
 SCORES = "calibration/home/popular/1"
 
@@ -50,6 +51,23 @@ def test_a_loss_that_is_worse_than_the_baseline_pages(after_spring):
     assert found.evidence["window"]["start"] >= (START + timedelta(days=SPRING + 2)).isoformat()
     brier = {side: found.evidence["explanation"][side]["brier"]["value"] for side in ("reference", "current")}
     assert brier["current"] > 2 * brier["reference"] and "Brier loss" in found.evidence["explanation"]["text"]
+
+
+def test_a_loss_by_more_clicks_than_were_foretold_is_no_page(after_spring):
+    """From a day on every slot is clicked."""
+    world = after_spring(watch=["calibration"])
+    for day in range(SPRING, SPRING + 8):
+        events = world.shop.day(day)
+        world.commit(events)
+        if day >= SPRING + 2:
+            world.commit([Feedback(
+                event_id=event_id(f"more {one.request_id} {slot.item_id}", one.time), user_id=one.user_id,
+                time=one.time + timedelta(minutes=3), item_id=slot.item_id, action="click", request_id=one.request_id)
+                for one in events if isinstance(one, Impression) for slot in one.slots])
+    world.clock.set(START + timedelta(days=SPRING + 8, hours=1))
+    (found,) = opened(world.look(), f"loss/{SCORES}")
+    assert found.severity == "ticket"
+    assert found.evidence["explanation"]["current"]["observed_expected"]["value"] > 3
 
 
 def test_quality_is_estimated_while_clicks_may_still_come(after_spring):

@@ -42,7 +42,8 @@ class Judge:
     """One thing that is judged: `name`, the `monitor` whose budget it spends, the `stream` whose states it sees.
 
     `of` turns the stream's states into those that are compared, `risk` says that it is a bounded mean over time; it
-    `pages` where that is harm to shoppers. `status` is what an alarm of it is called.
+    `pages` where that is harm to shoppers, unless the window's state is `harmless`. `status` is what an alarm of it is
+    called.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Judge:
     risk: str | None = None  # the worse side: higher, lower
     status: Literal["drift", "invalid"] = "drift"
     pages: bool = False
+    harmless: Callable[[Any], bool] = lambda state: False
 
     def lag(self, config: DriftConfig) -> timedelta:
         """How long after its end a window can be judged."""
@@ -75,7 +77,8 @@ def judges(stream: str) -> Iterator[Judge]:
                         Share(what), risk=worse, pages=True)
     elif kind == "calibration":
         yield Judge(stream, "calibration", stream, "clicks", _same)
-        yield Judge(f"loss/{stream}", "calibration", stream, "clicks", _loss, risk="higher", pages=True)
+        yield Judge(f"loss/{stream}", "calibration", stream, "clicks", _loss, risk="higher", pages=True,
+                    harmless=_more_clicks)
     elif kind == "skew":
         yield Judge(stream, "skew", stream, "prompt", _skewed, risk="higher")
     elif kind == "vector_age":
@@ -193,6 +196,12 @@ def _loss(state: Reliability) -> Moments:
     mean = total / n if n else 0.0
     return Moments({"variables": ["x"]}, n=n, missing=0, means=np.array([mean]),
                    scatter=np.array([[max(squares - n * mean**2, 0.0)]]))
+
+
+def _more_clicks(state: Reliability) -> bool:
+    """Came more clicks than the scores say? That raises their loss, and is no harm to shoppers."""
+    least = state.observed_expected().low
+    return least is not None and least > 1
 
 
 def _skewed(state: Buckets) -> Moments:

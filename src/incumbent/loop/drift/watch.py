@@ -103,7 +103,7 @@ class Watch:
         seen = self.judge.of(state)
         problem = self._problem(seen)
         result, kept = (problem, memory) if problem is not None else self._judged(seen, reference, memory)
-        if result.severity == "page" and not self.judge.pages:
+        if result.severity == "page" and (not self.judge.pages or self.judge.harmless(state)):
             result = structs.replace(result, severity="ticket")
         return (structs.replace(result, reason=f"{result.reason}; {odd} left out") if foreign else result), kept
 
