@@ -9,6 +9,7 @@ import pytest
 
 from incumbent import config as configs
 from incumbent.clock import ManualClock
+from incumbent.commands import report
 from incumbent.commands.metrics import show
 from incumbent.errors import NotFoundError
 from incumbent.loop import attribute
@@ -76,6 +77,20 @@ def test_what_predicts_what_names_the_attribute_and_counts_what_cannot_be_said(d
     told = capsys.readouterr().out
     assert "click_through -> conversion" in told and "cells of country" in told and "+0.61" in told
     assert "over experiments: no number for 1 of 1 (2 points, fewer than 8)" in told
+
+
+def test_brackets_in_names_and_in_what_shoppers_send_are_letters(desk, capsys):
+    put(desk, 20)
+    made = desk.metrics("home", 7)
+    made[0]["slices"] = [{"by": "country", "value": "[/red]", "metric": "click_through", "now": 0.1, "before": 0.2,
+                          "low": -0.2, "high": -0.1, "share": 0.5, "worst": 0.1}]
+    show(made)
+    assert "country = [/red]" in capsys.readouterr().out
+    line = {"name": "null[session_id]", "value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "unit": "of events"}
+    report.show({"since": "a", "until": "b", "sections": [{"title": "[/b] came in", "notes": [], "lines": [
+        line, {**line, "name": "volume[click]", "value": None, "reason": "no [rows]"}]}]}, False)
+    told = capsys.readouterr().out
+    assert all(text in told for text in ("[/b] came in", "null[session_id]", "volume[click]", "no [rows]"))
 
 
 def test_a_day_that_has_just_ended_is_told_once_it_was_measured(desk):

@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from incumbent.commands import table
+
+HEAD = ("", "value", "interval", "n", "unit")
 
 
 def show(report: dict[str, Any], as_json: bool) -> None:
@@ -15,24 +18,20 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=2, default=str))
         return
-    console = Console()
+    console = Console(highlight=False, markup=False)  # null[session_id] is a name, no style
     for one in report.get("health", ()):
         if not one["ok"]:
-            console.print(f"NOT WELL {one['name']}: {one['text']}", highlight=False, markup=False)
-    console.print(f"{report['since']} to {report['until']}, 95 % intervals", highlight=False)
+            console.print(f"NOT WELL {one['name']}: {one['text']}")
+    console.print(f"{report['since']} to {report['until']}, 95 % intervals")
     for section in report["sections"]:
-        console.print(f"\n[bold]{section['title']}[/bold]", highlight=False)
-        table = Table("", "value", "interval", "n", "unit", box=None)
-        for line in section["lines"]:
-            if line["value"] is None:
-                table.add_row(line["name"], "missing", "", str(line["n"]), line["reason"] or "")
-            else:
-                table.add_row(line["name"], f"{line['value']:.5g}", interval(line["low"], line["high"]),
-                              f"{line['n']:,}", line["unit"])
-        if section["lines"]:
-            console.print(table)
+        console.print(f"\n{section['title']}", style="bold")
+        rows = [(line["name"], "missing", "", str(line["n"]), line["reason"] or "") if line["value"] is None else
+                (line["name"], f"{line['value']:.5g}", interval(line["low"], line["high"]), f"{line['n']:,}",
+                 line["unit"]) for line in section["lines"]]
+        if rows:
+            table.show(HEAD, rows, console)
         for note in section["notes"]:
-            console.print(f"  {note}", highlight=False, markup=False)
+            console.print(f"  {note}")
 
 
 def interval(low: float | None, high: float | None) -> str:

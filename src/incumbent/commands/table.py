@@ -21,7 +21,7 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]], console: Console | 
     table = Table(*(Column(name, no_wrap=True) for name in head), box=None)
     for row in rows:
         table.add_row(*row)
-    wide = Console(width=ANY, file=console.file)
+    wide = Console(width=ANY, file=console.file, markup=False)
     width = wide.measure(table).maximum
     if console.is_terminal and width > console.width:
         _blocks(head, rows, console)
