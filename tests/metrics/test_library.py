@@ -4,6 +4,8 @@ import math
 import subprocess
 import sys
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from incumbent import metrics
@@ -46,6 +48,18 @@ def test_what_is_absent_is_named():
         metrics.ndcg({"user_id": ["u"], "rank": [1]}, BOUGHT)
     with pytest.raises(AttributeError, match="has no attribute 'ndgc'"):
         metrics.ndgc(SHOWN, BOUGHT)
+
+
+def test_a_column_that_is_there_twice_is_named():
+    rows, names = [[["u"], ["v"], ["a"], [1]], ["user_id", "user_id", "item_id", "rank"]]
+    for frame in (pa.table(rows, names=names), pd.DataFrame([["u", "v", "a", 1]], columns=names)):
+        with pytest.raises(DataError, match=r"(?s)recommendations hold columns twice.*user_id"):
+            metrics.ndcg(frame, BOUGHT)
+
+
+def test_whole_numbers_beyond_those_of_floats_are_rounded():
+    gains = {**BOUGHT, "gain": [2**60 + 1] * 4}
+    assert metrics.ndcg(SHOWN, gains).value == pytest.approx(BY_HAND["ndcg"])
 
 
 def test_naming_the_package_loads_nothing():

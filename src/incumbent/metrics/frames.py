@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from incumbent.errors import DataError
@@ -19,8 +20,8 @@ Codes = NDArray[np.int64]
 def columns(frame: Any, what: str, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, pa.Array]:
     """The named columns of a pandas, Polars or PyArrow frame or a mapping of arrays, as Arrow arrays of one length.
 
-    `DataError` names every column that is absent, a column of mixed types, and columns of different lengths. An
-    optional column that is absent is left out.
+    `DataError` names every column that is absent or there twice, a column of mixed types, and columns of different
+    lengths. An optional column that is absent is left out.
 
     >>> columns({"user_id": ["u", "v"], "rank": [1, 2]}, "recommendations", ["user_id"])["user_id"].to_pylist()
     ['u', 'v']
@@ -35,6 +36,9 @@ def columns(frame: Any, what: str, names: Sequence[str], optional: Sequence[str]
     else:
         there = _native(frame, what)
         known = list(there.column_names)
+    twice = sorted({name for name in (*names, *optional) if known.count(name) > 1})
+    if twice:
+        raise DataError(f"{what} hold columns twice: {', '.join(twice)}", got=known, field=f"{what}.{twice[0]}")
     absent = [name for name in names if name not in known]
     if absent:
         raise DataError(f"{what} lack columns {', '.join(absent)}", got=known, expected=", ".join(names),
@@ -54,6 +58,8 @@ def _native(frame: Any, what: str) -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(f"a column of {what} holds mixed types", got=str(error), field=what,
                         hint="cast ids to text, in every frame") from None
+    except DuplicateError as error:
+        raise DataError(f"{what} hold columns twice", got=str(error), field=what) from None
     except TypeError:
         raise DataError(f"{what} are no frame", got=type(frame).__name__, field=what,
                         expected="pandas, Polars, PyArrow, or a mapping of columns") from None
@@ -153,8 +159,8 @@ def rising(values: NDArray[Any], starts: Codes) -> bool:
 
 
 def numbers(column: pa.Array, path: str) -> NDArray[np.float64]:
-    """A numeric column as floats, NaN for null; `DataError` where it is not numeric."""
+    """A numeric column as floats (rounded beyond 2^53), NaN for null; `DataError` where it is not numeric."""
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
         raise DataError("a column must hold numbers", got=str(kind), field=path)
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
