@@ -15,8 +15,10 @@ from incumbent.metrics.scorer import Facts, Text
 SYMBOLS = {"€": ("EUR",), "$": ("USD", "CAD", "AUD"), "£": ("GBP",), "¥": ("JPY", "CNY"),
            "kr": ("SEK", "NOK", "DKK", "ISK")}
 NO_MINOR = frozenset({"JPY", "KRW", "VND", "CLP", "ISK", "PYG", "UGX", "XAF", "XOF"})  # whole units alone
+THREE = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})  # a thousand minor units in a whole one
+_DIGITS = 18  # more than any price has: what is longer is cut, and is no item's price either way
 _NAME = re.compile(r'"([^"\n]{2,120})"|“([^”\n]{2,120})”|«([^»\n]{2,120})»|„([^“”\n]{2,120})[“”]')
-_AMOUNT = r"\d{1,3}(?:[ .,'\u00a0]\d{3})+(?:[.,]\d{1,2})?|\d+(?:[.,]\d{1,2})?"
+_AMOUNT = r"\d{1,3}(?:[ .,'\u00a0]\d{3})+(?:[.,]\d{1,3})?|\d+(?:[.,]\d{1,3})?"
 _UNIT = r"€|\$|£|¥|kr\b|[A-Z]{3}\b"
 _PRICE = re.compile(rf"(?P<before>{_UNIT})\s?(?P<first>{_AMOUNT})(?!\d)|"
                     rf"(?<![\d.,])(?P<second>{_AMOUNT})\s?(?P<after>{_UNIT})")
@@ -85,22 +87,27 @@ def prices(text: str, also: frozenset[str] = frozenset()) -> Iterator[tuple[str,
 
 
 def minor(amount: str, currency: str) -> int:
-    """An amount in minor units: one or two digits behind the last point or comma are a fraction.
+    """An amount in minor units: one or two digits behind the last point or comma (three, of dinars) are a fraction.
 
-    >>> minor("1 299", "EUR"), minor("12,5", "EUR"), minor("1,200", "JPY")
-    (129900, 1250, 1200)
+    >>> minor("1 299", "EUR"), minor("12,5", "EUR"), minor("1,200", "JPY"), minor("1.250", "KWD")
+    (129900, 1250, 1200, 1250)
     """
-    whole, fraction = amount, ""
-    match = re.fullmatch(r"(.*)[.,](\d{1,2})", amount)
-    if match:
-        whole, fraction = match[1], match[2]
-    units = int(re.sub(r"\D", "", whole) or "0")
-    return units if currency in NO_MINOR else units * 100 + int(fraction.ljust(2, "0") or "0")
+    places = _places(currency)
+    match = re.fullmatch(rf"(.*)[.,](\d{{1,{max(places, 2)}}})", amount)
+    whole, fraction = (match[1], match[2]) if match else (amount, "")
+    units = int(re.sub(r"\D", "", whole)[:_DIGITS] or "0")
+    return units * 10**places + int(fraction[:places].ljust(places, "0") or "0")
 
 
 def shown(value: int, currency: str) -> str:
     """A price as the reason states it."""
-    return f"{value} {currency}" if currency in NO_MINOR else f"{value // 100}.{value % 100:02d} {currency}"
+    places = _places(currency)
+    whole, fraction = divmod(value, 10**places)
+    return f"{whole}.{fraction:0{places}d} {currency}" if places else f"{whole} {currency}"
+
+
+def _places(currency: str) -> int:
+    return 0 if currency in NO_MINOR else 3 if currency in THREE else 2
 
 
 def plain(name: str) -> str:
