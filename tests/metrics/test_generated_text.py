@@ -80,6 +80,10 @@ def wrong(text, facts):
     return True
 
 
+def broken(text, facts):
+    raise ValueError("no answer")
+
+
 def test_a_scorer_of_ones_own_plugs_in_by_name():
     metric = blocked_language(scorer=f"{__name__}:shout")
     rows = {"user_id": ["u", "v", "w"], "text": ["BUY", "buy", "BUY NOW"], "place": ["page", "title", "input"]}
@@ -87,6 +91,8 @@ def test_a_scorer_of_ones_own_plugs_in_by_name():
     assert (estimate.value, estimate.n) == (0.5, 2), "what was given is not asked for language"
     with pytest.raises(DataError, match="list of reasons"):
         reasons(wrong, Text("x"), FACTS)
+    with pytest.raises(DataError, match=r"the scorer broken failed\. Got 'ValueError: no answer'"):
+        reasons(broken, Text("x"), FACTS)
     with pytest.raises(ConfigError, match="cannot be loaded"):
         scorer_of("nowhere:f")
     with pytest.raises(NotFoundError, match="did you mean"):

@@ -78,8 +78,13 @@ def scorer_of(name: str, settings: Mapping[str, Any] | None = None) -> Scorer:
 
 
 def reasons(scorer: Scorer, text: Text, facts: Facts) -> list[str]:
-    """What a scorer says, or a `DataError` that names what it returned in place of a list of texts."""
-    found = scorer(text, facts)
+    """What a scorer says, or a `DataError` that names what it raised, or returned in place of a list of texts."""
+    try:
+        found = scorer(text, facts)
+    except Exception as error:
+        told = getattr(scorer, "__qualname__", type(scorer).__qualname__)
+        raise DataError(f"the scorer {told} failed", got=f"{type(error).__name__}: {error}",
+                        hint="a scorer returns [] for what it cannot judge") from error
     if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
         raise DataError("a scorer returns a list of reasons", got=found, expected="[] where nothing is wrong")
     return list(found)

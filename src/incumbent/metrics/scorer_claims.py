@@ -96,7 +96,7 @@ def minor(amount: str, currency: str) -> int:
     match = re.fullmatch(rf"(.*)[.,](\d{{1,{max(places, 2)}}})", amount)
     whole, fraction = (match[1], match[2]) if match else (amount, "")
     units = int(re.sub(r"\D", "", whole)[:_DIGITS] or "0")
-    return units * 10**places + int(fraction[:places].ljust(places, "0") or "0")
+    return units * int(10**places) + int(fraction[:places].ljust(places, "0") or "0")
 
 
 def shown(value: int, currency: str) -> str:

@@ -179,6 +179,17 @@ def test_states_report_and_trace_say_what_the_checks_found():
     assert found[("retrieved", None)] == {"hidden_instructions"} == found[("catalogue", "x")]
 
 
+def broken(text, facts):
+    raise ValueError("no answer")
+
+
+def test_a_scorer_that_fails_is_said_in_the_trace_and_the_others_are_asked():
+    config = Config(text={"scorers": [f"{__name__}:broken"], "blocked": ["cheapo"]})
+    [found] = text_states.checked(MemoryLake(1), Generated(text="a cheapo"), [], config)
+    told = [one["reason"] for one in found["reasons"]]
+    assert "blocked: cheapo" in told and any("the scorer broken failed" in one for one in told)
+
+
 def test_the_running_day_waits_and_late_rows_have_a_day_checked_again():
     made = shop(experiment=None)
     clock, lake, control = ManualClock(T0), MemoryLake(2), MemoryControl()

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from incumbent.clock import Clock
 from incumbent.config import Config
+from incumbent.errors import DataError
 from incumbent.events.schema import Generated
 from incumbent.events.window import day_of
 from incumbent.loop.leases import Held
@@ -216,14 +217,24 @@ def facts_of(catalogue: pa.Table) -> Facts:
 
 
 def checked(lake: Lake, generated: Generated, items: list[str], config: Config | None = None) -> list[dict[str, Any]]:
-    """What the checks find in one answer: place, item, the text, and every reason; texts without any are left out."""
+    """What the checks find in one answer: place, item, the text, and every reason; texts without any are left out.
+
+    A check that fails says so as its reason: a trace shows the rest.
+    """
     facts = facts_of(catalogue_of(lake))
     metrics = metrics_of(config or Config())
     found = []
     for text in chain(texts_of(generated, items), titles_of(items, facts)):
         why = [(metric.name, reason) for metric in metrics if text.place in metric.places
-               for reason in reasons(metric.scorer, text, facts)]
+               for reason in _said(metric, text, facts)]
         if why:
             found.append({"place": text.place, "item_id": text.item_id, "text": text.text[:500],
                           "reasons": [{"check": name, "reason": reason} for name, reason in why]})
     return found
+
+
+def _said(metric: FlaggedTexts, text: Text, facts: Facts) -> list[str]:
+    try:
+        return reasons(metric.scorer, text, facts)
+    except DataError as error:
+        return [str(error)]
