@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 _MISSING: Any = object()
@@ -37,12 +39,22 @@ class IncumbentError(Exception):
             parts.append(f"Expected {expected.rstrip('.')}")
         if hint:
             parts.append(f"Hint: {hint.rstrip('.')}")
-        super().__init__(". ".join(parts) + ".")
+        super().__init__(". ".join(parts) + ("" if parts[-1].endswith("?") else "."))
 
     def to_dict(self) -> dict[str, Any]:
         """The one documented JSON shape of an error: ``{"error": {code, what, got, expected, hint, field}}``."""
         return {"error": {"code": self.code, "what": self.what, "got": self.got, "expected": self.expected,
                           "hint": self.hint, "field": self.field}}
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The hint that names the nearest of the known names; None where none is near.
+
+    >>> near("favorites", ["favourites", "ranker"])
+    "did you mean 'favourites'?"
+    """
+    found = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {found[0]!r}?" if found else None
 
 
 def shorten(value: Any, limit: int = 120) -> str:

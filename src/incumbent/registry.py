@@ -45,7 +45,7 @@ def load(kind: str, name: str) -> Any:
     >>> load("states", "moment")
     Traceback (most recent call last):
     ...
-    incumbent.errors.NotFoundError: no states plugin of that name. Got 'moment'. Expected one of ... Hint: did you mean 'moments'?.
+    incumbent.errors.NotFoundError: no states plugin of that name. Got 'moment'. Expected one of ... Hint: did you mean 'moments'?
     """  # noqa: E501
     points = _points(kind)
     if name not in points:

@@ -7,7 +7,7 @@ from typing import Any
 from incumbent import registry
 from incumbent.clock import Clock
 from incumbent.config import Config, ExperimentConfig, frozen_definition
-from incumbent.errors import ConflictError, DataError, NotFoundError
+from incumbent.errors import ConflictError, DataError, NotFoundError, near
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit, Decision, Verdict
 from incumbent.experiments.evidence import Judgement
@@ -41,7 +41,8 @@ class Operator:
         row = self._control.experiment(name)
         if row is None and name not in self._config.experiments:
             raise NotFoundError("no such experiment", got=name, field="experiment",
-                                expected="one of " + (", ".join(sorted(self._config.experiments)) or "none configured"))
+                                expected="one of " + (", ".join(sorted(self._config.experiments)) or "none configured"),
+                                hint=near(name, self._config.experiments))
         require("start", name, row.stage if row else None, held=bool(row and row.held))
         self._require_free_surface(name)
         _require_loadable(name, self._config.experiments[name])

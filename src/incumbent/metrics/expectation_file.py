@@ -101,7 +101,7 @@ def parse_gate(text: str, what: str = "gate.toml") -> GateConfig:
     ...
     incumbent.errors.ConfigError: gate.toml has 3 mistakes.
       - expect.0.at_leest: unknown key. Hint: did you mean 'at_least'?
-      - expect.0.metric: no such metric of a release gate. Got 'ndgc_full@10'. Hint: did you mean 'ndcg_full@10'?.
+      - expect.0.metric: no such metric of a release gate. Got 'ndgc_full@10'. Hint: did you mean 'ndcg_full@10'?
       - expect.0: no bound. Expected at_least, at_most, or both.
     """
     try:

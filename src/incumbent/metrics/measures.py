@@ -83,7 +83,7 @@ def resolve(name: str) -> Measure:
     >>> resolve("latency_p95_ms")
     Traceback (most recent call last):
     ...
-    incumbent.errors.DataError: no such metric of a release gate. Got 'latency_p95_ms'. Hint: did you mean 'latency_p95'?.
+    incumbent.errors.DataError: no such metric of a release gate. Got 'latency_p95_ms'. Hint: did you mean 'latency_p95'?
     """  # noqa: E501
     if name in PROBES:
         return Measure(name, "probe", "of a list" if name in _OF_LISTS else "of the requests tried",

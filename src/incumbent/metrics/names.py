@@ -51,7 +51,7 @@ def parse(name: str) -> Named:
     >>> parse("ndcg@10")
     Traceback (most recent call last):
     ...
-    incumbent.errors.DataError: no such ranking metric. Got 'ndcg@10'. Expected ... Hint: did you mean 'ndcg_achievable@10'?.
+    incumbent.errors.DataError: no such ranking metric. Got 'ndcg@10'. Expected ... Hint: did you mean 'ndcg_achievable@10'?
     """  # noqa: E501
     stem, at, cut = name.partition("@")
     if not at or re.fullmatch(r"[1-9]\d*", cut):

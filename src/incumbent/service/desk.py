@@ -13,7 +13,7 @@ import msgspec
 
 from incumbent.clock import Clock
 from incumbent.config import Config, frozen_definition
-from incumbent.errors import DataError, NotFoundError, StoreError
+from incumbent.errors import DataError, NotFoundError, StoreError, near
 from incumbent.events.ids import EventIds, Signer, hash_user
 from incumbent.experiments.experiment import steps
 from incumbent.loop.decide import latest, unjudgeable
@@ -54,8 +54,9 @@ class Desk:
         """One experiment: definition, stages, the latest evaluation, decisions and findings."""
         row = self.stores.control.experiment(name)
         if row is None and name not in self.config.experiments:
-            raise NotFoundError("no such experiment", got=name, field="experiment", expected="one of " + (
-                ", ".join(e["name"] for e in self.experiments()) or "none configured"))
+            known = [one["name"] for one in self.experiments()]
+            raise NotFoundError("no such experiment", got=name, field="experiment", hint=near(name, known),
+                                expected="one of " + (", ".join(known) or "none configured"))
         control = self.stores.control
         looked = latest(control, name)
         return {

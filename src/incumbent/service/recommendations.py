@@ -47,7 +47,7 @@ def decode_request(body: bytes, *, packed: bool = False) -> RecommendationReques
     >>> decode_request(b'{"surface": "home", "user": "u1", "k": 5}')
     Traceback (most recent call last):
     ...
-    incumbent.errors.DataError: Object contains unknown field `user`. Hint: did you mean 'user_id'?.
+    incumbent.errors.DataError: Object contains unknown field `user`. Hint: did you mean 'user_id'?
     """
     try:
         return (_from_msgpack if packed else _from_json).decode(body)

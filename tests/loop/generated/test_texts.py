@@ -19,7 +19,8 @@ from incumbent.loop.generated.states import TextStates
 from incumbent.loop.report import report
 from incumbent.loop.requests import RecommendationRequest
 from incumbent.loop.tracing.trace import trace_request
-from incumbent.metrics.scorer import reasons
+from incumbent.metrics.generated_text import WRITTEN, FlaggedTexts
+from incumbent.metrics.scorer import Facts, reasons
 from incumbent.models.generated import ENTRIES, TEXT_CHARS, Told, generated_of, limited
 from incumbent.models.http import HttpModel
 from incumbent.models.open_inference import OpenInferenceModel
@@ -188,6 +189,20 @@ def test_a_scorer_that_fails_is_said_in_the_trace_and_the_others_are_asked():
     [found] = text_states.checked(MemoryLake(1), Generated(text="a cheapo"), [], config)
     told = [one["reason"] for one in found["reasons"]]
     assert "blocked: cheapo" in told and any("the scorer broken failed" in one for one in told)
+
+
+def test_a_scorer_that_fails_on_a_text_leaves_it_unchecked_and_stops_nothing():
+    def picky(text, facts):
+        if text.place == "title":
+            raise ValueError("no answer")
+        return ["bad"]
+    checks = text_states.Checks([FlaggedTexts("picky", picky, WRITTEN)], Facts())
+    found = {}
+    one = Generated(text="a page", items=[ItemText("x", title="a title")])
+    checks.add(text_states.Answer("u", "home", "m", "champion", ["x"], one), found)
+    [state] = found.values()
+    assert (int(state.rows.sum()), int(state.missing)) == (1, 1) and "no answer" in checks.failed["picky"]
+    assert checks.metrics[0].estimate(state).value == 1.0
 
 
 def test_the_running_day_waits_and_late_rows_have_a_day_checked_again():

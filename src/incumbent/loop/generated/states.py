@@ -7,6 +7,7 @@ shards add over days and buckets. A text is checked against the catalogue as it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import chain
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from incumbent import logs
 from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.errors import DataError
@@ -98,6 +100,8 @@ class TextStates:
                     return Read(i, made, "the lease went to another process")
                 self._control.put(shard.day, shard.bucket, LEASE, states, moved if i == len(shards) - 1 else None)
                 made += len(states)
+            for name, problem in checks.failed.items():
+                logs.get("incumbent.loop.generated").warning("texts were not checked", check=name, problem=problem)
             return Read(len(shards), made)
 
     def _states(self, shard: Partition, checks: Checks, lease: Held) -> list[StateRow] | None:
@@ -132,6 +136,7 @@ class Checks:
 
     def __init__(self, metrics: list[FlaggedTexts], facts: Facts) -> None:
         self.metrics, self._facts = metrics, facts
+        self.failed: dict[str, str] = {}  # check -> the first failure of its scorer
         self._titles: list[dict[str, float]] = [{} for _ in metrics]
 
     def add(self, answer: Answer, to: dict[tuple[str, str, str, int], Buckets]) -> None:
@@ -155,7 +160,12 @@ class Checks:
         return flags
 
     def _flag(self, metric: FlaggedTexts, text: Text) -> float:
-        return float(bool(reasons(metric.scorer, text, self._facts)))
+        """1 where something is found, NaN (missing, and counted as that) where the scorer fails on the text."""
+        try:
+            return float(bool(reasons(metric.scorer, text, self._facts)))
+        except DataError as error:
+            self.failed.setdefault(metric.name, str(error))
+            return math.nan
 
 
 def cursor_of(control: Control) -> TextCursor:
