@@ -8,7 +8,7 @@ import pytest
 
 from incumbent.clock import ManualClock
 from incumbent.config import Config
-from incumbent.config_door import DoorConfig
+from incumbent.config.door import DoorConfig
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Feedback, Impression, Item, Slot
 from incumbent.loop.door.report import door

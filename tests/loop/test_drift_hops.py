@@ -8,7 +8,7 @@ from typing import Any
 
 from incumbent.testing.drift_loop import SPRING
 
-GROUND = ("errors", "clock", "config", "config_sections", "registry", "events", "testing", "logs", "stats")
+GROUND = ("errors", "clock", "config", "registry", "events", "testing", "logs", "stats")
 
 
 def place(frame: FrameType | None) -> str | None:

@@ -14,11 +14,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from incumbent import config
-from incumbent import config_sections as sections
+from incumbent.config import sections as sections
 
 HEAD = """# Configuration
 
-Made from `src/incumbent/config_sections.py` by `python -m incumbent.commands.reference`; do not edit. A file
+Made from `src/incumbent/config/sections.py` by `python -m incumbent.commands.reference`; do not edit. A file
 `incumbent.toml`, then the environment (`INCUMBENT_SERVICE__PORT=8001`), then flags of the command line. Everything is
 validated at the start, every mistake at once: `incumbent config check`. An unknown key is an error with the nearest
 known key.

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from incumbent import logs, registry
 from incumbent.clock import EPOCH, Clock
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.drift.budget import Budget, within_tick
 from incumbent.drift.detector import Result, invalid
 from incumbent.errors import DataError

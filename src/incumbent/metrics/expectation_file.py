@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from incumbent import mistakes
+from incumbent.config import mistakes
 from incumbent.errors import ConfigError, DataError
 from incumbent.metrics.expectation import Compare, Expectation, Holds
 from incumbent.metrics.measures import resolve

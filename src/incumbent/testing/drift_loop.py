@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from incumbent import config
 from incumbent.clock import ManualClock
-from incumbent.config_sections import DriftMonitor
+from incumbent.config.sections import DriftMonitor
 from incumbent.events.schema import Finding
 from incumbent.events.window import Window
 from incumbent.loop.attribute import Attributor

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from incumbent.config_sections import DriftMonitor
+from incumbent.config.sections import DriftMonitor
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift.baselines import active
 from incumbent.testing.drift_loop import SPRING, World, opened

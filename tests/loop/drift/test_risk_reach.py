@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.drift.budget import soonest_harm
 from incumbent.drift.detector import Reference
 from incumbent.loop.drift.judges import detector, judges, share

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from incumbent import registry
 from incumbent.clock import Clock
-from incumbent.config_door import DoorConfig
+from incumbent.config.door import DoorConfig
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Alert, Finding
 from incumbent.events.window import Window, day_of

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.drift.audit import AuditReport, audit
 from incumbent.drift.detector import BaselineWindow, Reference
 from incumbent.drift.stretches import Ranks, excess

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from incumbent import registry
 from incumbent.clock import Clock
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.drift.detector import BaselineWindow
 from incumbent.drift.versions import turned
 from incumbent.errors import DataError, NotFoundError

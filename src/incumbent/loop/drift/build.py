@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from incumbent.clock import Clock
 from incumbent.config import Config
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.drift.detector import BaselineWindow
 from incumbent.errors import DataError
 from incumbent.events.ids import EventIds

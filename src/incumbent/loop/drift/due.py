@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from incumbent.clock import EPOCH
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.events.window import Window
 from incumbent.loop.drift.ledger import Ledger
 from incumbent.loop.drift.shards import grid_of

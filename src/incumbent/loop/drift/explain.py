@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.drift.breakdown import MISSING, breakdown, price_bands
 from incumbent.drift.categorical import cell_changes
 from incumbent.drift.decompose import decompose

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from incumbent.clock import Clock
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.loop import watermark
 from incumbent.loop.detect import Detected, Detector
 from incumbent.loop.drift.latest_vectors import LatestVectors

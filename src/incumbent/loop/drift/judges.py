@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from incumbent.config_sections import DriftConfig, DriftMonitor
+from incumbent.config.sections import DriftConfig, DriftMonitor
 from incumbent.drift import alarm, alarm_calibration, alarm_items, alarm_numeric
 from incumbent.drift.budget import Kind
 from incumbent.drift.detector import BaselineWindow, Detector, Reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.drift.detector import BaselineWindow
 from incumbent.drift.null import LEAST
 from incumbent.drift.season import Calendar, CalendarEvent, Cycle, Season

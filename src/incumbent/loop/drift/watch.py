@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import structs
 
 from incumbent.clock import EPOCH
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.drift.budget import Budget, Kind, Monitor, Part, split
 from incumbent.drift.detector import BaselineWindow, Detector, Memory, Reference, Result, invalid, no_data
 from incumbent.drift.null import LEAST

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from incumbent.clock import EPOCH, Clock
-from incumbent.config_sections import DriftConfig
+from incumbent.config.sections import DriftConfig
 from incumbent.events.window import day_of
 from incumbent.loop.drift import names
 from incumbent.loop.drift.baselines import Baseline, active, changed

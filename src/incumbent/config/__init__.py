@@ -16,11 +16,10 @@ from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 from pydantic_settings.sources import InitSettingsSource
 
-from incumbent import config_names as names
-from incumbent import mistakes
-from incumbent.config_door import DoorConfig
-from incumbent.config_metrics import MetricsConfig
-from incumbent.config_sections import (
+from incumbent.config import mistakes, names
+from incumbent.config.door import DoorConfig
+from incumbent.config.metrics import MetricsConfig
+from incumbent.config.sections import (
     DEFAULT_GUARDRAILS,
     DEFAULT_STAGES,
     DriftConfig,
@@ -37,7 +36,7 @@ from incumbent.config_sections import (
     StoresConfig,
     SurfaceConfig,
 )
-from incumbent.config_text import TextConfig
+from incumbent.config.text import TextConfig
 from incumbent.errors import ConfigError, shorten
 
 __all__ = [

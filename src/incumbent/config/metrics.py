@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from incumbent.config_sections import Name, Part
+from incumbent.config.sections import Name, Part
 
 Attribute = Literal["visitor", "category", "price_band"]
 

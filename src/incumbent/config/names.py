@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from incumbent import mistakes, registry
-from incumbent.config_sections import ExperimentConfig, ModelConfig, PinnedConfig, SurfaceConfig
+from incumbent import registry
+from incumbent.config import mistakes
+from incumbent.config.sections import ExperimentConfig, ModelConfig, PinnedConfig, SurfaceConfig
 from incumbent.currencies import CURRENCIES
 from incumbent.errors import shorten
 

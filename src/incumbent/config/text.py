@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from incumbent.config_sections import Part
+from incumbent.config.sections import Part
 
 
 class TextConfig(Part):
