@@ -150,6 +150,7 @@ def test_an_experiment_that_cannot_be_judged_is_told_until_it_can_be(loop, monke
     looper, stores, meter = loop
     Operator(stores.control, config("unused"), looper._clock, EventIds(looper._clock)).start(
         "e1", actor="ann", reason="try it")
+    desk = Desk(config("unused"), stores, looper._clock)  # a configuration of now would be refused
     monkeypatch.setattr(registry, "_points", lambda kind: {} if kind == "rules" else POINTS(kind))
     looper.scheduler.run_now("decide")
     looper.observe()
@@ -157,7 +158,6 @@ def test_an_experiment_that_cannot_be_judged_is_told_until_it_can_be(loop, monke
     [(about, told)] = problems(meter)
     assert about == "experiment" and told.startswith(f"e1 cannot be judged: {reason}")
     assert runs(meter) == {("decide", "error"): 1.0}
-    desk = Desk(config("unused"), stores, looper._clock)
     [line] = desk.health()
     assert line["text"].startswith(f"e1 runs and cannot be judged: {reason}") and not line["ok"]
     assert desk.report()["health"] == [line] and desk.experiment("e1")["unjudged"].startswith(reason)

@@ -55,7 +55,7 @@ def within(estimate: Estimate, clusters: int, *, alpha: float = 0.05) -> Estimat
 
     >>> few = within(Estimate(0.9, 0.63, 1.17, se=0.1, n=6, method="mean"), 6)
     >>> round(few.low, 2), few.high <= 1
-    (0.42, True)
+    (0.38, True)
     """
     if estimate.value is None:
         return estimate

@@ -18,7 +18,7 @@ from incumbent.drift.delay import final_rate
 from incumbent.events.window import day_of
 from incumbent.loop.metrics.bands import Band, band
 from incumbent.loop.metrics.cohorts import cohorts
-from incumbent.loop.metrics.keys import Cell
+from incumbent.loop.metrics.keys import Cell, States
 from incumbent.loop.metrics.proxies import Prediction, Predictions
 from incumbent.loop.metrics.read import Days, Reader, enough, listed, number, summed
 from incumbent.loop.metrics.set import Measured, measured, stem
@@ -125,7 +125,8 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
     above = parents(known, config)
     model_only = {metric.name for metric in (*metrics.model, *metrics.both)} - {
         metric.name for metric in metrics.answers}
-    nodes = [_node(metric, whole, view, above[name]) for name, metric in known.items()
+    total = summed(whole, view.since, view.day)
+    nodes = [_node(metric, whole, total, view, above[name]) for name, metric in known.items()
              if name not in model_only or any(name in states for states in whole.values())]
     told = Predictions(cells, surface, first, day)
     nodes = [msgspec.structs.replace(node, predicts=told.of(node.name, node.parent))
@@ -138,14 +139,17 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
 
 
 def _model(metrics: Measured, days: Days, view: View, above: Mapping[str, str | None]) -> list[Node]:
-    return [_node(metric, days, view, above[metric.name]) for metric in (*metrics.lists, *metrics.model, *metrics.both)
+    total = summed(days, view.since, view.day)
+    return [_node(metric, days, total, view, above[metric.name])
+            for metric in (*metrics.lists, *metrics.model, *metrics.both)
             if any(metric.name in states for states in days.values())]
 
 
-def _node(metric: Metric, days: Days, view: View, parent: str | None) -> Node:
+def _node(metric: Metric, days: Days, total: States, view: View, parent: str | None) -> Node:
+    """One metric; `total` are the days of the period added up, once for all metrics."""
     if isinstance(metric, WithinDays):
         return _cohort_node(metric, days, view, parent)
-    state = summed(days, view.since, view.day).get(metric.name)
+    state = total.get(metric.name)
     made = metric.estimate(metric.state() if state is None else listed(state, view.catalogue))
     series = []
     day = view.band_from
