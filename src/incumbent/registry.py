@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from incumbent.errors import NotFoundError
+from incumbent.errors import NotFoundError, near
 
 #: kind -> what a plugin of that kind is; the entry-point group is ``incumbent.KIND``.
 KINDS = {
@@ -49,9 +48,8 @@ def load(kind: str, name: str) -> Any:
     """  # noqa: E501
     points = _points(kind)
     if name not in points:
-        near = difflib.get_close_matches(name, points, n=1)
         raise NotFoundError(
             f"no {kind} plugin of that name", got=name, expected="one of " + ", ".join(sorted(points)),
-            hint=f"did you mean {near[0]!r}?" if near else f"register it in the entry-point group incumbent.{kind}",
+            hint=near(name, points) or f"register it in the entry-point group incumbent.{kind}",
         )
     return points[name].load()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ from incumbent.clock import SystemClock
 from incumbent.commands.codes import EXPECTATION_FAILED, local_parts
 from incumbent.commands.common import FILE, configured, stores
 from incumbent.config import Config
-from incumbent.errors import ConfigError, NotFoundError, StoreError
+from incumbent.errors import ConfigError, NotFoundError, StoreError, near
 from incumbent.events.plan import ModelPlan
 
 if TYPE_CHECKING:
@@ -133,9 +132,8 @@ def model_plan(name: str, config: Config | None) -> ModelPlan:
     if is_target(name):
         return ModelPlan(name, "callable", name, "1", DEADLINE_MS)
     known = sorted(config.models) if config is not None else []
-    near = difflib.get_close_matches(name, known, n=1)
     raise NotFoundError("no such model", got=name, expected=f"one of {', '.join(known) or 'none configured'}, "
-                        "or module:function", hint=f"did you mean {near[0]!r}?" if near else None, field="--candidate")
+                        "or module:function", hint=near(name, known), field="--candidate")
 
 
 def surface_of(config: Config, name: str | None) -> str:
@@ -144,10 +142,9 @@ def surface_of(config: Config, name: str | None) -> str:
         return next(iter(config.surfaces))
     if name in config.surfaces:
         return str(name)
-    near = difflib.get_close_matches(name or "", list(config.surfaces), n=1)
     raise NotFoundError("no such surface" if name else "which surface?", got=name, field="--surface",
                         expected=f"one of {', '.join(config.surfaces) or 'none configured'}",
-                        hint=f"did you mean {near[0]!r}?" if near else None)
+                        hint=near(name or "", config.surfaces))
 
 
 def _champion(config: Config | None, surface: str | None) -> str:

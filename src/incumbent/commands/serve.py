@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 
 from incumbent import logs
 from incumbent.clock import SystemClock
 from incumbent.config import Config
-from incumbent.errors import ConfigError, DataError
+from incumbent.errors import ConfigError, DataError, near
 from incumbent.service.parts import PARTS, Part, clock_of
 from incumbent.service.supervise import Supervisor
 
@@ -40,7 +39,6 @@ def parts_of(names: list[str]) -> tuple[Part, ...]:
     """
     for name in names:
         if name not in PARTS:
-            near = difflib.get_close_matches(name, PARTS, n=1)
             raise DataError("no such part", got=name, expected="one of " + ", ".join(PARTS), field="--only",
-                            hint=f"did you mean {near[0]!r}?" if near else None)
+                            hint=near(name, PARTS))
     return tuple(part for part in PARTS if part in names)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from incumbent.errors import shorten
+from incumbent.errors import near, shorten
 
 _ROUNDS = 6  # a mistake can hide another; pruning what was reported brings it out
 
@@ -55,8 +54,8 @@ def not_configured(path: str, got: str, known: Iterable[str]) -> str:
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """`` Hint: did you mean 'port'?``, or nothing where nothing is near."""
-    near = difflib.get_close_matches(got, list(known), n=1)
-    return f" Hint: did you mean {near[0]!r}?" if near else ""
+    hint = near(got, known)
+    return f" Hint: {hint}" if hint else ""
 
 
 def stray_variables(environ: Mapping[str, str], prefix: str, sections: Iterable[str]) -> list[str]:

@@ -6,7 +6,6 @@ service.recommendations -> Gateway.recommend -> models (both at once) -> policy.
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -15,7 +14,7 @@ from msgspec import UNSET
 
 from incumbent.clock import Clock
 from incumbent.config import LimitsConfig
-from incumbent.errors import DataError, NotFoundError, StoreError, TooLargeError, UnavailableError
+from incumbent.errors import DataError, NotFoundError, StoreError, TooLargeError, UnavailableError, near
 from incumbent.events import codec
 from incumbent.events.ids import EventIds, Signer, hash_user
 from incumbent.events.plan import ServingPlan
@@ -130,10 +129,9 @@ class Gateway:
     def _unknown(self, name: str) -> Exception:
         if self.plan is None:
             return UnavailableError("the gateway has no plan yet", hint="ask again in a second")
-        near = difflib.get_close_matches(name, self._surfaces, n=1)
         listed = ", ".join(sorted(self._surfaces)[:20]) or "none is configured"
         return NotFoundError("no such surface", got=name, expected=f"one of {listed}", field="surface",
-                             hint=f"did you mean {near[0]!r}?" if near else None)
+                             hint=near(name, self._surfaces))
 
     def _check_limits(self, request: RecommendationRequest) -> None:
         if len(request.exclude) > self._limits.exclude_items:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from datetime import date
 from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from incumbent.errors import NotFoundError
+from incumbent.errors import NotFoundError, near
 from incumbent.service.auth import Keys
 from incumbent.service.desk import Desk
 
@@ -91,7 +90,6 @@ def routes(desk: Desk, keys: Keys) -> APIRouter:
 
 
 def _unknown(got: str, known: list[str]) -> NoReturn:
-    near = difflib.get_close_matches(got, known, n=1)
     listed = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
     raise NotFoundError("no such monitor", got=got, field="monitor", expected=f"one of {listed}" if known else None,
-                        hint=f"did you mean {near[0]!r}?" if near else None if known else "no baseline stands yet")
+                        hint=near(got, known) if known else "no baseline stands yet")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from incumbent.clock import Clock
-from incumbent.errors import DataError, IncumbentError
+from incumbent.errors import DataError, IncumbentError, near
 from incumbent.events.ids import hash_user, id_time
 from incumbent.events.schema import Id
 from incumbent.loop.shoppers import KINDS, Kind
@@ -90,9 +89,8 @@ def _explain(message: str) -> DataError:
     if named[1] == "required":
         return DataError(what, field=named[2])
     known = ExclusionRequest.__struct_fields__
-    near = difflib.get_close_matches(named[2], known, n=1)
     return DataError(what, field=named[2], expected="one of " + ", ".join(known),
-                     hint=f"did you mean {near[0]!r}?" if near else None)
+                     hint=near(named[2], known))
 
 
 def kind_of(asked: ExclusionRequest) -> tuple[Kind, str] | None:

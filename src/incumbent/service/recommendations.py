@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any
 
 import msgspec
 
-from incumbent.errors import DataError, IncumbentError
+from incumbent.errors import DataError, IncumbentError, near
 from incumbent.loop.requests import RecommendationAnswer, RecommendationRequest
 from incumbent.loop.serve import Gateway
 from incumbent.service.reply import MSGPACK, Reply, reply_error
@@ -66,8 +65,7 @@ def _explain(message: str, body: bytes, packed: bool) -> DataError:
     path = path.rstrip("`").lstrip(".")
     named = re.search(r"(?:unknown|required) field `(.*)`", what)
     if named and not path:
-        near = difflib.get_close_matches(named[1], _FIELDS, n=1) if "unknown" in what else []
-        return DataError(what, field=named[1], hint=f"did you mean {near[0]!r}?" if near else None)
+        return DataError(what, field=named[1], hint=near(named[1], _FIELDS) if "unknown" in what else None)
     parts = {"got": _at(body, path, packed)} if re.fullmatch(r"\w+", path) else {}
     return DataError(what, field=path or None, **parts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from incumbent.errors import DataError
+from incumbent.errors import DataError, near
 
 Kind = Literal["vector", "number", "text", "time", "other"]
 Batch = Mapping[str, Any]  # column -> NumPy array or Arrow array, all of one length
@@ -100,10 +99,9 @@ def known(names: Iterable[str], source: Source, field: str) -> None:
     """`DataError` for a column that a source does not have, with those nearest to it."""
     for name in names:
         if name not in source.columns:
-            near = difflib.get_close_matches(name, list(source.columns), n=1)
             some = ", ".join(list(source.columns)[:12]) + (" ..." if len(source.columns) > 12 else "")
             raise DataError(f"{source.name} has no column {name!r}", got=name, expected=f"one of {some}", field=field,
-                            hint=f"did you mean {near[0]!r}?" if near else None)
+                            hint=near(name, source.columns))
 
 
 def _floats(column: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from msgspec import Struct
 
 from incumbent import registry
 from incumbent.config import MetricsConfig
-from incumbent.errors import NotFoundError
+from incumbent.errors import NotFoundError, near
 from incumbent.metrics.metric import Metric
 
 _LISTS = ("precision", "recall", "hit_rate", "mrr", "map", "ndcg", "novelty", "popularity", "category_diversity",
@@ -95,9 +94,8 @@ def _check(names: tuple[str, ...], known: tuple[Any, ...], field: str, config: M
     stems = {stem(metric.name) for metric in known} | {stem(name) for name in config.without}
     for name in names:
         if name != ALL and name not in stems and name not in _DEFAULTS:
-            near = difflib.get_close_matches(name, sorted(stems), n=1)
             raise NotFoundError("no such metric to cut", got=name, field=f"metrics.{field}",
-                                hint=f"did you mean {near[0]!r}?" if near else None)
+                                hint=near(name, stems))
 
 
 def cuts(names: tuple[str, ...], metric: Metric) -> bool:
