@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from incumbent.drift.concept import calibration_drift, click_odds, loss_limit, loss_step
-from incumbent.errors import DataError, StateError
+from incumbent.drift.concept import calibration_drift, click_odds
+from incumbent.errors import StateError
 from incumbent.stats.reliability import Reliability
 
 ZERO = Reliability.fit(np.random.default_rng(0).beta(1, 8, 5000), bins=20, groups=4)
@@ -82,36 +82,3 @@ def test_calibration_drift_says_what_moved():
     assert late["slope"].reason == "current: no labels yet" and late["observed_expected"].value is None
     with pytest.raises(StateError, match="different bins"):
         calibration_drift(Reliability.zero(), reference)
-
-
-def losses(rng, windows, worse=0.0):
-    out = []
-    for _ in range(windows):
-        day = rng.normal(0, 0.3)  # days differ, and no row is independent of the others of its day
-        p = rng.beta(2, 5, 200)
-        truth = np.clip(p * np.exp(day * 0.2) * (1 - worse) + worse * rng.random(200), 0, 1)
-        out.append(Reliability.zero().update(p, rng.random(200) < truth))
-    return out
-
-
-def test_loss_pages_on_harm_and_not_on_days():
-    rng = np.random.default_rng(6)
-    limit = loss_limit(losses(rng, 40), 0.02)
-    alarms = 0
-    for _ in range(20):
-        memory = None
-        for current in losses(rng, 60):
-            memory, log_m = loss_step(memory, current, limit)
-            alarms += log_m >= math.log(1000)
-    assert alarms == 0  # 1,200 windows at 1 alarm in 1,000 windows or fewer
-    memory, delay = None, 0
-    for current in losses(rng, 60, worse=0.9):
-        memory, log_m = loss_step(memory, current, limit)
-        delay += 1
-        if log_m >= math.log(1000):
-            break
-    assert log_m >= math.log(1000) and delay <= 30
-    with pytest.raises(DataError, match="three baseline windows"):
-        loss_limit(losses(rng, 2), 0.02)
-    with pytest.raises(DataError, match="without labels"):
-        loss_step(None, Reliability.zero().update([0.2], [None]), 0.2)

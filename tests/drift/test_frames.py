@@ -9,6 +9,7 @@ import pytest
 from incumbent.drift.frames.opened import opened
 from incumbent.drift.frames.values import UNDATED, ids, times
 from incumbent.errors import DataError
+from incumbent.stats.vectors import Vectors
 
 RNG = np.random.default_rng(5)
 ROWS = 1000
@@ -120,3 +121,28 @@ def test_an_id_is_the_same_whether_it_comes_as_a_number_or_as_text():
     assert [values[i] for i in index] == ["a", None, "a"]
     values, index = ids(np.array(["a", None], dtype=object))
     assert [values[i] for i in index] == ["a", None]
+
+
+# ---------------------------------------------------------------------------- what is masked, and what is twice
+def test_what_is_masked_is_missing_and_not_its_data():
+    rng = np.random.default_rng(3)
+    vector = np.ma.masked_array(rng.normal(size=(400, 4)).astype("f4"), np.zeros((400, 4), bool))
+    vector[7, 2] = np.ma.masked
+    number = np.ma.masked_array(np.full(400, 9e9), np.zeros(400, bool))
+    number[:100] = np.ma.masked
+    day = np.ma.masked_array(np.full(400, "2026-03-01", dtype="datetime64[D]"), np.zeros(400, bool))
+    day[0] = np.ma.masked
+    batch = next(iter(opened({"v": vector, "x": number, "day": day}, "both").batches(["v", "x", "day"])))
+    assert np.isnan(batch["v"][7]).all() and np.isnan(batch["v"]).sum() == 4
+    assert [one for one in batch["x"][:100] if one is not None] == [] and batch["x"][100] == 9e9
+    assert np.isnat(batch["day"][0]) and not np.isnat(batch["day"][1:]).any()
+    state = Vectors.fit(vector, seed=1, centroids=4).update(vector)
+    assert int(state.n) == 399 and state.defect_counts()["nan"] == 1
+
+
+@pytest.mark.parametrize("made", [
+    lambda: pa.table([pa.array([1.0, 2.0])] * 2, names=["a", "a"]),
+    lambda: pytest.importorskip("pandas").DataFrame([[1.0, 2.0]], columns=["a", "a"])])
+def test_columns_of_one_name_are_one_clear_error(made):
+    with pytest.raises(DataError, match=r"^frame has columns of one name\. Got 'a'"):
+        opened(made(), "frame")

@@ -239,4 +239,6 @@ def test_windows_that_are_all_the_same_are_no_drift_and_another_is():
     assert [detector.step(night, reference, None)[0].status for night in nights[12:]] == ["ok"] * 12
     moved = index.copy()
     moved[:20] += 1
-    assert detector.step(zero.update(moved), reference, None)[0].status == "drift"
+    result = detector.step(zero.update(moved), reference, None)[0]
+    assert result.status == "drift" and "beyond measure of its own null, which does not vary" in result.reason
+    assert "000000.0" not in result.reason

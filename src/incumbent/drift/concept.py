@@ -1,15 +1,13 @@
-"""Concept drift: whether a score still means what it meant, from `Reliability` states; a sequential test of loss."""
+"""Concept drift: whether a score still means what it meant, from `Reliability` states."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
-from incumbent.drift.sequential import bounded_bets, mixed_step
-from incumbent.errors import DataError, StateError
+from incumbent.errors import StateError
 from incumbent.stats import fixed
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.reliability import Reliability
@@ -68,44 +66,6 @@ def click_odds(current: Reliability, reference: Reliability, *, alpha: float = 0
     value, se = top / low, math.sqrt(variance)
     half = float(stats.norm.ppf(1 - alpha / 2)) * se
     return Estimate(value, value * math.exp(-half), value * math.exp(half), value * se, rows, method)
-
-
-def loss_limit(windows: Sequence[Reliability], tolerance: float, *, alpha: float = 0.05) -> float:
-    """What the Brier loss may be: the upper end of the one-sided interval of the baseline windows' means, plus a tolerance.
-
-    Student's t over windows, not rows, since the rows of a day are not independent. `DataError` with fewer than three
-    windows with labels, or a limit outside (0, 1).
-    """  # noqa: E501
-    fixed.check_alpha(alpha)
-    means = np.array([float(window.brier().value or 0.0) for window in windows if window.labelled])
-    if len(means) < 3 or tolerance < 0:
-        raise DataError("a limit takes three baseline windows and a tolerance of at least 0",
-                        got=(len(means), tolerance))
-    spread = float(means.std(ddof=1)) / math.sqrt(len(means))
-    limit = float(means.mean()) + float(stats.t.ppf(1 - alpha, len(means) - 1)) * spread + tolerance
-    if not 0 < limit < 1:
-        raise DataError("nothing in [0, 1] is worse than the limit", got=limit, expected="in (0, 1)")
-    return limit
-
-
-def loss_step(memory: Sequence[float] | None, current: Reliability, limit: float) -> tuple[list[float], float]:
-    """One window of the sequential test "the Brier loss is above the limit": the new memory, and the log of the e-detector.
-
-    Each window's mean loss, in [0, 1], is one observation of `sequential.bounded_bets`; the evidence is the mean of
-    e-SR detectors over the bets. Page at ``log M >= log(1 / alpha)``: then a false alarm comes after 1 / alpha windows or
-    more on average. Labels may come late: a window is given once, when its labels are in. A window without labels is a
-    `DataError`: it is no evidence either way, so leave it out. Source: Podkopaev, Ramdas, ICLR 2022, arXiv 2110.06177.
-
-    >>> bad = Reliability.zero().update([0.9] * 50, [0] * 50)
-    >>> memory, log_m = loss_step(None, bad, 0.2)
-    >>> memory, log_m = loss_step(memory, bad, 0.2)
-    >>> log_m > math.log(5)
-    True
-    """  # noqa: E501
-    value = current.brier().value
-    if value is None:
-        raise DataError("a window without labels has no loss", got=current.brier().reason)
-    return mixed_step(memory, bounded_bets(min(max(value, 0.0), 1.0), limit))
 
 
 def _same(current: Reliability, reference: Reliability) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from msgspec import Struct
 
 from incumbent.drift.null import Null, merged, size_of
+from incumbent.drift.robust import LARGEST
 from incumbent.errors import DataError
 from incumbent.events.window import Window
 
@@ -32,6 +33,25 @@ class Component(Struct, frozen=True):
     name: str
     score: float
     standardised: float
+
+    @property
+    def units(self) -> str:
+        """The standard units for a person: a score that was cut has no size, since its null does not vary.
+
+        >>> Component("zeroed", 0.1, 3.14).units, Component("zeroed", 0.1, 1e6).units
+        ('+3.1', 'beyond measure')
+        """
+        return f"{self.standardised:+.1f}" if abs(self.standardised) < LARGEST else "beyond measure"
+
+    @property
+    def said(self) -> str:
+        """The same as part of a sentence.
+
+        >>> Component("zeroed", 0.1, 3.14).said, Component("zeroed", 0.1, 1e6).said
+        ('+3.1 standard units of its own null', 'beyond measure of its own null, which does not vary')
+        """
+        return f"{self.units} " + ("standard units of its own null" if abs(self.standardised) < LARGEST else
+                                   "of its own null, which does not vary")
 
 
 class Result(Struct, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ class RankStream:
         drift = log_m >= math.log(1 / self.alpha)
         seen = (memory["windows"] if memory else 0) + 1
         reason = (f"evidence {_shown(log_m)} of {1 / self.alpha:.4g} after {seen} windows; the last has p = {p:.3g}, "
-                  f"most off in {result.statistic} ({result.components[0].standardised:+.1f} standard units)")
+                  f"most off in {result.statistic} ({result.components[0].said})")
         said = Result(status="drift" if drift else "ok", severity="ticket" if drift else "info", reason=reason,
                       statistic=result.statistic, score=judged.score, p_value=p, e_value=math.exp(min(log_m, 709.0)),
                       resolution=judged.resolution, windows=result.windows, n=result.n, components=result.components)

@@ -97,7 +97,7 @@ class WindowDetector:
                        key=lambda part: -part.standardised)
         drift = said.p_value <= self.alpha
         label = f", extrapolated ({said.extrapolated})" if said.extrapolated else f" of a least {said.resolution:.3g}"
-        reason = (f"{parts[0].name} is {parts[0].standardised:+.1f} standard units of its own null: p = "
+        reason = (f"{parts[0].name} is {parts[0].said}: p = "
                   f"{said.p_value:.3g}{label}, {m} windows, alpha {self.alpha:g}")
         return Result(status="drift" if drift else "ok", severity="ticket" if drift else "info", reason=reason,
                       statistic=parts[0].name, score=said.score, p_value=said.p_value, resolution=said.resolution,

@@ -20,8 +20,9 @@ _HOST = {1, 3, 11, 13}  # DLPack devices whose memory the processor reads: CPU, 
 def blocks(source: Any, dimension: int | None, rows: int) -> Iterator[NDArray[np.float32]]:
     """The vectors in blocks of at most `rows`, float32, in their order; nothing is copied that need not be.
 
-    `source` is an (m, d) array or anything that `matrices` takes. A null vector of Arrow is a row of NaN. Numbers
-    beyond float32 become infinite. `DataError` for another dimension, mixed dimensions, complex numbers, objects, text.
+    `source` is an (m, d) array or anything that `matrices` takes. A null vector of Arrow is a row of NaN, and so is a
+    row of a masked array with a masked entry. Numbers beyond float32 become infinite. `DataError` for another
+    dimension, mixed dimensions, complex numbers, objects, text.
 
     >>> [block.shape for block in blocks([[1, 2], [3, 4], [5, 6]], 2, rows=2)]
     [(2, 2), (1, 2)]
@@ -42,7 +43,9 @@ def blocks(source: Any, dimension: int | None, rows: int) -> Iterator[NDArray[np
 
 def matrices(source: Any) -> Iterator[Matrix]:
     """The source as one or more (m, d) arrays of real numbers, each checked."""
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ma.MaskedArray):
+        yield unmasked(_real(source))
+    elif isinstance(source, np.ndarray):
         yield _real(source)
     elif type(source).__module__.partition(".")[0] == "pyarrow":
         yield from _arrow(source)
@@ -57,6 +60,20 @@ def matrices(source: Any) -> Iterator[Matrix]:
     else:
         raise DataError("not vectors", got=type(source).__name__, field="vectors",
                         expected="an array, an Arrow column of lists, a tensor or a list of rows")
+
+
+def unmasked(array: Any) -> Matrix:
+    """A masked matrix as a plain one: a row with a masked entry is a row of NaN.
+
+    >>> unmasked(np.ma.masked_array([[1, 2], [3, 4]], [[0, 0], [1, 0]])).tolist()
+    [[1.0, 2.0], [nan, nan]]
+    """
+    gone = np.ma.getmaskarray(array).any(axis=1)
+    plain: Matrix = np.ma.getdata(array)
+    if gone.any():
+        plain = plain.astype(np.float32 if plain.dtype != np.float64 else np.float64)
+        plain[gone] = np.nan
+    return plain
 
 
 def _real(array: Matrix) -> Matrix:

@@ -84,7 +84,7 @@ def _stream(found: Found, name: str, one: Judgement, said: Together, j: int, nul
         alone = min(1.0, min(ps) * len(ps))
         p, method = min(1.0, alone * columns), f"windows, extrapolated ({options.tail})"
         status = "drift" if p <= options.alpha else "ok"
-    reason = (f"{first.name} is {first.standardised:+.1f} standard units of its own null: p = {p:.3g} among {columns} "
+    reason = (f"{first.name} is {first.said}: p = {p:.3g} among {columns} "
               f"column{'s' if columns > 1 else ''}, alpha {options.alpha:g}")
     if options.tail is None and said.resolution > options.alpha:
         need = math.ceil(1 / options.alpha - 1e-9) - 1
@@ -141,7 +141,7 @@ def _windows(found: Found, name: str, one: Judgement, threshold: float, null: Ar
         score = None if judged is None else judged.score
         off = score is not None and score > threshold
         told.append(WindowTold(label(key), "current", result.n, _alone(result, off), result.reason if judged is None
-                               else f"{result.components[0].name} {result.components[0].standardised:+.1f}",
+                               else f"{result.components[0].name} {result.components[0].units}",
                                score, None if judged is None else judged.p_value, off))
     if not rows:
         told += [WindowTold(label(key), "baseline", 0, "no_data", "no rows") for key in without_rows(found.old.states)]

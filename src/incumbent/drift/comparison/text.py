@@ -42,7 +42,7 @@ def row(one: StreamTold) -> list[str]:
     """A column's line of the table."""
     first = one.components[0] if one.components else None
     return [one.name, one.kind, one.status, "" if one.p_value is None else f"{one.p_value:.3g}",
-            "" if first is None else f"{first.name} {first.standardised:+.1f}",
+            "" if first is None else f"{first.name} {first.units}",
             one.why]
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from incumbent.drift.frames.source import BATCH, Batch, Column, Kind
 from incumbent.errors import DataError
+from incumbent.stats.vectors_read import unmasked
 
 Array = NDArray[Any]
 
@@ -63,11 +64,24 @@ def arrays(data: Any, name: str) -> ArraySource:
 
 
 def _array(data: Any, name: str) -> Array:
+    if isinstance(data, np.ma.MaskedArray):
+        return _unmasked(data)
     try:
         return np.asarray(data)
     except ValueError:
         raise DataError("vectors have mixed dimensions", got=name, field=name, expected="rows of one length",
                         hint="vectors of two versions of a space are two comparisons") from None
+
+
+def _unmasked(data: Any) -> Array:
+    """What is masked is missing: None in a column, NaT among times, a row of NaN among vectors."""
+    if data.ndim == 2 and data.dtype.kind in "fiu":
+        return unmasked(data)
+    if not np.ma.getmaskarray(data).any():
+        return np.asarray(data)
+    plain: Array = np.array(data.data, dtype=None if data.dtype.kind == "M" else object)
+    plain[np.ma.getmaskarray(data)] = np.datetime64("NaT") if data.dtype.kind == "M" else None
+    return plain
 
 
 def _load(path: Path) -> Array:

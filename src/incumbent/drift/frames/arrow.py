@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,11 +101,14 @@ def frame(data: Any, name: str) -> ArrowSource:
 
     try:
         wrapped = nw.from_native(data)
+        if isinstance(wrapped, nw.LazyFrame):
+            wrapped = wrapped.collect()
+    except nw.exceptions.DuplicateError:
+        twice = Counter(str(one) for one in getattr(data, "column_names", data.columns)).most_common(1)[0][0]
+        raise DataError(f"{name} has columns of one name", got=twice, expected="a name each", field=name) from None
     except TypeError:
         raise DataError(f"{name} is nothing that can be compared", got=type(data).__name__, field=name, expected=(
             "a path to Parquet, CSV or NumPy, a data frame, an array, or a mapping of arrays")) from None
-    if isinstance(wrapped, nw.LazyFrame):
-        wrapped = wrapped.collect()
     with _readable(name, "a data frame"):
         rows = len(wrapped)
         schema = wrapped.to_arrow().schema if rows <= BATCH else _schema(wrapped)
