@@ -56,7 +56,8 @@ class Window:
     items: Items | None = None
 
 
-Judge = Callable[[Window, Any], tuple[bool, Any]]
+#: whether it fires, its memory, and how near it was to firing: larger is nearer
+Judge = Callable[[Window, Any], tuple[bool, Any, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +108,13 @@ def _shop(setting: Setting, *seed: int) -> Case:
                     for field in ("state", "items"))
     by_vector = _judge(embedding(alpha=ALPHA / 2), vectors, setting)
     by_id = _judge(items(alpha=ALPHA / 2), ids, setting, "items")
+
+    def either(window: Window, memory: Any) -> tuple[bool, Any, float]:
+        one, other = by_vector(window, None), by_id(window, None)
+        return one[0] or other[0], None, max(one[2], other[2])
+
     judges: dict[str, Judge] = {
-        "combined": lambda window, memory: (by_vector(window, None)[0] or by_id(window, None)[0], None),
+        "combined": either,
         "  its vectors (2.5 %)": by_vector, "  its ids (2.5 %)": by_id}
     return Case(lambda fault: seen(world.window(rng, setting.current, fault)),
                 judges | _blind(vectors, setting),
@@ -119,10 +125,11 @@ def _shop(setting: Setting, *seed: int) -> Case:
 def _judge(detector: Detector, reference: Reference, setting: Setting, field: str = "state") -> Judge:
     ready = detector.calibrate(reference, setting.current)
 
-    def judge(window: Window, memory: Any) -> tuple[bool, Any]:
+    def judge(window: Window, memory: Any) -> tuple[bool, Any, float]:
         said, memory = detector.step(getattr(window, field), ready, memory)
         assert said.status in ("ok", "drift"), said.reason
-        return said.status == "drift", memory
+        near = -1.0 if said.p_value is None else -said.p_value + 1e-9 * min(said.score or 0.0, 1e6)  # ties by score
+        return said.status == "drift", memory, near
 
     return judge
 
