@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from incumbent.loop.drift import latest_vectors
+from incumbent.loop.drift import latest_vectors, rewrites
 from incumbent.loop.drift import status as drift_status
 from incumbent.loop.drift.job import DriftJob
 from incumbent.testing.drift_loop import World
@@ -74,6 +74,19 @@ def test_few_items_wait_for_others_and_a_second_ticket_for_a_day(world):
     assert world.clock.now() < at + timedelta(days=1) and run(world) == ()
     write(world, 4, world.shop.base[ORDER])
     assert len(run(world)) == 1
+
+
+def test_pairs_that_wait_outlive_the_process(world):
+    write(world, 1, world.shop.base[ORDER], range(10))
+    assert run(world) == ()
+    world.job = DriftJob(world.lake, world.control, world.clock, world.config.drift)
+    write(world, 2, world.shop.base[ORDER], range(10, 24))
+    (found,) = run(world)
+    far = np.linalg.norm(world.shop.base[ORDER] - world.shop.base, axis=1)[:24]
+    rows = found.evidence["explanation"]["items"]
+    assert found.evidence["anchors"] == 24
+    assert [row["distance"] for row in rows] == pytest.approx(sorted(far, reverse=True)[:10], rel=1e-4)
+    assert world.control.range(rewrites.WAITING) == [], "those that were judged do not wait"
 
 
 def test_a_backlog_is_judged_day_by_day(world):

@@ -58,6 +58,8 @@ class LatestVectors:
             return Kept()
         with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
             changed, findings = 0, list[Finding]()
+            if lease.renew():
+                self._rewrites.load()
             for _, days in groupby(sorted(shards), key=lambda shard: shard.day):
                 for rows in (rows for shard in days for rows in self._read(shard)):
                     if not lease.renew():
