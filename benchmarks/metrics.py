@@ -65,7 +65,7 @@ def make(users: int) -> Tables:
 
 def ours(tables: Tables, names: tuple[str, ...]) -> Values:
     """One call of the library for all names."""
-    from incumbent.metrics.measure import measure
+    from incumbent.metrics.measurement import measure
     from incumbent.metrics.metric import Side
     from incumbent.metrics.ranking import evaluate
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incumbent.errors import DataError, StateError
-from incumbent.metrics.category_calibration import category_calibration
-from incumbent.metrics.diversity import category_diversity, diversity
+from incumbent.metrics.category_mix import category_calibration
 from incumbent.metrics.exposure import concentration, coverage, gini, personalisation
+from incumbent.metrics.intra_list import category_diversity, diversity
 from incumbent.metrics.item_counts import ItemCounts
 from incumbent.metrics.metric import Batch, Side
-from incumbent.metrics.novelty import novelty, popularity, surprisal, unseen_share
-from incumbent.metrics.serendipity import serendipity, unexpectedness
+from incumbent.metrics.self_information import novelty, popularity, surprisal, unseen_share
+from incumbent.metrics.unexpected import serendipity, unexpectedness
 from incumbent.testing.checks import states
 
 ITEMS = "abcdefghijkl"
@@ -177,7 +177,7 @@ def test_blocks_of_lists_change_nothing(monkeypatch):
     rng = np.random.default_rng(4)
     lists = {f"u{n}": [ITEMS[i] for i in rng.permutation(10)[: rng.integers(1, 9)]] for n in range(50)}
     whole = diversity().values(batch_of(lists), side_of())
-    monkeypatch.setattr("incumbent.metrics.diversity._ROWS", 5)
+    monkeypatch.setattr("incumbent.metrics.intra_list._ROWS", 5)
     assert diversity().values(batch_of(lists), side_of()) == pytest.approx(whole, nan_ok=True)
 
 

@@ -1,6 +1,9 @@
 """`incumbent.metrics.ndcg` and its friends: by hand, on every kind of frame, and the same as the one pass over many."""
 
+import importlib
+import inspect
 import math
+import pkgutil
 import subprocess
 import sys
 
@@ -8,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from incumbent import metrics
+from incumbent import metrics, registry
 from incumbent.errors import DataError
 
 SHOWN = {"user_id": ["u", "u", "u", "v", "v", "w"], "item_id": ["a", "b", "c", "a", "d", "b"],
@@ -60,6 +63,28 @@ def test_a_column_that_is_there_twice_is_named():
 def test_whole_numbers_beyond_those_of_floats_are_rounded():
     gains = {**BOUGHT, "gain": [2**60 + 1] * 4}
     assert metrics.ndcg(SHOWN, gains).value == pytest.approx(BY_HAND["ndcg"])
+
+
+def test_every_registered_metric_is_a_function_whatever_was_imported_before():
+    for module in pkgutil.iter_modules(metrics.__path__):
+        importlib.import_module(f"incumbent.metrics.{module.name}")
+    for name in registry.names("metrics"):
+        assert inspect.isfunction(getattr(metrics, name)) and name in dir(metrics), name
+    assert metrics.map is metrics.mean_average_precision
+
+
+def test_functions_of_metrics_beyond_accuracy_are_the_one_pass():
+    side = {"history": {"user_id": ["u"], "item_id": ["c"]}, "popularity": {"item_id": ["a", "b"], "count": [3, 1]},
+            "catalogue": {"item_id": list("abcd"), "category": list("xxyy")},
+            "vectors": {"item_id": ["a", "b", "c"], "vector": [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]}}
+    names = ["novelty", "surprisal", "popularity", "unseen_share", "diversity", "category_diversity", "unexpectedness",
+             "serendipity", "category_calibration", "coverage", "gini", "concentration", "personalisation"]
+    whole = metrics.measure(SHOWN, names, metrics.Side(relevant=BOUGHT, **side)).estimates
+    for name, made in zip(names, whole.values(), strict=True):
+        assert getattr(metrics, name)(SHOWN, BOUGHT, **side) == made and made.value is not None, name
+    assert metrics.serendipity.__doc__.startswith("``unexpected relevant") and metrics.novelty.__name__ == "novelty"
+    first = metrics.novelty(SHOWN, popularity=side["popularity"], k=1)
+    assert first.value == pytest.approx((2 * math.log2(4 / 3) + 2) / 3)
 
 
 def test_naming_the_package_loads_nothing():

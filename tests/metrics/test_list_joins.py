@@ -13,7 +13,7 @@ from incumbent.metrics.exposure import coverage, personalisation
 from incumbent.metrics.item_facts import mean_of_head, mean_of_rows
 from incumbent.metrics.judged import among, judge
 from incumbent.metrics.lists import lists_of, read_lists
-from incumbent.metrics.measure import measure
+from incumbent.metrics.measurement import measure
 from incumbent.metrics.metric import Batch, Side
 
 ITEMS = st.integers(0, 6)

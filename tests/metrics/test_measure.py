@@ -7,7 +7,7 @@ import pytest
 
 from incumbent import registry
 from incumbent.errors import DataError
-from incumbent.metrics.measure import measure
+from incumbent.metrics.measurement import measure
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.per_list import PerList
 from incumbent.metrics.ranking import evaluate

@@ -78,7 +78,7 @@ def test_clicks_on_and_off_the_list():
     state = metric.state().update(*metric.observe(Batch(rows), Side()))
     assert state.counts.tolist() == [0, 1, 0, 2, 0, 0, 1] and int(state.missing) == 1
     assert metric.estimate(state).value == pytest.approx((1 + 3 + 3 + 6) / 4)
-    with pytest.raises(DataError, match="count from 1"):
+    with pytest.raises(DataError, match="whole numbers from 1"):
         metric.observe(Batch({"user_id": ["u"], "position": [0]}), Side())
 
 

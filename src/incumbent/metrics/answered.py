@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.metrics.metric import Batch, Side
-from incumbent.metrics.rate import Rate, column_of, numbers_of, share
+from incumbent.metrics.rate import Rate, amounts_of, column_of, share
 
 
 def error_rate(**policy: Any) -> Rate:
@@ -34,7 +34,7 @@ def cost_per_thousand(**policy: Any) -> Rate:
     """A thousand times the mean `cost`, in the unit in which the model's cost is configured; null is a missing row."""
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        return share(1000 * numbers_of(batch, "cost"))
+        return share(1000 * amounts_of(batch, "cost"))
 
     return Rate("cost_per_thousand", parts, "cost/1000 requests", "down", "health", "impression", ("user_id", "cost"),
                 **policy)

@@ -69,11 +69,13 @@ class ClickRank:
         return FixedHistogram.zero(edges=[at + 0.5 for at in range(self.depth + 1)])
 
     def observe(self, batch: Batch, side: Side) -> tuple[NDArray[np.float64]]:
-        """The position of each click; `DataError` for one below 1."""
+        """The position of each click; `DataError` for one that is no whole number of at least 1."""
         batch.once(_users)
         positions = numbers_of(batch, "position")
-        if (positions < 1).any():
-            raise DataError("positions count from 1", got=float(np.nanmin(positions)), field="rows.position")
+        wrong = positions[(positions < 1) | (np.floor(positions) < positions) | np.isinf(positions)]
+        if len(wrong):
+            raise DataError("positions are whole numbers from 1", got=float(wrong[0]), field="rows.position",
+                            hint="null is a click off the list")
         return (positions,)
 
     def estimate(self, state: FixedHistogram) -> Estimate:

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from incumbent.metrics.metric import Batch, Direction, Level, Side
-from incumbent.metrics.rate import Rate, numbers_of, share
+from incumbent.metrics.rate import Rate, amounts_of, share
 
 
 def of_columns(
     name: str, top: str, bottom: str, unit: str, direction: Direction, level: Level, **policy: Any,
 ) -> Rate:
-    """The sum of one column of what users did in a day over that of another; null in either is a missing row."""
+    """The sum of one column of what users did in a day over that of another; null in either is a missing row,
+    a negative number a `DataError`."""
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        return share(numbers_of(batch, top), numbers_of(batch, bottom))
+        return share(amounts_of(batch, top), amounts_of(batch, bottom))
 
     return Rate(name, parts, unit, direction, level, "user_day", ("user_id", top, bottom), **policy)
 

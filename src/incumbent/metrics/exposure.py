@@ -88,7 +88,7 @@ def coverage(*, k: int = 10) -> Exposure:
     def read(counts: Counts, n: int) -> float | str:
         return float((counts > 0).mean()) if len(counts) else "the catalogue is empty"
 
-    return Exposure(f"coverage@{check_k(k)}", k, read, "share of the catalogue", "up", repeats=False)
+    return Exposure(f"coverage@{check_k(k)}", int(k), read, "share of the catalogue", "up", repeats=False)
 
 
 def gini(*, k: int = 10) -> Exposure:
@@ -100,7 +100,7 @@ def gini(*, k: int = 10) -> Exposure:
     def read(counts: Counts, n: int) -> float | str:
         return inequality(counts) if counts.any() else _EMPTY
 
-    return Exposure(f"gini@{check_k(k)}", k, read, "0 equal, 1 one item", "down")
+    return Exposure(f"gini@{check_k(k)}", int(k), read, "0 equal, 1 one item", "down")
 
 
 def concentration(*, k: int = 10) -> Exposure:
@@ -113,7 +113,7 @@ def concentration(*, k: int = 10) -> Exposure:
         total = float(counts.sum())
         return float(((counts / total) ** 2).sum()) if total else _EMPTY
 
-    return Exposure(f"concentration@{check_k(k)}", k, read, "sum of squared shares", "down")
+    return Exposure(f"concentration@{check_k(k)}", int(k), read, "sum of squared shares", "down")
 
 
 def personalisation(*, k: int = 10) -> Exposure:
@@ -133,7 +133,7 @@ def personalisation(*, k: int = 10) -> Exposure:
             return "fewer than two lists"
         return float(1 - (counts * (counts - 1)).sum() / ((n - 1) * counts.sum()))
 
-    return Exposure(f"personalisation@{check_k(k)}", k, read, "share of a list", "none", listed=False)
+    return Exposure(f"personalisation@{check_k(k)}", int(k), read, "share of a list", "none", listed=False)
 
 
 _EMPTY = "nothing of the catalogue was shown"

@@ -66,6 +66,10 @@ def _native(frame: Any, what: str) -> pa.Table:
 
 
 def _array(column: Any, path: str) -> pa.Array:
+    if isinstance(column, str | bytes) or not hasattr(column, "__len__"):
+        raise DataError("a column must be a sequence of values", got=column, field=path)
+    if isinstance(column, np.ndarray) and column.ndim != 1:
+        return _rows_of(column, path)
     try:
         made = column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, from_pandas=True)
         if isinstance(made, pa.ChunkedArray):  # one chunk is taken as it is: combining would copy it
@@ -75,6 +79,14 @@ def _array(column: Any, path: str) -> pa.Array:
         return made.dictionary_decode() if pa.types.is_dictionary(made.type) else made
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
         raise DataError("a column holds mixed types", got=str(error), field=path, hint="cast it to one type") from None
+
+
+def _rows_of(matrix: NDArray[Any], path: str) -> pa.Array:
+    """A matrix as a column of lists, one per row."""
+    if matrix.ndim != 2 or not matrix.shape[1] or matrix.dtype.kind not in "iuf":
+        raise DataError("an array must have one dimension, or be a matrix of numbers with a vector in every row",
+                        got=f"shape {matrix.shape} of {matrix.dtype}", field=path)
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
 
 
 def as_ids(column: pa.Array, path: str) -> pa.Array:

@@ -1,18 +1,27 @@
-"""library: one ranking metric of recommendations against interactions, as one call; frames in, an Estimate out.
+"""library: one metric as one call; frames in, an Estimate out.
 
-`recommendations` has user_id, item_id and rank, one list per user; `interactions` user_id and item_id, perhaps gain:
-pandas, Polars, PyArrow, or a mapping of columns. Options of every function, as of `ranking.evaluate`, which reads many
-metrics off one pass and gives them per user: ``without_positives`` and ``unserved`` (missing or zero), and ``alpha`` of
-the interval, 0.05. Errors are those of `evaluate`.
+The ranking metrics stand here by name; `function_of` makes a function of any other registered metric, and
+`incumbent.metrics.NAME` is one or the other.
+
+A ranking metric takes `recommendations`: user_id, item_id and rank, one list per user; and `interactions`: user_id and
+item_id, perhaps gain: pandas, Polars, PyArrow, or a mapping of columns. Its options, as of `ranking.evaluate`, which
+reads many metrics off one pass and gives them per user: ``without_positives`` and ``unserved`` (missing or zero), and
+``alpha`` of the interval, 0.05. Errors are those of `evaluate`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from incumbent import registry
+from incumbent.errors import DataError
 from incumbent.metrics import ranking_builtin
 from incumbent.metrics.average_precision import Divisor
 from incumbent.metrics.discounted_gain import Ideal
+from incumbent.metrics.exposure import Exposure
+from incumbent.metrics.measurement import measure
+from incumbent.metrics.metric import COLUMNS_OF, Batch, Side
 from incumbent.metrics.per_list import PerList
 from incumbent.metrics.ranking import evaluate
 from incumbent.stats.estimate import Estimate
@@ -83,7 +92,48 @@ def auc(recommendations: Any, interactions: Any, k: int | None = 10, **options: 
     return _one(ranking_builtin.auc(k=k), recommendations, interactions, options)
 
 
+def function_of(name: str) -> Callable[..., Estimate]:
+    """A registered metric as a function of its rows: ``f(rows, interactions=None, *, cap=None, **named)``.
+
+    `rows` has the columns that the metric declares; `interactions` are what counts as a hit, where it asks for it.
+    `named` holds parts of the `Side` (history, popularity, catalogue, vectors, excluded) and settings of the metric
+    (k, q, days ...). `cap` is what a baseline froze of a heavy-tailed number. A metric of lists is the mean over users
+    of `measure`, one list each; any other is read from its state. `DataError` for a setting that it does not have.
+
+    >>> shown = {"user_id": ["u", "u"], "item_id": ["a", "x"], "rank": [1, 2]}
+    >>> function_of("novelty")(shown, popularity={"item_id": ["a", "b"], "count": [4, 12]}, k=10).value
+    3.0
+    >>> function_of("empty_share")({"user_id": ["u", "v"], "items": [["a"], []]}).value
+    0.5
+    """
+    factory = registry.load("metrics", name)
+
+    def function(rows: Any, interactions: Any = None, *, cap: float | None = None, **named: Any) -> Estimate:
+        parts = {part: named.pop(part) for part in COLUMNS_OF if part in named}
+        if interactions is not None:
+            parts["relevant"] = interactions
+        try:
+            metric = factory(**named)
+        except TypeError as error:
+            raise DataError(f"{name} has no such setting", got=sorted(named), field=name,
+                            hint=str(error).rpartition("() ")[2]) from None
+        side = Side(**parts)
+        if cap is None and isinstance(metric, PerList | Exposure):
+            return measure(rows, [metric], side).estimates[metric.name]
+        state = metric.state(None if cap is None else {"cap": cap})
+        made: Estimate = metric.estimate(state.update(*metric.observe(Batch(rows), side)))
+        return made
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = factory.__doc__
+    return function
+
+
 def _one(metric: PerList, recommendations: Any, interactions: Any, options: dict[str, Any]) -> Estimate:
     alpha = options.pop("alpha", 0.05)
+    unknown = set(options) - {"without_positives", "unserved"}
+    if unknown:
+        raise DataError(f"{metric.name} has no such option", got=sorted(unknown), field="options",
+                        expected="without_positives, unserved, alpha, or a setting of the metric")
     made = evaluate(recommendations, interactions, [metric.name], **options)
     return made.estimates(alpha=alpha)[metric.name]

@@ -15,6 +15,7 @@ from incumbent.metrics.average_precision import DIVISORS, average_precision
 from incumbent.metrics.discounted_gain import IDEALS, ndcg
 from incumbent.metrics.judged import Judged
 from incumbent.metrics.pair_order import auc
+from incumbent.metrics.per_list import check_k
 from incumbent.metrics.rank_biased_precision import rank_biased_precision
 from incumbent.metrics.reciprocal_rank import reciprocal_rank
 
@@ -53,9 +54,11 @@ def parse(name: str) -> Named:
     ...
     incumbent.errors.DataError: no such ranking metric. Got 'ndcg@10'. Expected ... Hint: did you mean 'ndcg_achievable@10'?
     """  # noqa: E501
+    if not isinstance(name, str):
+        raise DataError("a metric is named by text", got=name, expected="such as 'ndcg_achievable@10'", field="metrics")
     stem, at, cut = name.partition("@")
     if not at or re.fullmatch(r"[1-9]\d*", cut):
-        k = int(cut) if at else None
+        k = check_k(int(cut[:20])) if at else None
         f, rbp = re.fullmatch("f" + _NUMBER, stem), re.fullmatch("rbp_" + _NUMBER, stem)
         if k is not None and stem in _NEEDS_K:
             return Named(name, partial(_NEEDS_K[stem], k=k))
@@ -69,5 +72,7 @@ def parse(name: str) -> Named:
             return Named(name, accuracy.r_precision)
     stems = [*DEFAULTS, *(known.partition("@")[0] for known in NAMES)]
     near = [DEFAULTS.get(one, one) for one in difflib.get_close_matches(stem.lower(), stems, n=1, cutoff=0.4)]
+    if not at and near and near[0] in {*_NEEDS_K, "f1", "ndcg_full"}:
+        at, cut = "@", "10"
     raise DataError("no such ranking metric", got=name, expected="one of " + ", ".join(NAMES),
                     hint=f"did you mean '{near[0]}{at}{cut}'?" if near else None, field="metrics")

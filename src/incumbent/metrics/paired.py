@@ -77,7 +77,8 @@ class Paired:
         if self.bounded and which in ("champion", "candidate"):
             value = min(max(value, 0.0), 1.0)  # sums of shares may be off by their last bit
             return bounded_share(value, spread(influence), n, g, alpha=alpha, method=method, unit=unit)
-        return fixed.interval(value, spread(influence), n, df=g - 1, alpha=alpha, method=method, unit=unit)
+        made = fixed.interval(value, spread(influence), n, df=g - 1, alpha=alpha, method=method, unit=unit)
+        return fixed.unless_all_zero(made) if which in ("champion", "candidate") else made
 
     def sound(self, which: Which) -> NDArray[np.bool_]:
         """The requests that a number of this kind is over, (n,)."""

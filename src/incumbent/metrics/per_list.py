@@ -16,8 +16,10 @@ from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_se
 from incumbent.stats.bounded_share import within
 from incumbent.stats.buckets import Buckets
 from incumbent.stats.estimate import Estimate
+from incumbent.stats.fixed import unless_all_zero
 
 Values = Callable[[Batch, Side], NDArray[np.float64]]
+MOST = 1_000_000  # items that a list is looked at
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class PerList:
     def estimate(self, state: Buckets) -> Estimate:
         """The mean per list, its interval from between the buckets of users; n counts lists."""
         made = state.ratio("value", unit=self.unit)
-        return within(made, int((state.rows > 0).sum())) if self.bounded else made
+        return within(made, int((state.rows > 0).sum())) if self.bounded else unless_all_zero(made)
 
 
 def _buckets(batch: Batch, side: Side | None, clusters: int) -> Codes:
@@ -65,13 +67,13 @@ def _buckets(batch: Batch, side: Side | None, clusters: int) -> Codes:
 
 
 def check_k(k: Any) -> int:
-    """A k, or a `DataError`.
+    """A k of 1 to `MOST`, or a `DataError`.
 
     >>> check_k(0)
     Traceback (most recent call last):
     ...
-    incumbent.errors.DataError: k must be a whole number of at least 1. Got 0.
+    incumbent.errors.DataError: k must be a whole number in [1, 1000000]. Got 0.
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise DataError("k must be a whole number of at least 1", got=k, field="k")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MOST:
+        raise DataError(f"k must be a whole number in [1, {MOST}]", got=k, field="k")
     return int(k)

@@ -8,7 +8,7 @@ A `Metric` sees what was served, so to it nobody is unserved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -59,7 +59,7 @@ class Evaluation:
 
 
 def evaluate(
-    recommendations: Any, relevant: Any, metrics: Sequence[str] = SIX, *, without_positives: Policy = "missing",
+    recommendations: Any, relevant: Any, metrics: Iterable[str] = SIX, *, without_positives: Policy = "missing",
     unserved: Policy = "zero",
 ) -> Evaluation:
     """Every named metric for every user, in one pass.
@@ -80,12 +80,15 @@ def evaluate(
     >>> done.counts["unserved"], done.counts["without_positives"]
     (1, 1)
     """
-    if isinstance(metrics, str) or not len(metrics) or len(set(metrics)) < len(metrics):
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         raise DataError("metrics must be a list of distinct names", got=metrics, field="metrics")
+    asked = [parse(name) for name in metrics]
+    names = [one.name for one in asked]
+    if not names or len(set(names)) < len(names):
+        raise DataError("metrics must be a list of distinct names", got=names, field="metrics")
     for setting, value in (("without_positives", without_positives), ("unserved", unserved)):
         if value not in get_args(Policy):
             raise DataError(f"no such policy for {setting}", got=value, expected="missing or zero", field=setting)
-    asked = [parse(name) for name in metrics]
     lists = read_lists(_one_list_each(recommendations))
     judged = judge(lists, relevant)
     values = np.stack([one.measure(judged) for one in asked]).T  # by column: what follows goes down columns
@@ -98,8 +101,8 @@ def evaluate(
         "rows": len(lists.items), "hits": len(judged.where), "repeated_hits": judged.repeats, "tied_ranks": lists.ties,
         "rows_without_id": lists.dropped, "relevant_without_id": judged.dropped,
         "relevant_without_gain": judged.not_relevant, "relevant_twice": judged.twice}
-    state = Moments.zero(variables=list(metrics)).update(values)
-    return Evaluation(tuple(metrics), state, counts, judged.users, values)
+    state = Moments.zero(variables=names).update(values)
+    return Evaluation(tuple(names), state, counts, judged.users, values)
 
 
 def _one_list_each(recommendations: Any) -> Any:

@@ -6,12 +6,18 @@ from typing import Any
 
 from incumbent.metrics.average_precision import Divisor
 from incumbent.metrics.discounted_gain import Ideal
-from incumbent.metrics.per_list import PerList
+from incumbent.metrics.per_list import PerList, check_k
 from incumbent.metrics.ranking import ranking_metric
 
 
 def _at(stem: str, k: int | None) -> str:
-    return stem if k is None else f"{stem}@{k}"
+    return stem if k is None else f"{stem}@{check_k(k)}"
+
+
+def _exact(number: float) -> str:
+    """A setting as it stands in a name, to its last digit."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(float(number))
 
 
 def precision(*, k: int = 10, **policy: Any) -> PerList:
@@ -35,7 +41,7 @@ def f_beta(*, k: int = 10, beta: float = 1.0, **policy: Any) -> PerList:
     >>> f_beta(beta=0.5).name
     'f0.5@10'
     """
-    return ranking_metric(_at(f"f{beta:g}", k), **policy)
+    return ranking_metric(_at(f"f{_exact(beta)}", k), **policy)
 
 
 def mrr(*, k: int | None = 10, **policy: Any) -> PerList:
@@ -64,7 +70,7 @@ def r_precision(**policy: Any) -> PerList:
 
 def rbp(*, k: int | None = 10, persistence: float = 0.8, **policy: Any) -> PerList:
     """``rbp_P@k``."""
-    return ranking_metric(_at(f"rbp_{persistence:g}", k), **policy)
+    return ranking_metric(_at(f"rbp_{_exact(persistence)}", k), **policy)
 
 
 def auc(*, k: int | None = 10, **policy: Any) -> PerList:

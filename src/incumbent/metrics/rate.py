@@ -16,6 +16,7 @@ from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side
 from incumbent.stats.bounded_share import within
 from incumbent.stats.buckets import Buckets, bucket_of
 from incumbent.stats.estimate import Estimate
+from incumbent.stats.fixed import unless_all_zero
 from incumbent.stats.winsorised import Winsorised
 
 #: numerator and denominator of each row, (n, 2); a row with NaN is missing
@@ -29,7 +30,8 @@ class Rate:
 
     With `heavy_tailed` the numerator of each row is cut at the cap that ``state({"cap": ...})`` freezes, and the
     estimate says so. `clusters` is the number of buckets (2 to 65,536). `bounded`: no row's ratio leaves
-    [0, 1], and so does the interval not (`stats.bounded_share`). Source: Deng, Knoblich, Lu, KDD 2018.
+    [0, 1], and so does the interval not (`stats.bounded_share`); of others a 0 without any spread has no interval.
+    Source: Deng, Knoblich, Lu, KDD 2018.
 
     >>> def halves(batch, side):
     ...     return np.stack([numbers_of(batch, "clicks"), numbers_of(batch, "slots")], axis=1)
@@ -68,7 +70,7 @@ class Rate:
     def estimate(self, state: Buckets) -> Estimate:
         """The ratio with its interval from between the buckets of users; n counts rows."""
         made = state.ratio("numerator", "denominator", unit=self.unit)
-        return within(made, int((state.rows > 0).sum())) if self.bounded else made
+        return within(made, int((state.rows > 0).sum())) if self.bounded else unless_all_zero(made)
 
 
 def column_of(batch: Batch, name: str) -> pa.Array:
@@ -79,6 +81,21 @@ def column_of(batch: Batch, name: str) -> pa.Array:
 def numbers_of(batch: Batch, name: str) -> NDArray[np.float64]:
     """A numeric column of a batch, NaN for null."""
     return numbers(column_of(batch, name), f"{WHAT}.{name}")
+
+
+def amounts_of(batch: Batch, name: str, hint: str | None = None) -> NDArray[np.float64]:
+    """The same of what cannot be below 0: times, costs, counts, money; `DataError` for a negative one.
+
+    >>> amounts_of(Batch({"clicks": [2, -1, None]}), "clicks")
+    Traceback (most recent call last):
+    ...
+    incumbent.errors.DataError: clicks must not be negative. Got -1.0. Expected 0 or more.
+    """
+    values = numbers_of(batch, name)
+    if (values < 0).any():
+        raise DataError(f"{name} must not be negative", got=float(np.nanmin(values)), expected="0 or more",
+                        field=f"{WHAT}.{name}", hint=hint)
+    return values
 
 
 def buckets_of(batch: Batch, clusters: int) -> Codes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from incumbent.errors import DataError
 from incumbent.metrics.metric import Batch, Side
-from incumbent.metrics.rate import Rate, numbers_of, share
+from incumbent.metrics.rate import Rate, amounts_of, share
 
 Per = Literal["slot", "request", "session", "user"]
 _PER: dict[str, str | None] = {"slot": "slots", "request": "requests", "session": "sessions", "user": None}
@@ -34,8 +34,8 @@ def revenue(*, per: Per = "user", currency: str = "", **policy: Any) -> Rate:
     unit = f"{currency} minor units/{'user-day' if per == 'user' else per}".lstrip()
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        return share(_bought(batch) - numbers_of(batch, "refund_minor"),
-                     1.0 if bottom is None else numbers_of(batch, bottom))
+        return share(_bought(batch) - _positive(batch, "refund_minor"),
+                     1.0 if bottom is None else amounts_of(batch, bottom))
 
     return Rate(f"revenue_per_{per}", parts, unit, "up", "business", "user_day",
                 ("user_id", "value_minor", "refund_minor", *([bottom] if bottom else [])), heavy_tailed=True, **policy)
@@ -65,7 +65,7 @@ def order_value(*, currency: str = "", **policy: Any) -> Rate:
     """``bought / orders``: the average order value, refunds not deducted."""
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        return share(_bought(batch), numbers_of(batch, "orders"))
+        return share(_bought(batch), amounts_of(batch, "orders"))
 
     return Rate("order_value", parts, f"{currency} minor units/order".lstrip(), "up", "business", "user_day",
                 ("user_id", "value_minor", "orders"), heavy_tailed=True, **policy)
@@ -92,8 +92,4 @@ def _bought(batch: Batch) -> NDArray[np.float64]:
 
 
 def _positive(batch: Batch, name: str) -> NDArray[np.float64]:
-    values = numbers_of(batch, name)
-    if (values < 0).any():
-        raise DataError("money must not be negative", got=float(np.nanmin(values)), field=f"rows.{name}",
-                        hint="refunds are amounts above 0, in refund_minor")
-    return values
+    return amounts_of(batch, name, "money given back is an amount above 0, in refund_minor")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from incumbent.metrics.answers import answers_of, catalogue_place, pair_holds
 from incumbent.metrics.frames import columns, numbers
 from incumbent.metrics.metric import Batch, Side
-from incumbent.metrics.rate import Rate, numbers_of, share
+from incumbent.metrics.rate import Rate, amounts_of, numbers_of, share
 
 
 def invented_share(**policy: Any) -> Rate:
@@ -71,7 +71,7 @@ def removed_share(**policy: Any) -> Rate:
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        removed = numbers_of(batch, "removed")
+        removed = amounts_of(batch, "removed")
         return share(removed, batch.once(answers_of).lengths + removed)
 
     return Rate("removed_share", parts, "of items", "down", "response", "impression", ("user_id", "items", "removed"),

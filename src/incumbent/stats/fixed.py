@@ -6,6 +6,7 @@ Valid for one look at a sample whose size was fixed beforehand. For repeated loo
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from scipy import stats
 
@@ -32,6 +33,19 @@ def interval(value: float, se: float | None, n: int, *, df: float, alpha: float 
         return Estimate(value, -math.inf, math.inf, None, n, method, unit=unit)
     half = float(stats.t.ppf(1 - alpha / 2, df)) * se
     return Estimate(value, value - half, value + half, se, n, method, unit=unit)
+
+
+def unless_all_zero(estimate: Estimate) -> Estimate:
+    """The estimate, without its interval where it is 0 and nothing varies: only zeros were seen of what has no bound.
+
+    Of values in [0, 1] so many zeros say how large the mean can be (`bounded_share`); of others they say nothing.
+
+    >>> unless_all_zero(interval(0.0, 0.0, 40, df=39)).high, unless_all_zero(interval(2.0, 0.0, 40, df=39)).high
+    (None, 2.0)
+    """
+    if estimate.value != 0 or estimate.se != 0:
+        return estimate
+    return replace(estimate, low=None, high=None, se=None, method=f"{estimate.method}, no interval: everything is 0")
 
 
 def p_value(estimate: Estimate, null: float = 0.0, *, df: float | None = None) -> float:

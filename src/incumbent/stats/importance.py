@@ -215,8 +215,9 @@ class Importance(ArrayState):
         if found is None:
             return Estimate.missing(self.refusal() or "no weight", n=self.n, method=method, unit=unit)
         value, influence = found
-        return fixed.interval(value, spread(influence, clusters), self.n, df=clusters - 1 if df is None else df,
-                              alpha=alpha, method=method, unit=unit)
+        return fixed.unless_all_zero(fixed.interval(
+            value, spread(influence, clusters), self.n, df=clusters - 1 if df is None else df, alpha=alpha,
+            method=method, unit=unit))
 
     def _of(self, name: str) -> NDArray[np.float64]:
         column: NDArray[np.float64] = self.sums[:, _SUMS.index(name)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from incumbent.errors import DataError
 from incumbent.metrics.metric import Batch, Direction, Grain, Level, Side, no_settings
-from incumbent.metrics.rate import column_of, numbers_of
+from incumbent.metrics.rate import amounts_of, column_of, numbers_of
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.log_histogram import LogHistogram
 
@@ -19,6 +19,8 @@ from incumbent.stats.log_histogram import LogHistogram
 @dataclass(frozen=True)
 class Quantile:
     """A quantile of a column of requests, within 1 %, with its order-statistics interval of independent requests.
+
+    A time taken is never negative (`DataError`); an age may be, where two clocks disagree.
 
     >>> metric = latency(q=0.5)
     >>> batch = Batch({"user_id": ["u"] * 3, "latency_ms": [10.0, 20.0, 900.0]})
@@ -46,7 +48,7 @@ class Quantile:
     def observe(self, batch: Batch, side: Side) -> tuple[NDArray[np.float64]]:
         """The values; null is missing."""
         column_of(batch, "user_id")
-        return (numbers_of(batch, self.column),)
+        return ((amounts_of if self.column == "latency_ms" else numbers_of)(batch, self.column),)
 
     def estimate(self, state: LogHistogram) -> Estimate:
         """The quantile, within the histogram's accuracy."""

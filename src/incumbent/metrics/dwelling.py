@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from incumbent.errors import DataError
 from incumbent.metrics.metric import Batch, Side
-from incumbent.metrics.rate import Rate, numbers_of, share
+from incumbent.metrics.rate import Rate, amounts_of, numbers_of, share
 
 
 def dwell(**policy: Any) -> Rate:
@@ -21,13 +21,14 @@ def dwell(**policy: Any) -> Rate:
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        return share(numbers_of(batch, "seconds"))
+        return share(amounts_of(batch, "seconds"))
 
     return Rate("dwell", parts, "s", "up", "proxy", "event", ("user_id", "seconds"), heavy_tailed=True, **policy)
 
 
 def completion(*, reached: float = 0.9, **policy: Any) -> Rate:
-    """The share of dwells that last `reached` of the item's `length_s` (listen-through); rows without either are missing.
+    """The share of dwells that last `reached` of the item's `length_s` (listen-through); rows without either, or of length
+    0 or less, are missing.
 
     `DataError` for `reached` outside (0, 1].
     """  # noqa: E501
@@ -35,7 +36,7 @@ def completion(*, reached: float = 0.9, **policy: Any) -> Rate:
         raise DataError("reached must be in (0, 1]", got=reached, field="reached", hint="90 % is 0.9")
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        seconds, length = numbers_of(batch, "seconds"), numbers_of(batch, "length_s")
+        seconds, length = amounts_of(batch, "seconds"), numbers_of(batch, "length_s")
         known = ~np.isnan(seconds) & (length > 0)
         return np.where(known[:, None], share(seconds >= reached * length), np.nan)
 
@@ -53,7 +54,7 @@ def time_spent(**policy: Any) -> Rate:
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        return share(numbers_of(batch, "seconds"))
+        return share(amounts_of(batch, "seconds"))
 
     return Rate("time_spent", parts, "s/user-day", "up", "business", "user_day", ("user_id", "seconds"),
                 heavy_tailed=True, **policy)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from incumbent.metrics.engagement import of_columns
 from incumbent.metrics.metric import Batch, Side
-from incumbent.metrics.rate import Rate, numbers_of, share
+from incumbent.metrics.rate import Rate, amounts_of, share
 
 
 def conversion(**policy: Any) -> Rate:
@@ -21,7 +21,7 @@ def conversion(**policy: Any) -> Rate:
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        orders = numbers_of(batch, "orders")
+        orders = amounts_of(batch, "orders")
         return share(np.where(np.isnan(orders), np.nan, orders > 0))
 
     return Rate("conversion", parts, "of user-days", "up", "business", "user_day", ("user_id", "orders"),

@@ -1,4 +1,4 @@
-"""measure: any number of list metrics in one pass over recommendations, with users as the unit of inference."""
+"""measurement: any number of list metrics in one pass over recommendations, with users as the unit of inference."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.per_list import PerList
 from incumbent.stats.bounded_share import within
 from incumbent.stats.estimate import Estimate
+from incumbent.stats.fixed import unless_all_zero
 from incumbent.stats.moments import Moments
 
 
@@ -68,5 +69,5 @@ def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -
         else:
             values[metric.name] = metric.values(batch, side)
             made = Moments.zero().update(values[metric.name]).mean(unit=metric.unit)
-            estimates[metric.name] = within(made, made.n) if metric.bounded else made
+            estimates[metric.name] = within(made, made.n) if metric.bounded else unless_all_zero(made)
     return Measurement(estimates, lists.users, values)
