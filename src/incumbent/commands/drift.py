@@ -37,7 +37,7 @@ def status(path: ConfigPath = None, directory: Directory = None, url: Url = None
         return
     one = found["baseline"]
     print(f"baseline {one['name']}@{one['version']}, {one['from'][:10]} to {one['to'][:10]}; "
-          f"{found['false_alarms_per_month']:g} false alarms a month in all")
+          f"{found['false_alarms_per_month']:g} false alarms a month in all, {_together(found['multiplicity'])}")
     if found["reason"]:
         print(found["reason"])
     if found["next"] is not None:
@@ -89,7 +89,14 @@ def audit(
          str(row["judged"]), {None: row["reason"], True: "kept", False: "NOT KEPT"}[row["kept"]])
         for row in found["monitors"] if row["honoured"]])
     print(f"in all: {found['promised_per_month']:.3g} false alarms a month promised, "
-          f"{found['delivered_per_month']:.3g} delivered ({found['alarms']} in {found['judged']} windows)")
+          f"{found['delivered_per_month']:.3g} delivered ({found['alarms']} in {found['judged']} windows), "
+          f"{_together(found['multiplicity'])}")
+
+
+def _together(method: str) -> str:
+    """How the alarms of one window are judged together."""
+    told = {"bonferroni": "every monitor at its own alpha"}
+    return told.get(method, f"the monitors of one window together by {method}")
 
 
 def _moment(text: str | None) -> str:

@@ -237,6 +237,8 @@ class DriftConfig(Part):
     # which windows match: the finest cycle that the baseline carries, or one by name
     season: Literal["auto", "none", "hour_of_day", "day_of_week", "hour_of_week"] = "auto"
     false_alarms_per_month: Annotated[float, Field(gt=0)] = 1.0  # of all monitors together
+    # alarms of one window: each monitor at its own alpha (bonferroni), or judged together, which may let more in
+    multiplicity: Literal["bonferroni", "bh", "by", "e_bh"] = "bonferroni"
     least_windows: Annotated[int, Field(ge=12)] = 14  # with rows, of a baseline's stream
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1  # how much worse than the baseline a response may get, of it
     error_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01  # so of errors, in parts of the requests

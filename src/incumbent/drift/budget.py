@@ -62,6 +62,12 @@ class Part:
     reason: str
     soonest: int | None = None
 
+    @property
+    def extrapolated(self) -> bool:
+        """Is it honoured by a tail beyond its windows alone?"""
+        return self.honoured and self.monitor.kind == "tail" and self.resolution is not None \
+            and self.resolution > self.alpha * (1 + 1e-9)
+
 
 @dataclass(frozen=True)
 class Budget:

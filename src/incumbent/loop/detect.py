@@ -30,7 +30,7 @@ from incumbent.loop.drift.due import next_look
 from incumbent.loop.drift.explain import Explainer
 from incumbent.loop.drift.judges import GROUPS
 from incumbent.loop.drift.ledger import Ledger, News, Standing, after, read, written
-from incumbent.loop.drift.watch import Watch, watches
+from incumbent.loop.drift.watch import Watch, alphas, watches
 from incumbent.loop.enact import news as outbox_of
 from incumbent.loop.leases import Held
 from incumbent.stores.store import Control, Lake
@@ -69,7 +69,7 @@ class Detector:
                 return Detected()
             if (stale := changed(baseline, self._config)):
                 return Detected(findings=tuple(self._stale(baseline, stale)))
-            found, ticks, judged = self._begin(baseline), 0, 0
+            found, ticks, judged = [*self._begin(baseline), *self._outdated(baseline)], 0, 0
             for group in GROUPS:
                 while (window := self._next(baseline, group, until)) is not None:
                     if not lease.renew():
@@ -106,17 +106,20 @@ class Detector:
         known = ledger.standings if ledger.baseline == baseline.id else {}
         fresh = {watch.name: _first(watch) for watch in watched if watch.name not in known
                  or (known[watch.name].status == "refused") == watch.part.honoured}
-        if not fresh and ledger.baseline == baseline.id and not ledger.stale:
+        stale = ledger.stale if ledger.stale == _told(baseline, _untold(watched)) else ""
+        if not fresh and ledger.baseline == baseline.id and ledger.stale == stale:
             return []
         standings = {**known, **fresh}
-        after_ = Ledger(baseline.id, ledger.until, standings)
+        after_ = Ledger(baseline.id, ledger.until, standings, stale)
         refused = budget.refused if budget is not None else ()
+        tails = sum(part.extrapolated for part in budget.parts) if budget is not None else 0
         closed = sorted(name for name, one in ledger.standings.items()
                         if one.open is not None and (name in fresh or ledger.baseline != baseline.id))
         said = (f"{len(refused)} of {len(watched)} monitors cannot honour their part of "
                 f"{self._config.false_alarms_per_month:g} false alarms a month" if refused else
                 f"all {len(watched)} monitors can honour their part of "
                 f"{self._config.false_alarms_per_month:g} false alarms a month")
+        said += f"; {tails} of them by a tail that was asked for, extrapolated beyond their windows" if tails else ""
         said += f"; no longer open, since judged anew: {', '.join(closed)}" if closed else ""
         finding = Finding(
             event_id=event_id(self._clock.now(), baseline.id, baseline.streams_hash), time=self._clock.now(),
@@ -126,6 +129,19 @@ class Detector:
                       "refused": {part.monitor.name: part.reason for part in refused},
                       "soonest": {watch.name: watch.part.soonest for watch in watched if watch.part.soonest}})
         self._conclude([finding], after_)
+        return [finding]
+
+    def _outdated(self, baseline: Baseline) -> list[Finding]:
+        """Streams that the configuration counts otherwise than the baseline are not judged, and that is said once."""
+        ledger, untold = read(self._control), _untold(self.watches(baseline)[0])
+        if not untold or ledger.stale == _told(baseline, untold):
+            return []
+        finding = Finding(
+            event_id=event_id(self._clock.now(), _told(baseline, untold)), time=self._clock.now(),
+            subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data", severity="ticket",
+            reason="; ".join(f"{', '.join(names_)} not judged, {why}" for why, names_ in untold.items()),
+            evidence={"baseline": _named(baseline), "not_judged": untold})
+        self._conclude([finding], msgspec.structs.replace(ledger, stale=_told(baseline, untold)))
         return [finding]
 
     def _next(self, baseline: Baseline, group: str, until: datetime) -> Window | None:
@@ -143,15 +159,16 @@ class Detector:
         here = [watch for watch in watched if watch.judge.group == group
                 and ledger.standings[watch.name].status != "refused" and watch.since <= window.start]
         steps = {watch.name: self._step(baseline, watch, window, ledger.standings[watch.name]) for watch in here}
-        alphas = {watch.name: watch.part.alpha for watch in here if not watch.over_time}
-        results = within_tick({name: result for name, (result, _, _) in steps.items()}, alphas)
+        method = self._config.multiplicity
+        results = within_tick({name: result for name, (result, _, _) in steps.items()}, alphas(here, method), method)
         standings, findings = dict(ledger.standings), []
         for watch in here:
             before, (_, memory, state) = ledger.standings[watch.name], steps[watch.name]
             result = results[watch.name]
             standing, news = after(
                 before, result, memory, window.start, alarm=watch.judge.status, risk=watch.judge.risk is not None,
-                quiet=watch.excluded(window) or (result.status == "no_data" and watch.known(window)),
+                quiet=watch.excluded(window) or bool(watch.outdated) or (
+                    result.status == "no_data" and watch.known(window)),
                 recovery=self._config.recovery_windows)
             if news is not None:
                 finding = self._finding(baseline, watch, window, result, news, state, standings)
@@ -159,7 +176,7 @@ class Detector:
                 if news.opens:
                     standing = msgspec.structs.replace(standing, open=finding.event_id)
             standings[watch.name] = standing
-        self._conclude(findings, Ledger(baseline.id, {**ledger.until, group: window.end}, standings))
+        self._conclude(findings, Ledger(baseline.id, {**ledger.until, group: window.end}, standings, ledger.stale))
         return len(results), findings
 
     def _step(self, baseline: Baseline, watch: Watch, window: Window,
@@ -203,7 +220,7 @@ class Detector:
             "reference": {"key": reference.key, "windows": len(reference.held), "missing": reference.missing,
                           "reason": reference.reason},
             "budget": {"alpha": watch.part.alpha, "false_alarms_per_month": watch.part.false_alarms_per_month,
-                       "method": watch.part.monitor.kind}}
+                       "method": watch.part.monitor.kind, "multiplicity": self._config.multiplicity}}
         if news.opens and state is not None:
             evidence["explanation"] = self._explained(baseline, watch, window, state)
             evidence["also_open"] = sorted(name for name, one in standings.items() if one.open is not None)
@@ -239,6 +256,19 @@ def event_id(moment: datetime, *parts: str) -> str:
 
 def _named(baseline: Baseline) -> dict[str, Any]:
     return {"name": baseline.row.name, "version": baseline.row.version, "hash": baseline.row.hash}
+
+
+def _untold(watched: list[Watch]) -> dict[str, list[str]]:
+    """Why judges are not judged since the configuration was changed -> which."""
+    found: dict[str, list[str]] = {}
+    for watch in watched:
+        if watch.outdated:
+            found.setdefault(watch.outdated, []).append(watch.name)
+    return found
+
+
+def _told(baseline: Baseline, untold: dict[str, list[str]]) -> str:
+    return f"{baseline.id}: {'; '.join(untold)}" if untold else ""
 
 
 def _first(watch: Watch) -> Standing:

@@ -26,7 +26,7 @@ from incumbent.service.pulse import Pulse, credit_tiles
 from incumbent.stores.store import ExperimentRow, Stores
 
 if TYPE_CHECKING:
-    from incumbent.loop.drift.status import Progress
+    from incumbent.loop.drift.audited import Progress
     from incumbent.loop.metrics.desk import Trees
 
 #: what a path or a command calls a step -> the operator's verb
@@ -163,7 +163,7 @@ class Desk:
     def drift_audit(self, name: str | None = None, version: int | None = None, *,
                     progress: Progress | None = None) -> dict[str, Any]:
         """A baseline replayed against itself: promised false alarms beside delivered ones."""
-        from incumbent.loop.drift.status import audited
+        from incumbent.loop.drift.audited import audited
 
         return audited(self.stores.control, self.config, name, version, progress)
 

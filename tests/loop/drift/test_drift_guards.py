@@ -13,7 +13,8 @@ from incumbent.loop import watermark
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift import names
 from incumbent.loop.drift import status as drift_status
-from incumbent.loop.drift.baselines import Baseline, active, changed
+from incumbent.loop.drift.audited import audited
+from incumbent.loop.drift.baselines import Baseline, active, changed, outdated
 from incumbent.loop.drift.watch import watches
 from incumbent.testing.drift_loop import SPRING, World, configured
 from incumbent.testing.event_shop import START
@@ -22,8 +23,7 @@ WATCHED = ["items", "response"]
 
 
 @pytest.mark.parametrize("key,value", [
-    ("click_hours", 1.0), ("conversion_days", 14), ("window", "hour"), ("time_zone", "Europe/Berlin"),
-    ("segment", "age"), ("season", "none")])
+    ("window", "hour"), ("time_zone", "Europe/Berlin"), ("season", "none")])
 def test_a_baseline_of_another_configuration_is_said_once_and_nothing_is_judged(after_spring, key, value):
     world = after_spring(watch=WATCHED)
     spring = world.config
@@ -39,7 +39,7 @@ def test_a_baseline_of_another_configuration_is_said_once_and_nothing_is_judged(
     assert {(row["status"], row["reason"], row["next"]) for row in shown["monitors"]} == {
         ("no_data", shown["reason"], None)}
     with pytest.raises(DataError, match=f"{key} was .*incumbent baseline build"):
-        drift_status.audited(world.control, world.config)
+        audited(world.control, world.config)
     world.config = spring
     (begun,) = world.look()
     assert (begun.check, begun.status) == ("drift:budget", "ok"), "what is set back is judged again"
@@ -47,12 +47,45 @@ def test_a_baseline_of_another_configuration_is_said_once_and_nothing_is_judged(
     assert drift_status.status(world.control, world.config, world.clock.now())["reason"] is None and world.look() == []
 
 
+@pytest.mark.parametrize("key,value", [("segment", "age"), ("segment", None), ("conversion_days", 14)])
+def test_streams_alone_that_are_counted_otherwise_are_not_judged(after_spring, key, value):
+    """Items know no segment and no wait: they go on, responses ask for a new baseline, and that is said once."""
+    world = after_spring(watch=WATCHED)
+    spring = world.config
+    world.config = configured(WATCHED, **{key: value})
+    world.live(SPRING, SPRING + 3)
+    begun, told = (one for one in world.look() if one.subject == "baseline:spring")
+    assert (begun.status, told.status, told.severity) == ("ok", "no_data", "ticket")
+    responses = [f"response/home/{one}" for one in ("clicked", "converted", "failed")]
+    assert [*told.evidence["not_judged"].values()] == [responses]
+    assert told.reason.startswith(", ".join(responses) + f" not judged, {key} was {getattr(spring.drift, key)} and is ")
+    assert "rebuild" in told.reason and world.look() == []
+    items, *rest = sorted(drift_status.status(world.control, world.config, world.clock.now())["monitors"],
+                          key=lambda row: row["name"])
+    assert items["name"] == "items/home/popular" and items["status"] == "ok" and len(items["recent"]) == 3
+    assert {(row["status"], row["next"]) for row in rest} == {("no_data", None)}
+    assert all(f"not judged, {key} was" in row["reason"] for row in rest)
+    assert world.control.range(names.PREFIX + "items/") and not world.control.range(names.PREFIX + "response/")
+    rows = {row["name"]: row for row in audited(world.control, world.config)["monitors"]}
+    assert rows["items/home/popular"]["judged"] > 20 and rows["response/home/clicked"]["judged"] == 0
+    assert f"{key} was" in rows["response/home/clicked"]["reason"]
+    world.config = spring
+    world.live(SPRING + 3, SPRING + 4)
+    (again,) = world.look()
+    assert (again.check, again.status) == ("drift:budget", "ok"), "what is set back is judged again"
+    assert world.control.range(names.key("response/home", START + timedelta(days=SPRING + 1))), "and counted anew"
+    assert drift_ledger.read(world.control).standings["response/home/failed"].status == "ok" and world.look() == []
+
+
 def test_a_baseline_that_does_not_say_its_waits_fits_any(built):
     spring: Any = active(built.control)
-    assert changed(spring, built.config.drift) == "" != changed(spring, configured(click_hours=1.0).drift)
+    hour = configured(click_hours=1.0).drift
+    assert outdated(spring, built.config.drift, "response/home") == "" == changed(spring, hour)
+    assert outdated(spring, hour, "response/home") == "click_hours was 24.0 and is 1.0"
+    assert outdated(spring, hour, "items/home/popular") == "" == outdated(spring, hour, "delay/home")
     old = Baseline(msgspec.structs.replace(spring.row, definition={}), built.control)
-    assert changed(old, configured(click_hours=1.0).drift) == ""
-    assert changed(spring, configured(segment=None).drift) == "segment was device and is not set"
+    assert outdated(old, hour, "response/home") == ""
+    assert outdated(spring, configured(segment=None).drift, "response/home") == "segment was device and is not set"
 
 
 def lived(days: int) -> World:

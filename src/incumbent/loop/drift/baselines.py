@@ -31,6 +31,9 @@ from incumbent.stores.store import BaselinePart, BaselineRow, Control
 CURSOR = "drift/baseline"
 ABOUT, FRAME, TURN = "about", "frame", "turn"
 SHAPES = ("click_hours", "conversion_days", "segment", "season")  # of the configuration, beside the windows, its states
+#: those that only some kinds of streams are counted by
+OF_KINDS = {"segment": ("response",), "click_hours": ("response", "calibration"),
+            "conversion_days": ("response", "delay")}
 HOW = 'incumbent baseline build --from DAY --to DAY --reason "..."'  # what makes a first one
 AGAIN = f'rebuild it ({HOW}) and pin it (incumbent baseline pin NAME --reason "..."), or set that back'
 
@@ -118,13 +121,22 @@ class Baseline:
 
 def changed(baseline: Baseline, config: DriftConfig) -> str:
     """What the configuration says otherwise than when the baseline was built, empty where nothing: windows of another
-    length, zone, wait, segment or season cannot be held against it. What a baseline does not tell of itself (of before
-    it was kept) is not compared."""
+    length, zone or season cannot be held against it. What a baseline does not tell of itself (of before it was kept) is
+    not compared."""
+    return _said(baseline, config, ["window", "time_zone", *(name for name in SHAPES if name not in OF_KINDS)])
+
+
+def outdated(baseline: Baseline, config: DriftConfig, stream: str) -> str:
+    """The same of what one stream alone is counted by: the wait for its outcomes, the segments that it is told by."""
+    kind = stream.partition("/")[0]
+    return _said(baseline, config, [name for name, kinds in OF_KINDS.items() if kind in kinds])
+
+
+def _said(baseline: Baseline, config: DriftConfig, wanted: list[str]) -> str:
     row = baseline.row
-    built: dict[str, Any] = {"window": row.window, "time_zone": row.time_zone,
-                             **{name: row.definition[name] for name in SHAPES if name in row.definition}}
-    return "; ".join(f"{name} was {_told(then)} and is {_told(now)}" for name, then in built.items()
-                     if then != (now := getattr(config, name)))
+    built: dict[str, Any] = {"window": row.window, "time_zone": row.time_zone, **row.definition}
+    return "; ".join(f"{name} was {_told(built[name])} and is {_told(now)}" for name in wanted
+                     if name in built and built[name] != (now := getattr(config, name)))
 
 
 def _told(value: Any) -> str:

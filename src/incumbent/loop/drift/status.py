@@ -1,8 +1,7 @@
-"""drift_status: how drift stands, what a baseline holds, and the audit of one against itself. Plain JSON values."""
+"""drift_status: how drift stands, and what a baseline holds. Plain JSON values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,14 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from incumbent.config import Config
-from incumbent.drift.audit import audit
 from incumbent.drift.before_labels import METHOD, quality_before_labels
-from incumbent.drift.budget import HOURS_PER_MONTH
 from incumbent.drift.delay import final_rate, maturity
-from incumbent.drift.detector import BaselineWindow, Reference
 from incumbent.drift.null import merged
 from incumbent.drift.vector_age import age_s, age_update, age_zero, oldest_s
-from incumbent.errors import DataError
 from incumbent.events.window import Window
 from incumbent.loop.drift import baselines, names, rewrites, space_versions
 from incumbent.loop.drift import ledger as drift_ledger
@@ -27,13 +22,9 @@ from incumbent.loop.drift.due import next_look
 from incumbent.loop.drift.shards import grid_of
 from incumbent.loop.drift.watch import VERSIONS, Watch, live, watches
 from incumbent.loop.tallies import parts
-from incumbent.stats.binomial import proportion
 from incumbent.stats.delay import Delay
 from incumbent.stats.reliability import Reliability
 from incumbent.stores.store import Control, Lake
-
-STRETCHES = 4
-Progress = Callable[[str, int, int], None]
 
 
 def status(control: Control, config: Config, now: datetime, *, made: dict[str, list[Watch]] | None = None,
@@ -47,7 +38,8 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
     """
     found: dict[str, Any] = {
         "enabled": config.drift.enabled, "window": config.drift.window, "time_zone": config.drift.time_zone,
-        "false_alarms_per_month": config.drift.false_alarms_per_month, "now": now.isoformat(),
+        "false_alarms_per_month": config.drift.false_alarms_per_month,
+        "multiplicity": config.drift.multiplicity, "now": now.isoformat(),
         "baseline": None, "next": None, "until": {}, "monitors": [], "refused": {}, "unwatched": [], "cohorts": [],
         "before_labels": []}
     baseline = baselines.active(control)
@@ -81,6 +73,7 @@ def _monitor(watch: Watch, standing: drift_ledger.Standing, stale: str | None,
              look: tuple[Window, datetime]) -> dict[str, Any]:
     """One judge as it stands; ``next`` is the window that it sees next and when, None where it sees none."""
     plain: dict[str, Any] = msgspec.to_builtins(standing)
+    stale = f"not judged, {watch.outdated}" if stale is None and watch.outdated else stale
     judged, reason = stale is None and watch.part.honoured, standing.reason
     if stale is not None:
         reason = stale
@@ -118,7 +111,7 @@ def _cohorts(control: Control, baseline: Baseline, config: Config, now: datetime
     """Each surface's windows of which purchases are still to come: so far, how mature, and what is to be expected."""
     grid, out = grid_of(config.drift), []
     for stream in sorted(baseline.about):
-        if not stream.startswith("delay/"):
+        if not stream.startswith("delay/") or baselines.outdated(baseline, config.drift, stream):
             continue
         reference = merged([one.state for one in baseline.windows(stream)])
         hash_ = baseline.frames[stream].zero.config_hash
@@ -139,7 +132,7 @@ def _before_labels(control: Control, baseline: Baseline, config: Config, now: da
     """Of every window of scores whose clicks may still come: rate, Brier loss and AUC, estimated, and said to be."""
     grid, out, lag = grid_of(config.drift), [], timedelta(hours=config.drift.click_hours)
     for stream in sorted(baseline.about):
-        if not stream.startswith("calibration/"):
+        if not stream.startswith("calibration/") or baselines.outdated(baseline, config.drift, stream):
             continue
         hash_ = baseline.frames[stream].zero.config_hash
         since = max(now - lag - timedelta(hours=grid.hours), baseline.begin(baseline.about[stream], grid))
@@ -200,66 +193,6 @@ def shown(control: Control, name: str, version: int | None = None) -> dict[str, 
             "champions": baseline.row.definition.get("champions", {}),
             "streams": [{"stream": stream, **msgspec.to_builtins(about)}
                         for stream, about in sorted(baseline.about.items())]}
-
-
-def audited(control: Control, config: Config, name: str | None = None, version: int | None = None,
-            progress: Progress | None = None) -> dict[str, Any]:
-    """Replay a baseline against itself: every stretch judged against the windows outside it, promised beside delivered.
-
-    Windows of one place in the season are audited together. ``delivered_per_month`` is of the judges that could be
-    judged; a judge that cannot honour its part is not, and says why.
-    """
-    baseline = baselines.active(control) if name is None else baselines.find(control, name, version)
-    if baseline is None:
-        raise DataError("there is no baseline to audit", got="none in force", hint=baselines.HOW)
-    if (told := baselines.changed(baseline, config.drift)):
-        raise DataError("the baseline is of another configuration", got=told, hint=baselines.AGAIN)
-    watched, _ = watches(baseline, config.drift)
-    looks = HOURS_PER_MONTH / grid_of(config.drift).hours
-    rows = []
-    for i, watch in enumerate(watched):
-        if progress is not None:
-            progress("audit", i, len(watched))
-        rows.append(_audited(watch, looks))
-    judged = [row for row in rows if row["judged"]]
-    promised = sum(row["promised_per_month"] for row in judged)
-    delivered = sum(row["alarms"] / row["judged"] * looks for row in judged)
-    return {"baseline": summary(baseline, in_force=name is None), "budget": config.drift.false_alarms_per_month,
-            "promised_per_month": promised, "delivered_per_month": delivered,
-            "alarms": sum(row["alarms"] for row in rows), "judged": sum(row["judged"] for row in rows),
-            "refused": {row["name"]: row["reason"] for row in rows if not row["honoured"]}, "monitors": rows}
-
-
-def _audited(watch: Watch, looks: float) -> dict[str, Any]:
-    part = watch.part
-    row: dict[str, Any] = {
-        "name": watch.name, "monitor": watch.judge.monitor, "method": part.monitor.kind, "honoured": part.honoured,
-        "promised": part.alpha, "promised_per_month": part.alpha * looks, "alarms": 0, "judged": 0, "delivered": None,
-        "kept": None, "reason": part.reason}
-    if not part.honoured:
-        return row
-    places: dict[str, list[BaselineWindow]] = {}
-    for window in watch.windows:
-        if window.period is not None and watch.calendar.event(window.period) is None:
-            places.setdefault(watch.season.key(window.period), []).append(window)
-    for windows in places.values():
-        held = sum(not window.fitted for window in windows)
-        if held >= STRETCHES:
-            report = audit(watch.detector, Reference(tuple(windows)), stretches=_stretches(watch, held))
-            row["alarms"], row["judged"] = row["alarms"] + len(report.alarms), row["judged"] + len(report.results)
-            if not report.results and report.delivered.reason:
-                row["reason"] = report.delivered.reason
-    if row["judged"]:
-        share = proportion(row["alarms"], row["judged"], unit="alarms/window")
-        row["delivered"], row["kept"] = share.to_dict(), (share.low or 0.0) <= part.alpha
-    return row
-
-
-def _stretches(watch: Watch, held: int) -> int:
-    """The fewest stretches, four or more, of which each leaves as many windows as the detector needs; four where none
-    does, and then it says that it cannot judge."""
-    needs = watch.detector.least_windows()
-    return next((n for n in range(STRETCHES, held // 2 + 1) if held - -(-held // n) >= needs), STRETCHES)
 
 
 def ages(lake: Lake, now: datetime) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,14 +13,14 @@ from msgspec import structs
 
 from incumbent.clock import EPOCH
 from incumbent.config.sections import DriftConfig
-from incumbent.drift.budget import Budget, Kind, Monitor, Part, split
+from incumbent.drift.budget import Budget, Kind, Method, Monitor, Part, split
 from incumbent.drift.detector import BaselineWindow, Detector, Memory, Reference, Result, invalid, no_data
 from incumbent.drift.null import LEAST
 from incumbent.drift.season import Calendar, Season, matched
 from incumbent.drift.stream import RankStream
 from incumbent.errors import DataError
 from incumbent.events.window import Window
-from incumbent.loop.drift.baselines import Baseline, StreamAbout
+from incumbent.loop.drift.baselines import AGAIN, Baseline, StreamAbout, outdated
 from incumbent.loop.drift.grid import Grid
 from incumbent.loop.drift.judges import Judge, comparable, detector, harm_of, judges, mean_of, usable
 from incumbent.loop.drift.season import calendar_of, least_held
@@ -44,6 +44,7 @@ class Watch:
     calendar: Calendar
     least: int
     tolerance: float  # of vectors of another dimension, for the others to be judged
+    outdated: str = ""  # what its stream was counted by when the baseline was built, and is no more: it is not judged
     _made: dict[str, Reference] = field(default_factory=dict)
 
     @property
@@ -90,6 +91,8 @@ class Watch:
 
     def step(self, state: Any, foreign: int, window: Window, memory: Memory) -> tuple[Result, Memory]:
         """What is concluded of a window's state, None where it has no rows, and the memory after it."""
+        if self.outdated:
+            return no_data(self.outdated), memory
         reference = self.reference(window)
         if self.excluded(window):
             return no_data(reference.reason), memory
@@ -158,8 +161,15 @@ def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budge
     return [Watch(judge, about, part, detector(judge, about.kind, config, part.monitor.kind, part.alpha,
                                                mean_of(windows) if judge.risk else 0.0),
                   windows, _due(grid, period, calendar, about), baseline.begin(about, grid), season, calendar,
-                  config.monitor(judge.monitor).least_rows, config.missing_tolerance)
+                  config.monitor(judge.monitor).least_rows, config.missing_tolerance,
+                  f"{told} since the baseline was built: {AGAIN}" if (told := outdated(
+                      baseline, config, judge.stream)) else "")
             for (judge, about, windows, season), part in zip(found, budget.parts, strict=True)], budget
+
+
+def alphas(watched: Iterable[Watch], method: Method) -> dict[str, float]:
+    """The alphas of the judges whose alarms are judged together within a tick: those with the values that it takes."""
+    return {watch.name: watch.part.alpha for watch in watched if watch.over_time == (method == "e_bh")}
 
 
 def live(about: dict[str, StreamAbout]) -> dict[str, StreamAbout]:

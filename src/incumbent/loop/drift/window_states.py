@@ -6,7 +6,7 @@ A baseline that is new, or gains a stream, has the shards of the days that are s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 
 import msgspec
@@ -16,7 +16,8 @@ from incumbent.clock import EPOCH, Clock
 from incumbent.config.sections import DriftConfig
 from incumbent.events.window import day_of
 from incumbent.loop.drift import names
-from incumbent.loop.drift.baselines import Baseline, active, changed
+from incumbent.loop.drift.baselines import Baseline, active, changed, outdated
+from incumbent.loop.drift.frames import Frame
 from incumbent.loop.drift.grid import moment_of
 from incumbent.loop.drift.shards import TABLES, Reader, grid_of
 from incumbent.loop.drift.vector_times import VectorTimes
@@ -63,12 +64,14 @@ class WindowStates:
                 return Windowed()
             before = self._cursor()
             floor = self._floor(baseline)
-            after, work = self._work(before, baseline, floor)
+            gone = {stream: told for stream in baseline.about if (told := outdated(baseline, self._config, stream))}
+            after, work = self._work(before, baseline, floor, "; ".join(sorted(set(gone.values()))))
+            frames = {name: frame for name, frame in baseline.frames.items() if name not in gone}
             moved = (CURSOR, msgspec.json.encode(after).decode())
             reader = Reader.of(self._lake, self._config, self._vectors)
             made = 0
             for i, (family, shard) in enumerate(work):
-                states = list(self._states(reader, baseline, family, shard))
+                states = list(self._states(reader, frames, floor, family, shard))
                 if not lease.renew():
                     return Windowed(i, made, "the lease went to another process")
                 self._control.put(shard.day, shard.bucket, family, states, moved if i == len(work) - 1 else None)
@@ -87,10 +90,12 @@ class WindowStates:
         begin = min((baseline.begin(about, grid) for about in baseline.about.values()), default=baseline.row.until)
         return day_of(max(oldest, begin))
 
-    def _work(self, before: WindowCursor, baseline: Baseline, floor: date,
+    def _work(self, before: WindowCursor, baseline: Baseline, floor: date, without: str,
               ) -> tuple[WindowCursor, list[tuple[str, Partition]]]:
-        """The cursor after this run, and the shards to be put: those that changed, and those to be emptied."""
-        fresh, more = before.baseline != baseline.id or floor < before.kept, before.streams != baseline.streams_hash
+        """The cursor after this run, and the shards to be put: those that changed, and those to be emptied. `without`
+        says why some streams are not counted: with another reason all are built anew."""
+        id_ = f"{baseline.id}, {without}" if without else baseline.id
+        fresh, more = before.baseline != id_ or floor < before.kept, before.streams != baseline.streams_hash
         versions: dict[str, int] = {}
         changed: dict[str, frozenset[Partition]] = {}
         for table in dict.fromkeys(one for tables in TABLES.values() for one in tables):
@@ -102,7 +107,7 @@ class WindowStates:
                    for shard in _reached(changed[table], reach if table == "outcome" else 0) if shard.day >= floor}
         old = {(family, Partition(day, bucket)) for family in names.FAMILIES for day in self._gone(before, floor)
                for bucket in range(self._lake.buckets)}
-        after = WindowCursor(baseline.id, baseline.streams_hash, versions, floor)
+        after = WindowCursor(id_, baseline.streams_hash, versions, floor)
         return after, sorted(touched | old)
 
     def _gone(self, before: WindowCursor, floor: date) -> Iterator[date]:
@@ -114,10 +119,11 @@ class WindowStates:
             yield day
             day += timedelta(days=1)
 
-    def _states(self, reader: Reader, baseline: Baseline, family: str, shard: Partition) -> Iterator[StateRow]:
-        if shard.day < self._floor(baseline):
+    def _states(self, reader: Reader, frames: Mapping[str, Frame], floor: date, family: str,
+                shard: Partition) -> Iterator[StateRow]:
+        if shard.day < floor:
             return
-        for (name, start), state in sorted(reader.states(family, shard, baseline.frames).items()):
+        for (name, start), state in sorted(reader.states(family, shard, frames).items()):
             yield state_row(names.key(name, moment_of(start)), shard, state)
 
 
