@@ -52,4 +52,9 @@ def load(kind: str, name: str) -> Any:
             f"no {kind} plugin of that name", got=name, expected="one of " + ", ".join(sorted(points)),
             hint=near(name, points) or f"register it in the entry-point group incumbent.{kind}",
         )
-    return points[name].load()
+    return _loaded(points[name])
+
+
+@cache
+def _loaded(point: EntryPoint) -> Any:
+    return point.load()

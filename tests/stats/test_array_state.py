@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incumbent import registry
-from incumbent.errors import StateError
+from incumbent.errors import DataError, StateError
+from incumbent.stats.array_state import ArrayState
 from incumbent.stats.moments import Moments
 from incumbent.stats.state import State
 
@@ -90,3 +91,32 @@ def test_the_configuration_cannot_be_changed_from_outside():
 def test_registered_names_are_the_classes_own(name):
     cls = registry.load("states", name)
     assert cls.name == name and isinstance(cls.zero(**cls.example_configs[0]), State)
+
+
+@pytest.mark.parametrize("name", registry.names("states"))
+def test_merged_at_once_equals_one_after_the_other(name):
+    cls = registry.load("states", name)
+    if not issubclass(cls, ArrayState):
+        pytest.skip("has a merge of its own alone")
+    rng, zero = np.random.default_rng(3), cls.zero(**cls.example_configs[0])
+    parts = [zero, *(zero.update(*cls.example_batch(rng, rows)) for rows in (9, 1, 30)), zero]
+    chain = parts[0]
+    for part in parts[1:]:
+        chain = chain.merge(part)
+    assert cls.merged(parts) == chain and cls.merged(parts[1:2]) == parts[1]
+    with pytest.raises(DataError, match="no states"):
+        cls.merged([])
+    with pytest.raises(StateError, match="different"):
+        cls.merged([parts[0], cls.zero(**cls.example_configs[1])])
+
+
+def test_a_header_read_before_is_no_leave_to_skip_the_checks():
+    head = _changed(arrays=[["n", "<i8", []], ["missing", "<i8", []], ["means", "<f8", [1]], ["scatter", "<f8", [2, 2]]])
+    for _ in range(2):
+        with pytest.raises(StateError, match="follow the last array"):
+            Moments.from_bytes(head)
+        with pytest.raises(StateError, match="wrong shape"):
+            Moments.from_bytes(head[:-8])
+        with pytest.raises(StateError, match="another state"):
+            registry.load("states", "counts").from_bytes(STATE.to_bytes())
+    assert Moments.from_bytes(STATE.to_bytes()).config == STATE.config

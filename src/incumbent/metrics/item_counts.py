@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -55,6 +55,12 @@ class ItemCounts(ArrayState):
     def counts(self) -> dict[str, int]:
         """Item -> lists that hold it, 0 for one that is listed and never shown; in the order of the ids."""
         raw, at, found = self.text.tobytes(), 0, {}
+        if raw.isascii():  # then a text's characters are its bytes
+            text = raw.decode("ascii")
+            for length, count in zip(self.lengths.tolist(), self.shown.tolist(), strict=True):
+                found[text[at:at + length]] = count
+                at += length
+            return found
         for length, count in zip(self.lengths.tolist(), self.shown.tolist(), strict=True):
             found[raw[at:at + length].decode("utf-8", "surrogatepass")] = count
             at += length
@@ -81,6 +87,21 @@ class ItemCounts(ArrayState):
             raise StateError("this state cannot subtract", got=self.name)
         return self._added(other.counts, int(other.lists), int(other.outside))
 
+    @classmethod
+    def _together(cls, states: Sequence[Self]) -> Self:
+        """Those of one catalogue are summed as arrays, the sums of several as texts."""
+        alike: dict[tuple[bytes, bytes], list[Self]] = {}
+        for state in states:
+            alike.setdefault((state.text.tobytes(), state.lengths.tobytes()), []).append(state)
+        first, *rest = [some[0]._with(**{key: np.array([getattr(state, key) for state in some]).sum(axis=0)
+                                         for key in ("shown", "lists", "outside")}) for some in alike.values()]
+        more: dict[str, int] = {}
+        for state in rest:
+            for item, count in state.counts.items():
+                more[item] = more.get(item, 0) + count
+        return first._added(more, sum(int(one.lists) for one in rest), sum(int(one.outside) for one in rest)
+                            ) if rest else first
+
     def _added(self, more: Mapping[str, int], lists: int, outside: int) -> Self:
         table = self.counts
         for item, count in more.items():
@@ -91,7 +112,7 @@ class ItemCounts(ArrayState):
                           shown=[table[item] for item in names], lists=self.lists + lists,
                           outside=self.outside + outside)
 
-    def _checked(self) -> Self:
+    def _checked(self, empty: Self) -> Self:
         if len(self.lengths) != len(self.shown) or int(self.lengths.sum()) != len(self.text):
             raise StateError("items and counts do not fit together", got=(len(self.lengths), len(self.shown)),
                              expected="equal lengths")

@@ -12,7 +12,8 @@ import json
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, reduce
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,6 +23,8 @@ from incumbent.errors import DataError, StateError, shorten
 from incumbent.stats.estimate import Estimate
 
 _MAGIC = b"IS\x01"
+_Layout = tuple[str, np.dtype[Any], tuple[int, ...], int]  # of an array: its name, dtype, shape and size
+_KNOWN_BYTES = 4_096  # longer headers are read each time: they hold frames, which have a cache of their own
 _DTYPE = re.compile(r"[<|][iufb][1248]").fullmatch  # as arrays are declared: no other text reaches numpy
 
 
@@ -96,6 +99,20 @@ class ArrayState:
         self._same(other)
         return self._combine(other, 1)
 
+    @classmethod
+    def merged(cls, states: Sequence[Self]) -> Self:
+        """All states merged, equal to one after the other; `DataError` of none."""
+        if not states:
+            raise DataError("no states to merge", got=0, expected="one or more")
+        for state in states:
+            states[0]._same(state)
+        return states[0] if len(states) == 1 else cls._together(states)
+
+    @classmethod
+    def _together(cls, states: Sequence[Self]) -> Self:
+        """The sum of several states of one configuration; a subclass may know a faster way than a chain."""
+        return reduce(lambda one, other: one._combine(other, 1), states)
+
     def subtract(self, other: Self) -> Self:
         """The state of the data that are in this one and not in `other`, which must be a part of it."""
         if "subtract" not in self.tags:
@@ -127,15 +144,16 @@ class ArrayState:
     def from_bytes(cls, data: bytes) -> Self:
         """The state back, of this or any earlier version; `StateError` for anything else."""
         try:
-            header, arrays = _parse(data)
-            if header["name"] != cls.name:
-                raise StateError("bytes of another state", got=header["name"], expected=cls.name)
-            if not 1 <= header["version"] <= cls.version:
-                raise StateError("bytes of an unknown version", got=header["version"], expected=f"1 to {cls.version}",
-                                 hint="written by a newer incumbent")
-            config, arrays = cls._upgrade(header["version"], header["config"], arrays)
-            shape = cls.zero(**config)
-            return shape._with(**arrays)._checked()
+            if data[:3] != _MAGIC:
+                raise ValueError("it does not begin with the mark of a state")
+            (length,) = struct.unpack_from("<I", data, 3)
+            head = bytes(data[7:7 + length])
+            layout, version, config, empty = (_read if len(head) <= _KNOWN_BYTES else _read.__wrapped__)(cls, head)
+            arrays = _arrays_of(data, 7 + length, layout)
+            if empty is None:
+                config, arrays = cls._upgrade(version, copy.deepcopy(config), arrays)
+                empty = cls.zero(**config)
+            return empty._with(**arrays)._checked(empty)
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError, struct.error, DataError) as error:
             raise StateError("bytes are not a state", got=data[:24], expected=cls.name, hint=str(error)) from None
 
@@ -146,13 +164,12 @@ class ArrayState:
         """Configuration and arrays of an earlier byte version in today's terms."""
         return config, arrays
 
-    def _checked(self) -> Self:
-        """This state, after a look at what `from_bytes` read: shapes must be those of the configuration."""
-        fresh = type(self).zero(**self._config)
+    def _checked(self, empty: Self) -> Self:
+        """This state, after a look at what `from_bytes` read: shapes must be those of the `empty` one."""
         for key in self.arrays:
-            if getattr(self, key).shape != getattr(fresh, key).shape:
+            if getattr(self, key).shape != getattr(empty, key).shape:
                 raise StateError("array has the wrong shape", got=getattr(self, key).shape,
-                                 expected=str(getattr(fresh, key).shape), field=key)
+                                 expected=str(getattr(empty, key).shape), field=key)
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -170,18 +187,30 @@ def _dumps(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    if data[:3] != _MAGIC:
-        raise ValueError("it does not begin with the mark of a state")
-    (length,) = struct.unpack_from("<I", data, 3)
-    header = json.loads(data[7:7 + length])
-    at, arrays = 7 + length, {}
+@lru_cache(maxsize=1_024)
+def _read(cls: type[ArrayState], head: bytes) -> tuple[list[_Layout], int, dict[str, Any], Any]:
+    """A header taken apart: the layout of its arrays, its version and configuration, and the empty state where the version
+    is today's. States of a store are many and their headers few."""
+    header = json.loads(head)
+    if header["name"] != cls.name:
+        raise StateError("bytes of another state", got=header["name"], expected=cls.name)
+    if not 1 <= header["version"] <= cls.version:
+        raise StateError("bytes of an unknown version", got=header["version"], expected=f"1 to {cls.version}",
+                         hint="written by a newer incumbent")
+    layout = []
     for key, dtype, shape in header["arrays"]:
-        count = math.prod(shape)
         if _DTYPE(dtype) is None or min(shape, default=0) < 0:
             raise ValueError(f"array {key} is of no kind that a state holds")
+        layout.append((key, np.dtype(dtype), tuple(shape), math.prod(shape)))
+    today = header["version"] == cls.version
+    return layout, header["version"], header["config"], cls.zero(**header["config"]) if today else None
+
+
+def _arrays_of(data: bytes, at: int, layout: list[_Layout]) -> dict[str, NDArray[Any]]:
+    arrays = {}
+    for key, dtype, shape, count in layout:
         arrays[key] = np.frombuffer(data, dtype, count, at).reshape(shape)
-        at += count * np.dtype(dtype).itemsize
+        at += count * dtype.itemsize
     if at != len(data):
         raise ValueError(f"{len(data) - at} bytes follow the last array")
-    return header, arrays
+    return arrays

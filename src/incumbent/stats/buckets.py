@@ -82,6 +82,15 @@ class Buckets(ArrayState):
         sums = np.where(rows[:, None] == 0, 0.0, self.sums + sign * other.sums)
         return self._with(rows=rows, missing=missing, sums=sums)
 
+    @classmethod
+    def _together(cls, states: Sequence[Self]) -> Self:
+        return states[0]._with(**cls._sums(states))
+
+    @classmethod
+    def _sums(cls, states: Sequence[Self]) -> dict[str, ArrayLike]:
+        return {key: np.array([getattr(state, key) for state in states]).sum(axis=0)
+                for key in ("rows", "missing", "sums")}
+
     def beside(self, other: Buckets) -> Buckets:
         """The same buckets of users with the variables of both, for a ratio across two states; rows are this one's.
 

@@ -121,7 +121,7 @@ class Counts(ArrayState):
     def _with(self, **arrays: ArrayLike) -> Self:
         return type(self)(self._config, table=None, **arrays)
 
-    def _checked(self) -> Self:
+    def _checked(self, empty: Self) -> Self:
         return self
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

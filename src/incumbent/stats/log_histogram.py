@@ -93,7 +93,7 @@ class LogHistogram(ArrayState):
             raise StateError("what is subtracted is no part of this", got=other, expected="a state merged before")
         return self._with(cells=cells[counts > 0], counts=counts[counts > 0], missing=missing)
 
-    def _checked(self) -> Self:
+    def _checked(self, empty: Self) -> Self:
         if self.cells.shape != self.counts.shape or (np.diff(self.cells) <= 0).any() or (self.counts <= 0).any():
             raise StateError("cells and counts do not fit together", got=self.cells.shape, expected="rising cells")
         return self

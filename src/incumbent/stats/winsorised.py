@@ -75,6 +75,11 @@ class Winsorised(Buckets):
         over = self.over + sign * other.over
         return made._with(over=over, cut=max(float(self.cut + sign * other.cut), 0.0) if over else 0.0)
 
+    @classmethod
+    def _sums(cls, states: Sequence[Self]) -> dict[str, ArrayLike]:
+        return {**super()._sums(states), "over": sum(int(state.over) for state in states),
+                "cut": sum(float(state.cut) for state in states)}
+
     def ratio(self, numerator: str, denominator: str | None = None, *, alpha: float = 0.05, unit: str = "") -> Estimate:
         """The ratio of `Buckets`; the method says the cap, how many rows lay over it, and which part was cut off."""
         made, cap = super().ratio(numerator, denominator, alpha=alpha, unit=unit), self._config["cap"]

@@ -14,7 +14,7 @@ import pytest
 from incumbent.clock import ManualClock
 from incumbent.config import MetricsConfig
 from incumbent.events.ids import EventIds
-from incumbent.loop.metrics import proxies
+from incumbent.loop.metrics import proxies, read
 from incumbent.loop.metrics.bands import band
 from incumbent.loop.metrics.cohorts import cohorts, counted
 from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
@@ -271,3 +271,22 @@ def test_young_cohorts_are_corrected_and_marked_beside_the_mature_ones() -> None
     node = next(n for n in tree(Reader(control), "home", CONFIG, NOW).nodes if n.name == "return_rate_7d")
     assert node.value["low"] < 0.3 < node.value["high"] and "younger rows left out" in node.value["method"]
     assert node.corrected is not None and node.corrected["low"] < 0.3 < node.corrected["high"]
+
+
+def test_a_reader_keeps_what_it_can_where_more_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    control, made = history(10), list[date]()
+    monkeypatch.setattr(read, "KEPT", 6)
+    real = read.unpacked
+    monkeypatch.setattr(read, "unpacked", lambda row: (made.append(row.day), real(row))[1])
+    reader, first = Reader(control), LAST - timedelta(days=9)
+    before = reader.cells("home", first, LAST)
+    assert len(made) == 10
+    made.clear()
+    assert reader.cells("home", first, LAST) == before and made == [LAST - timedelta(days=at) for at in (3, 2, 1, 0)]
+    put(control, first, {Cell("home"): {"click_through": ratio("click_through", 2.0, np.random.default_rng(9))}})
+    made.clear()
+    assert reader.whole("home", first, first)[first] != before[Cell("home")][first] and made == [first]
+    made.clear()
+    reader.whole("home", LAST, LAST)  # older looks make room
+    reader.whole("home", LAST, LAST)
+    assert made == [LAST]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from incumbent.events.window import Window
-from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, States, add, unpacked
+from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, States, total, unpacked
 from incumbent.metrics.item_counts import ItemCounts
 from incumbent.metrics.metric import Metric
 from incumbent.metrics.per_list import PerList
@@ -27,11 +27,13 @@ class Reader:
     """The states of cells by day; rows that have not changed are not unpacked again."""
 
     def __init__(self, control: Control) -> None:
-        self._control, self._kept = control, dict[tuple[str, date], tuple[bytes, States]]()
+        self._control, self._looks = control, 0
+        self._kept: dict[tuple[str, date], tuple[bytes, States, int]] = {}  # the row, unpacked, and who looked last
 
     def cells(self, surface: str, first: date, last: date) -> dict[Cell, Days]:
         """Every cell of a surface, in the order of their keys."""
         out: dict[Cell, Days] = {}
+        self._looks += 1
         prefix = f"{DAY_FAMILY}/{surface}"
         for row in self._control.range(prefix, Window.of_days(first, last)):
             if row.key == prefix or row.key.startswith(f"{prefix}/"):
@@ -41,26 +43,26 @@ class Reader:
     def whole(self, surface: str, first: date, last: date) -> Days:
         """The surface's own cell: of the others nothing is unpacked."""
         key = f"{DAY_FAMILY}/{surface}"
+        self._looks += 1
         return {row.day: self._unpacked(row) for row in self._control.range(key, Window.of_days(first, last))
                 if row.key == key}
 
     def _unpacked(self, row: Any) -> States:
+        """A row's states; where more rows are looked at than can be kept, those looked at first stay for the next look."""
         found = self._kept.pop((row.key, row.day), None)
-        if found is None or found[0] != row.data:
-            found = (row.data, unpacked(row))
-        self._kept[row.key, row.day] = found
-        if len(self._kept) > KEPT:
-            self._kept.pop(next(iter(self._kept)))
-        return found[1]
+        states = unpacked(row) if found is None or found[0] != row.data else found[1]
+        if len(self._kept) >= KEPT:
+            oldest = next(iter(self._kept))
+            if self._kept[oldest][2] == self._looks:
+                return states
+            del self._kept[oldest]
+        self._kept[row.key, row.day] = (row.data, states, self._looks)
+        return states
 
 
 def summed(days: Days, first: date, last: date) -> States:
     """The states of a period added up."""
-    total: States = {}
-    for day in sorted(days):
-        if first <= day <= last:
-            add(total, days[day])
-    return total
+    return total(days[day] for day in sorted(days) if first <= day <= last)
 
 
 def number(metric: Metric, state: Any) -> float | None:
