@@ -111,7 +111,8 @@ def test_merged_at_once_equals_one_after_the_other(name):
 
 
 def test_a_header_read_before_is_no_leave_to_skip_the_checks():
-    head = _changed(arrays=[["n", "<i8", []], ["missing", "<i8", []], ["means", "<f8", [1]], ["scatter", "<f8", [2, 2]]])
+    head = _changed(arrays=[["n", "<i8", []], ["missing", "<i8", []], ["means", "<f8", [1]],
+                            ["scatter", "<f8", [2, 2]]])
     for _ in range(2):
         with pytest.raises(StateError, match="follow the last array"):
             Moments.from_bytes(head)

@@ -189,8 +189,8 @@ def _dumps(value: Any) -> bytes:
 
 @lru_cache(maxsize=1_024)
 def _read(cls: type[ArrayState], head: bytes) -> tuple[list[_Layout], int, dict[str, Any], Any]:
-    """A header taken apart: the layout of its arrays, its version and configuration, and the empty state where the version
-    is today's. States of a store are many and their headers few."""
+    """A header taken apart: the layout of its arrays, its version and configuration, and the empty state where the
+    version is today's. States of a store are many and their headers few."""
     header = json.loads(head)
     if header["name"] != cls.name:
         raise StateError("bytes of another state", got=header["name"], expected=cls.name)

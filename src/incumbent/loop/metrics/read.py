@@ -48,7 +48,7 @@ class Reader:
                 if row.key == key}
 
     def _unpacked(self, row: Any) -> States:
-        """A row's states; where more rows are looked at than can be kept, those looked at first stay for the next look."""
+        """A row's states; of more rows than can be kept, those looked at first stay for the next look."""
         found = self._kept.pop((row.key, row.day), None)
         states = unpacked(row) if found is None or found[0] != row.data else found[1]
         if len(self._kept) >= KEPT:
