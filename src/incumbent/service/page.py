@@ -16,7 +16,7 @@ from incumbent.service.metrics import Meter
 from incumbent.service.origin import sites_of
 from incumbent.service.parts import Part, open_stores
 from incumbent.service.pulse import Pulse
-from incumbent.service.shim import App, Shim
+from incumbent.service.shim import Shim
 
 #: what a dashboard is: it adds its routes to the application, and asks the desk
 Mount = Callable[[FastAPI, Desk], None]
@@ -25,7 +25,7 @@ Later = Callable[[], Awaitable[None]]
 
 def build(
     config: Config, clock: Clock, parts: tuple[Part, ...], mount: Mount | None = None,
-) -> tuple[App, Later, Later]:
+) -> tuple[Shim, Later, Later]:
     """The application behind its shim, what to call every half second, and what to call at the end; `parts` are those
     of the whole service."""
     stores = open_stores(config, clock, "reader")

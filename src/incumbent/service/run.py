@@ -18,7 +18,8 @@ from incumbent import logs
 from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.service.parts import Assignment, Part, open_stores
-from incumbent.service.shim import App
+from incumbent.service.shim import Shim
+from incumbent.service.wire import speaking
 
 
 class Server(uvicorn.Server):
@@ -36,10 +37,10 @@ class Server(uvicorn.Server):
         yield
 
 
-def server_of(asgi: App, config: Config) -> Server:
+def server_of(asgi: Shim, config: Config) -> Server:
     """A server for the shim: no access log, no lifespan, no websockets; stops within `drain_s`."""
     return Server(uvicorn.Config(
-        asgi, loop="uvloop", http="httptools", ws="none", lifespan="off", interface="asgi3", access_log=False,
+        asgi, loop="uvloop", http=speaking(asgi.refuse), ws="none", lifespan="off", interface="asgi3", access_log=False,
         log_config=None, server_header=False, proxy_headers=False, timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(config.service.drain_s))))
 
@@ -73,7 +74,7 @@ def run_front(assignment: Assignment, config: Config, clock: Clock) -> int:
 
 
 Later = Callable[[], Awaitable[None]]
-BuildPage = Callable[[Config, Clock, tuple[Part, ...]], tuple[App, Later, Later]]
+BuildPage = Callable[[Config, Clock, tuple[Part, ...]], tuple[Shim, Later, Later]]
 
 
 def run_page(assignment: Assignment, config: Config, clock: Clock, build: BuildPage) -> int:

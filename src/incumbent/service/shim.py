@@ -117,6 +117,12 @@ class Shim:
         else:
             await self._cold(scope, receive, send)
 
+    def refuse(self, error: IncumbentError) -> Reply:
+        """The answer to what is no request at all, counted as ``malformed``."""
+        reply = reply_error(error)
+        self._count_answer("malformed", reply, self._monotonic())
+        return msgspec.structs.replace(reply, headers=((b"x-request-id", self._request_id(None)),))
+
     def endpoint(self, path: str) -> App:
         """One hot route as an application of its own, for whoever comes to it another way."""
         return partial(self._hot, self._routes[path])
