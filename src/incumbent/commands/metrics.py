@@ -78,10 +78,20 @@ def _proxies(console: Console, nodes: list[dict[str, Any]]) -> None:
         console.print(f"  {line}")
 
 
+def cell(one: dict[str, Any]) -> str:
+    """What a slice is of.
+
+    >>> cell({"by": "country", "value": "DE", "model": "new", "role": "candidate"})
+    'country = DE, new (candidate)'
+    """
+    model = f", {one['model']} ({one['role']})" if one.get("model") else ""
+    return f"{one['by']} = {one['value']}{model}"
+
+
 def _slices(console: Console, slices: list[dict[str, Any]]) -> None:
     if not slices:
         console.print("  no cell is worse than it was: no loss is a discovery at 5 % among all cells and metrics")
         return
     table.show(("worst cells", "metric", "now", "before", "change", "part of the rows"), [
-        (f"{one['by']} = {one['value']}", one["metric"], f"{one['now']:.5g}", f"{one['before']:.5g}",
+        (cell(one), one["metric"], f"{one['now']:.5g}", f"{one['before']:.5g}",
          interval(one["low"], one["high"]), f"{one['share']:.0%}") for one in slices], console)

@@ -117,7 +117,7 @@ class Config(BaseSettings):
         return [*names.keys("service.keys", self.service.keys),
                 *names.registered("stores.kind", "stores", self.stores.kind), *names.of_models(self.models),
                 *names.of_surfaces(self.surfaces), *names.of_experiments(self.experiments),
-                *names.currency("metrics.currency", self.metrics.currency),
+                *names.currency("metrics.currency", self.metrics.currency), *names.cuts("metrics", self.metrics),
                 *names.scorers("text.scorers", self.text.scorers)]
 
     def _experiment_problems(self) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from incumbent.config.sections import Name, Part
 
-Attribute = Literal["visitor", "category", "price_band"]
+Attribute = Literal["visitor", "category", "brand", "price_band"]
 
 
 class MetricsConfig(Part):
@@ -27,15 +27,18 @@ class MetricsConfig(Part):
     # registered metric -> its settings; one that is not measured otherwise is added
     settings: dict[Name, dict[str, int | float | str | bool]] = {}
     context: tuple[Name, ...] = ("country", "device")  # keys of the request's context by which is cut
+    item_attributes: tuple[Name, ...] = ()  # keys of the items' attributes by which is cut
     attributes: tuple[Attribute, ...] = ("visitor", "category", "price_band")  # what else is cut by
     price_bands: tuple[Annotated[int, Field(gt=0)], ...] = (1_000, 5_000, 20_000)  # edges, in minor units
     # user buckets of the lake that are measured as one shard: more for a small shop, fewer where memory counts
     shard_buckets: Annotated[int, Field(ge=1, le=256)] = 4
-    # metrics (without @k), but those of cohorts, that are cut by attributes of requests; "all": every one
+    # metrics of a surface (without @k) that are cut by attributes of requests; "all": every one
     sliced: tuple[Name, ...] = (
         "empty_share", "fallback_share", "bought_again_share", "ndcg_achievable", "recall", "click_through",
         "add_to_cart", "conversion", "revenue_per_user", "revenue_per_request", "dismissals")
-    # metrics of user-days that are cut by attributes of items; "all": every one
+    # metrics of each model that are cut by attributes of requests; "all": every one
+    model_sliced: tuple[Name, ...] = ("error_rate", "timeout_rate")
+    # metrics of user-days, and bought_within, that are cut by attributes of items; "all": every one
     item_sliced: tuple[Name, ...] = ("click_through", "dismissals", "revenue_per_slot")
     slice_keys: Annotated[int, Field(ge=1, le=100)] = 12  # values of one attribute that are kept apart; the rest: other
     least_rows: Annotated[int, Field(ge=1)] = 30  # a number of fewer rows is not shown

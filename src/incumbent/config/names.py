@@ -10,6 +10,7 @@ from typing import Any
 
 from incumbent import registry
 from incumbent.config import mistakes
+from incumbent.config.metrics import MetricsConfig
 from incumbent.config.sections import ExperimentConfig, ModelConfig, PinnedConfig, SurfaceConfig
 from incumbent.currencies import CURRENCIES
 from incumbent.errors import shorten
@@ -56,6 +57,23 @@ def currency(path: str, got: str | None) -> Iterator[str]:
     if got is not None and got not in CURRENCIES:
         yield (f"{path}: not a currency. Got {shorten(got)}. Expected a code of ISO 4217, such as EUR."
                f"{mistakes.did_you_mean(got, sorted(CURRENCIES))}")
+
+
+def cuts(path: str, metrics: MetricsConfig) -> Iterator[str]:
+    """Attributes of one name, whose cells could not be told apart; `lane` is that of experiments.
+
+    >>> list(cuts("metrics", MetricsConfig(item_attributes=("country",))))
+    ["metrics.item_attributes: an attribute of that name is there already. Got 'country'. Expected a name that is not \
+among context, attributes and item_attributes twice, nor lane."]
+    """
+    seen = {"lane"}
+    for field, given in (("context", metrics.context), ("attributes", metrics.attributes),
+                         ("item_attributes", metrics.item_attributes)):
+        for name in given:
+            if name in seen:
+                yield (f"{path}.{field}: an attribute of that name is there already. Got {shorten(name)}. Expected a "
+                       "name that is not among context, attributes and item_attributes twice, nor lane.")
+            seen.add(name)
 
 
 def scorers(path: str, got: Collection[str]) -> Iterator[str]:

@@ -173,6 +173,7 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_fi
     price_minor: Annotated[int, Meta(ge=0, le=10**13)] | None = None
     currency: Currency | None = None
     group_id: OptionalId = None
+    attributes: Context = {}  # whatever else metrics may be cut by: season, colour, margin class
     received: Time | None = None
     schema: int = SCHEMA_VERSION
 

@@ -96,6 +96,7 @@ class Screen:
             self._embedding(event, changes)
         elif isinstance(event, Item):
             _money(event.price_minor, event.currency, "price_minor")
+            self._values(event.attributes, "attributes")
         elif isinstance(event, Impression):
             self._impression(event)
         else:
@@ -137,10 +138,7 @@ class Screen:
         if event.seconds is not None:
             _finite(event.seconds, "seconds")
         if event.context:
-            self._size(event.context, "context")
-            for key, value in event.context.items():
-                if type(value) is float:
-                    _finite(value, f"context.{key}")
+            self._values(event.context, "context")
         marks = []
         if not event.request_id:
             marks.append("no_request")
@@ -170,6 +168,12 @@ class Screen:
                                    expected="at most 3.4028235e38 in size")
         if event.entity == "user" and self._user_secret is not None:
             changes["entity_id"] = hash_user(event.entity_id, self._user_secret)
+
+    def _values(self, mapping: dict[str, Any], field: str) -> None:
+        self._size(mapping, field)
+        for key, value in mapping.items():
+            if type(value) is float:
+                _finite(value, f"{field}.{key}")
 
     def _size(self, mapping: dict[str, Any], field: str) -> None:
         if len(mapping) > self._keys:

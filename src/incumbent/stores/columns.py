@@ -23,7 +23,7 @@ from incumbent.stores.tables import PARTITION_COLUMNS, STRUCTS, TIME, schema, ta
 
 _json = msgspec.json.Encoder()
 _STRUCT_COLUMNS: dict[str, type[msgspec.Struct]] = {"slots": Slot, "models": ModelAnswer}
-_JSON_COLUMNS = ("context", "labels")
+_JSON_COLUMNS = ("context", "labels", "attributes")
 _MICROSECOND = EPOCH.resolution
 
 

@@ -38,13 +38,18 @@ def counted(longest: int, users: Sequence[str], rows: Sequence[int], late: Itera
     return Buckets.zero(k=CLUSTERS, variables=["all", *map(str, range(longest + 1))]).update(bucket, values)
 
 
+def counts_of(metric: WithinDays) -> str:
+    """The name of the days' counts that a metric of cohorts is read from."""
+    return RETURNED if metric.name.startswith("return_rate") else SLOT_BOUGHT
+
+
 def cohorts(metric: WithinDays, days: Mapping[date, Mapping[str, Any]], first: date, last: date, until: date,
             ) -> Composite:
     """The metric's state of the cohorts of `first` to `last`, as it stands at the end of `until`.
 
     Who came back (or bought) on day D after k days belongs to the cohort of day D - k.
     """
-    name = RETURNED if metric.name.startswith("return_rate") else SLOT_BOUGHT
+    name = counts_of(metric)
     delay, users = Delay.zero(ages=metric.days), metric.state().part(USERS)
     for at in range((last - first).days + 1):
         day = first + timedelta(days=at)

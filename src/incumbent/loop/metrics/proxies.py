@@ -71,7 +71,7 @@ def halves(cells: Mapping[Cell, Days], first: date, last: date) -> dict[str, Hal
     parent. Attributes stay apart: each cuts the same users anew."""
     middle, out = first + (last - first) // 2, dict[str, Halves]()
     for cell, days in cells.items():
-        if cell.by not in (None, "lane") and cell.value not in (OTHER, UNKNOWN):
+        if cell.model is None and cell.by not in (None, "lane") and cell.value not in (OTHER, UNKNOWN):
             out.setdefault(cell.by, []).append(
                 (summed(days, first, middle), summed(days, middle + timedelta(days=1), last)))
     return out

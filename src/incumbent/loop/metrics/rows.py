@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from incumbent.metrics.metric import Batch
 from incumbent.metrics.model_agreement import COLUMNS
 
+Rows = NDArray[np.int64]
 DEPTH = 50  # items of a model's list that are looked at
 REMOVED = ("duplicates", "delisted", "excluded")  # what the gateway takes out of a model's list, by its own word
 
@@ -42,8 +43,9 @@ def of_surface(impressions: pa.Table) -> Lists:
     return _lists(columns, items, _lengths(slots))
 
 
-def of_models(impressions: pa.Table, ages: Mapping[str, Any]) -> dict[tuple[str, str], Lists]:
-    """(name, role) -> what each model answered, its list to `DEPTH`; `ages` gives model_age_s and vectors_age_s."""
+def of_models(impressions: pa.Table, ages: Mapping[str, Any]) -> dict[tuple[str, str], tuple[Lists, Rows]]:
+    """(name, role) -> what each model answered, its list to `DEPTH`, and to which impressions; `ages` gives model_age_s
+    and vectors_age_s."""
     models = one_array(impressions["models"])
     parent, flat = pc.list_parent_indices(models), models.flatten()
     out = {}
@@ -64,22 +66,26 @@ def of_models(impressions: pa.Table, ages: Mapping[str, Any]) -> dict[tuple[str,
                    "removed": removed(one["reason"]),
                    "model_age_s": ages["model"](name, one["version"], time),
                    "vectors_age_s": ages["vectors"](one["embedding_version"], time)}
-        out[name, role] = _lists(columns, values.filter(pa.array(keep)), lengths)
+        out[name, role] = _lists(columns, values.filter(pa.array(keep)), lengths), rows.to_numpy().astype(np.int64)
     return out
 
 
-def of_both(impressions: pa.Table) -> dict[str, Batch]:
-    """Candidate -> the requests that it and the champion answered, a row each: both lists to `DEPTH`."""
+def of_both(impressions: pa.Table) -> dict[str, tuple[Batch, Rows]]:
+    """Candidate -> the requests that it and the champion answered, a row each: both lists to `DEPTH`; and which."""
     found: dict[str, dict[str, list[Any]]] = {}
-    for user, models in zip(impressions["user_id"].to_pylist(), impressions["models"].to_pylist(), strict=True):
+    asked: dict[str, list[int]] = {}
+    for at, (user, models) in enumerate(zip(impressions["user_id"].to_pylist(), impressions["models"].to_pylist(),
+                                            strict=True)):
         by = {model["role"]: model for model in models if model["status"] == "ok"}
         if by.keys() >= {"champion", "candidate"}:
             rows = found.setdefault(by["candidate"]["name"], {name: [] for name in COLUMNS})
             rows["user_id"].append(user)
+            asked.setdefault(by["candidate"]["name"], []).append(at)
             for role in ("champion", "candidate"):
                 rows[f"{role}_items"].append((by[role]["items"] or [])[:DEPTH])
-    return {name: Batch({key: pa.array(column, pa.string() if key == "user_id" else pa.list_(pa.string()))
-                         for key, column in rows.items()}) for name, rows in sorted(found.items())}
+    return {name: (Batch({key: pa.array(column, pa.string() if key == "user_id" else pa.list_(pa.string()))
+                          for key, column in rows.items()}), np.array(asked[name], np.int64))
+            for name, rows in sorted(found.items())}
 
 
 def removed(reasons: pa.Array) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from msgspec import Struct
 
 from incumbent import registry
 from incumbent.config import MetricsConfig
-from incumbent.errors import NotFoundError, near
+from incumbent.errors import ConfigError, NotFoundError, near
 from incumbent.metrics.metric import Metric
 
 _LISTS = ("precision", "recall", "hit_rate", "mrr", "map", "ndcg", "novelty", "popularity", "category_diversity",
@@ -23,10 +24,15 @@ _DAYS = ("click_through", "clicks_per_session", "add_to_cart", "dismissals", "co
          "revenue_per_slot", "revenue_per_request", "revenue_per_session", "revenue_per_user", "order_value",
          "refund_share", "time_spent")
 _BOTH = ("overlap", "rank_biased_overlap", "kendall_tau")
+SLOTS = "bought_within"
 RETURNS, BOUGHT = (1, 7, 28), 7  # days within which users come back, and slots are bought
 MONEY = frozenset({"revenue_per_slot", "revenue_per_request", "revenue_per_session", "revenue_per_user", "order_value"})
 ALL = "all"  # of what is cut
-_DEFAULTS = {name for field in ("sliced", "item_sliced") for name in MetricsConfig.model_fields[field].default}
+#: what is cut -> which metrics cannot be
+_WHY = {"sliced": "it is of models alone: metrics.model_sliced",
+        "model_sliced": "it is of the surface alone: metrics.sliced",
+        "item_sliced": "only what is counted by user-day, and slots bought, can be told by item"}
+_OF_SETTING = re.compile(r"@.*|_\d+d$|_p[\d.]+$")
 
 
 class Measured(Struct, frozen=True):
@@ -83,30 +89,41 @@ def measured(config: MetricsConfig, currency: str = "") -> Measured:
         model=make(_MODEL) + latency, both=make(both), days=make(_DAYS) + also("user_day"),
         clicks=make(("off_list_share", "click_rank")) + also("event", "position"),
         dwells=make(("dwell", "completion")) + also("event", "seconds"), cohorts=cohorts)
-    _check(config.sliced, (*made.lists, *made.answers, *made.days, *made.clicks, *made.dwells), "sliced",
-           config)
-    _check(config.item_sliced, made.days, "item_sliced", config)
+    can = ((*made.lists, *made.answers, *made.days, *made.clicks, *made.dwells, *cohorts),
+           (*made.lists, *made.model, *made.both), (*made.days, *(one for one in cohorts if stem(one.name) == SLOTS)))
+    for field, known in zip(_WHY, can, strict=True):
+        _check(config, field, known, made.all())
     return made
 
 
-def _check(names: tuple[str, ...], known: tuple[Any, ...], field: str, config: MetricsConfig) -> None:
-    """Raise `NotFoundError` for a metric that is cut and is none of those that can be."""
-    stems = {stem(metric.name) for metric in known} | {stem(name) for name in config.without}
-    for name in names:
-        if name != ALL and name not in stems and name not in _DEFAULTS:
-            raise NotFoundError("no such metric to cut", got=name, field=f"metrics.{field}",
-                                hint=near(name, stems))
+def _check(config: MetricsConfig, field: str, known: tuple[Any, ...], every: Mapping[str, Metric]) -> None:
+    """Raise `NotFoundError` for a metric that is none, `ConfigError` for one whose rows have no such attribute."""
+    can = {stem(metric.name) for metric in known}
+    passed = {ALL, *can, *(metric.name for metric in known), *MetricsConfig.model_fields[field].default}
+    left_out = {stem(name) for name in config.without}
+    for name in getattr(config, field):
+        if name in passed or stem(name) in left_out:
+            continue
+        if stem(name) in {stem(one) for one in every}:
+            raise ConfigError("this metric cannot be cut so", got=name, field=f"metrics.{field}",
+                              expected=f"one of {', '.join(sorted(can))}", hint=_WHY[field])
+        raise NotFoundError("no such metric to cut", got=name, field=f"metrics.{field}", hint=near(name, can))
 
 
 def cuts(names: tuple[str, ...], metric: Metric) -> bool:
     """Is a metric among those that are cut?"""
-    return ALL in names or stem(metric.name) in names
+    return ALL in names or stem(metric.name) in names or metric.name in names
+
+
+def cohorts_cut(config: MetricsConfig) -> bool:
+    """Are `return_rate` or `bought_within` cut by attributes of requests?"""
+    return not {ALL, "return_rate", SLOTS}.isdisjoint(stem(name) for name in config.sliced)
 
 
 def stem(name: str) -> str:
-    """A metric's name without its cut.
+    """A metric's name without its cut, days or quantile: how the configuration calls it.
 
-    >>> stem("ndcg_achievable@10")
-    'ndcg_achievable'
+    >>> stem("ndcg_achievable@10"), stem("return_rate_7d"), stem("latency_p99")
+    ('ndcg_achievable', 'return_rate', 'latency')
     """
-    return name.partition("@")[0]
+    return _OF_SETTING.sub("", name)

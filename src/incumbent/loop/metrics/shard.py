@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from incumbent.config import MetricsConfig
@@ -20,9 +22,10 @@ from incumbent.loop.metrics import days as metric_days
 from incumbent.loop.metrics import rows as metric_rows
 from incumbent.loop.metrics import sides as metric_sides
 from incumbent.loop.metrics import slices as metric_slices
-from incumbent.loop.metrics.cohorts import RETURNED, SLOT_BOUGHT, counted
+from incumbent.loop.metrics.cohort_cells import DayCohorts
+from incumbent.loop.metrics.earlier import Earlier, seen_days
 from incumbent.loop.metrics.keys import Cell, States
-from incumbent.loop.metrics.set import BOUGHT, MONEY, RETURNS, Measured, cuts, measured
+from incumbent.loop.metrics.set import MONEY, SLOTS, Measured, cuts, measured, stem
 from incumbent.loop.metrics.slices import Budget, Cut
 from incumbent.loop.metrics.tables import Span, on_days
 from incumbent.loop.relations import DAY_US
@@ -80,6 +83,11 @@ class Rows:
         return self.batch.once(_only, None, code, mine.tobytes())
 
 
+def _taken(by: list[Cut], rows: NDArray[np.int64]) -> list[Cut]:
+    """The cuts of some requests; a lane compares experiments, and no models."""
+    return [Cut(cut.by, cut.names, cut.codes[rows]) for cut in by if cut.by != "lane"]
+
+
 def _only(batch: Batch, side: Side | None, code: int, mask: bytes) -> Batch:
     mine = np.frombuffer(mask, np.bool_)
     return Batch({name: column.filter(pa.array(mine)) if isinstance(column, pa.Array | pa.ChunkedArray) else
@@ -95,7 +103,7 @@ class Shard:
         self._lookup = on_days(span.shown, day - timedelta(days=1), day)
         self._outcomes = on_days(span.outcomes, day, day)
         self._told = on_days(span.told, day, day)
-        self._seen = on_days(span.seen, day - timedelta(days=config.history_days), day)
+        self._seen = on_days(span.seen, day - timedelta(days=seen_days(config)), day)
         end, excluded = metric_sides.end_of(day), known.excluded  # what was left out then, on every rebuild
         self._wanted = without(span.outcomes, excluded.left_out(end + config.relevant_days * DAY_US))
         self._history = metric_sides.history(without(span.outcomes, excluded.left_out(end)), day, config.history_days)
@@ -118,20 +126,28 @@ class Shard:
         known, config = self._known, self._known.config
         rows = self._impressions.filter(pc.equal(self._impressions["surface"], surface))
         metrics, facts = known.metrics(surface), known.catalogue.as_of(self._day)
-        by = metric_slices.of_requests(rows, surface, config, known.budget, set(self._before(self._seen)))
+        before = self._before()
+        by = metric_slices.of_requests(rows, surface, config, known.budget,
+                                       [user in before for user in rows["user_id"].to_pylist()])
+        earlier = Earlier(self._seen, (self._day - metric_sides.EPOCH).days, surface, config, known.budget)
         shown = metric_rows.of_surface(rows)
         relevant = metric_sides.relevant(self._wanted, rows, self._day, config.relevant_days, config.relevant)
         self._lists(Cell(surface), shown, metrics.answers, metrics.lists, relevant, facts, by)
-        for (name, role), one in metric_rows.of_models(rows, {
+        for (name, role), (one, asked) in metric_rows.of_models(rows, {
                 "model": known.ages.model, "vectors": known.ages.vectors}).items():
-            self._lists(Cell(surface, model=name, role=role), one, metrics.model, metrics.lists, relevant, facts, [])
-        for name, both in metric_rows.of_both(rows).items() if metrics.both else ():
+            self._lists(Cell(surface, model=name, role=role), one, metrics.model, metrics.lists, relevant, facts,
+                        _taken(by, asked))
+        for name, (both, asked) in metric_rows.of_both(rows).items() if metrics.both else ():
+            cell, taken = Cell(surface, model=name, role="candidate"), _taken(by, asked)
             for metric in metrics.both:
-                self._put(Cell(surface, model=name, role="candidate"), metric, metric.observe(both, Side()))
+                observed = metric.observe(both, Side())
+                self._put(cell, metric, observed)
+                for cut in taken if cuts(config.model_sliced, metric) else ():
+                    self._cut(cell, metric, observed, cut, cut.codes, Rows(both, Side(), cut.codes))
         if not known.currencies.get(surface):
             known.currencies[surface] = self._currency(surface)
         events = metric_days.events_of(self._outcomes, self._told, surface, known.currencies[surface])
-        self._days(surface, rows, shown, events, by, facts)
+        self._days(surface, rows, shown, events, by, facts, earlier)
         clicks = metric_rows.of_clicks(self._told, self._outcomes, self._lookup, surface)
         dwells = metric_rows.of_dwells(self._told, set(events["event_id"].to_pylist()))
         for part, batch in ((metrics.clicks, clicks), (metrics.dwells, dwells)):
@@ -139,9 +155,9 @@ class Shard:
                 observed = metric.observe(batch, Side())
                 self._put(Cell(surface), metric, observed)
                 for cut in by if cuts(config.sliced, metric) else ():
-                    codes = metric_slices.of_events(batch.rows, cut, rows)
-                    self._cut(surface, metric, observed, cut, codes, Rows(batch, Side(), codes))
-        self._cohorts(surface, rows)
+                    codes = earlier.of_events(batch.rows, cut, rows)
+                    self._cut(Cell(surface), metric, observed, cut, codes, Rows(batch, Side(), codes))
+        self._cohorts(surface, rows, shown, by, earlier)
 
     def _currency(self, surface: str) -> str:
         """The configured currency, or the one in which most of what was bought here first."""
@@ -169,22 +185,22 @@ class Shard:
                         raise
                     continue  # the shop has not told what this one needs
                 self._put(cell, metric, observed)
-                if by and cuts(known.config.sliced, metric):
+                if by and cuts(known.config.sliced if cell.model is None else known.config.model_sliced, metric):
                     owner = None if rows is None else batch.rows["list_id"]
                     for cut in by:
-                        self._cut(cell.surface, metric, observed, cut, cut.codes if rows is None else cut.codes[rows],
+                        self._cut(cell, metric, observed, cut, cut.codes if rows is None else cut.codes[rows],
                                   Rows(batch, side, cut.codes if owner is None else cut.codes[owner]))
 
-    def _cut(self, surface: str, metric: Metric, observed: tuple[Any, ...], cut: Cut, codes: NDArray[np.int64],
+    def _cut(self, whole: Cell, metric: Metric, observed: tuple[Any, ...], cut: Cut, codes: NDArray[np.int64],
              rows: Rows) -> None:
         """What was observed, row by row; what is of all rows together is observed anew of each value's."""
         apart = all(isinstance(part, np.ndarray) and len(part) == len(codes) for part in observed)
         for code in np.unique(codes[codes >= 0]).tolist():
             own = tuple(part[codes == code] for part in observed) if apart else metric.observe(rows.of(code), rows.side)
-            self._put(Cell(surface, by=cut.by, value=cut.names[code]), metric, own)
+            self._put(replace(whole, by=cut.by, value=cut.names[code]), metric, own)
 
     def _days(self, surface: str, rows: pa.Table, shown: metric_rows.Lists, events: pa.Table, by: list[Cut],
-              facts: metric_sides.Facts | None) -> None:
+              facts: metric_sides.Facts | None, earlier: Earlier) -> None:
         known = self._known
         metrics = known.metrics(surface).days
         owner = shown.lists.rows["list_id"]
@@ -195,7 +211,7 @@ class Shard:
         for metric in metrics:
             self._put(Cell(surface), metric, metric.observe(batch, Side()))
         for cut in by:
-            at = metric_slices.of_events(events, cut, rows)
+            at = earlier.of_events(events, cut, rows)
             made = metric_days.user_days({**asked, "label": cut.codes}, (owner, none), events, at, len(cut.names))
             self._by_label(surface, metrics, known.config.sliced, cut, *made)
         both = pa.concat_arrays([metric_rows.one_array(part).cast(pa.string()) for part in (
@@ -209,31 +225,28 @@ class Shard:
                   labels: NDArray[np.int64]) -> None:
         for metric in metrics:
             if cuts(names, metric):
-                self._cut(surface, metric, metric.observe(batch, Side()), cut, labels, Rows(batch, Side(), labels))
+                observed = metric.observe(batch, Side())
+                self._cut(Cell(surface), metric, observed, cut, labels, Rows(batch, Side(), labels))
 
-    def _before(self, seen: pa.Table) -> dict[str, int]:
-        """User -> the last day before this one on which they asked, in days since 1970."""
-        day = (self._day - metric_sides.EPOCH).days
-        earlier = seen.filter(pa.array(seen["time"].to_numpy() < day * DAY_US))
-        last = earlier.group_by("user_id").aggregate([("time", "max")])
-        return dict(zip(last["user_id"].to_pylist(), (last["time_max"].to_numpy() // DAY_US).tolist(), strict=True))
+    def _before(self) -> set[str]:
+        """Who asked in the `history_days` before this one."""
+        first = self._day - timedelta(days=self._known.config.history_days)
+        return set(pc.unique(on_days(self._seen, first, self._day - timedelta(days=1))["user_id"]).to_pylist())
 
-    def _cohorts(self, surface: str, rows: pa.Table) -> None:
-        """How many users were here, and how many days after their last day here; slots shown, and bought how late."""
-        day = (self._day - metric_sides.EPOCH).days
-        before = self._before(self._seen.filter(pc.equal(self._seen["surface"], surface)))
-        users = sorted(set(rows["user_id"].to_pylist()))
-        away = [(user, day - before[user]) for user in users if user in before]
-        slots = Counter[str]()
-        for user, shown in zip(*(one.to_pylist() for one in (rows["user_id"], pc.list_value_length(rows["slots"]))),
-                               strict=True):
-            slots[user] += shown or 0
-        own = self._outcomes.filter(pc.and_(pc.equal(self._outcomes["action"], "purchase"), pc.and_(
-            pc.equal(self._outcomes["surface"], surface), pc.is_valid(self._outcomes["exposed_at"]))))
-        late = day - own["exposed_at"].cast(pa.int64()).to_numpy() // DAY_US
-        bought = {(request, item): (user, days) for request, item, user, days in zip(
-            *(own[name].to_pylist() for name in ("request_id", "item_id", "user_id")), late.tolist(), strict=True)}
-        for name, state in ((RETURNED, counted(max(RETURNS), users, [1] * len(users), away)),
-                            (SLOT_BOUGHT, counted(BOUGHT, list(slots), list(slots.values()), bought.values()))):
+    def _cohorts(self, surface: str, rows: pa.Table, shown: metric_rows.Lists, by: list[Cut], earlier: Earlier) -> None:
+        """Those that began, and what of earlier ones came, on the surface and in each cell."""
+        known, config = self._known, self._known.config
+        made = DayCohorts(surface, (self._day - metric_sides.EPOCH).days, rows, self._outcomes, earlier)
+        of = {(field, stem(one.name)) for field in ("sliced", "item_sliced") for one in known.metrics(surface).cohorts
+              if cuts(getattr(config, field), one)}
+
+        def of_items(items: Any, day: date) -> list[Cut]:
+            return metric_slices.of_items(items, surface, config, known.budget, known.catalogue.as_of(day))
+
+        parts = [made.whole(), *(made.of_requests(cut, returned=("sliced", "return_rate") in of,
+                                                  bought=("sliced", SLOTS) in of) for cut in by)]
+        if ("item_sliced", SLOTS) in of:
+            parts.append(made.of_items(shown.lists.rows["list_id"], shown.items, of_items))
+        for cell, name, state in chain.from_iterable(parts):
             if not state.empty:
-                self.out.setdefault(Cell(surface), {})[name] = state
+                self.out.setdefault(cell, {})[name] = state

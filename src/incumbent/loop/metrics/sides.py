@@ -22,6 +22,7 @@ from incumbent.stores.store import Control, Lake, StateRow
 BASE_FAMILY = "metric_base"
 POPULAR_DAYS = 28  # before the Monday of a week: what its popularity is counted over
 EPOCH = date(1970, 1, 1)
+FACTS = ("category", "brand", "price_minor", "attributes")  # of an item, by which is cut
 
 
 def end_of(day: date) -> int:
@@ -31,7 +32,7 @@ def end_of(day: date) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """The catalogue as of the end of a day, a line per item: category, price, and since when it is not listed."""
+    """The catalogue as of the end of a day, a line per item: what it is, its price, and since when it is not listed."""
 
     table: pa.Table
 
@@ -54,7 +55,7 @@ class Catalogue:
         """Read what is new."""
         version, _ = self._lake.changes("item", self._version)
         if self._rows is None or version != self._version:
-            rows = self._lake.scan("item", columns=["time", "event_id", "item_id", "listed", "category", "price_minor"])
+            rows = self._lake.scan("item", columns=["time", "event_id", "item_id", "listed", *FACTS])
             self._rows = rows.sort_by([("time", "ascending"), ("event_id", "ascending")])
             self._time = self._rows["time"].cast(pa.int64()).to_numpy()
             self._version, self._made = version, {}
@@ -85,8 +86,8 @@ def _facts(rows: pa.Table, time: NDArray[np.int64]) -> Facts:
         gone = np.flatnonzero(~listed[at:] & (codes[at:] == codes[at]))
         since[codes[at]] = time[at + gone[0]] if len(gone) else np.nan
     newest = rows.take(pa.array(last))
-    return Facts(pa.table({"item_id": ids.dictionary, "category": newest["category"],
-                           "price_minor": newest["price_minor"], "delisted_at": pa.array(since, from_pandas=True)}))
+    return Facts(pa.table({"item_id": ids.dictionary, **{name: newest[name] for name in FACTS},
+                           "delisted_at": pa.array(since, from_pandas=True)}))
 
 
 def popularity(lake: Lake, control: Control, day: date, actions: Sequence[str]) -> pa.Table | None:

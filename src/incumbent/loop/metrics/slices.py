@@ -56,19 +56,11 @@ class Budget:
 
 
 def of_requests(impressions: pa.Table, surface: str, config: MetricsConfig, budget: Budget,
-                returning: set[str]) -> list[Cut]:
-    """The cuts of requests by context, by new and returning visitors, and by lane of an experiment."""
-    cuts = []
-    contexts = one_array(impressions["context"]).dictionary_encode()
-    parsed = [json.decode(text) if text else {} for text in contexts.dictionary.to_pylist()]
-    index = contexts.indices.fill_null(-1).to_pylist()
-    for by in config.context:
-        known = [_text(one.get(by)) for one in parsed]
-        if any(value is not None for value in known) or budget.kept.get(surface, {}).get(by):
-            cuts.append(budget.cut(surface, by, [known[at] if at >= 0 else None for at in index]))
+                returning: Sequence[bool]) -> list[Cut]:
+    """The cuts of requests by context, by new and returning visitors (a bool per row), and by lane of an experiment."""
+    cuts = of_json(impressions["context"], config.context, surface, budget)
     if "visitor" in config.attributes:
-        codes = [int(user in returning) for user in impressions["user_id"].to_pylist()]
-        cuts.append(Cut("visitor", ["new", "returning"], np.array(codes, np.int64)))
+        cuts.append(Cut("visitor", ["new", "returning"], np.array(returning, np.int64)))
     lanes = [f"{experiment}:{lane}" if experiment is not None and lane in LANES else None for experiment, lane in zip(
         impressions["experiment"].to_pylist(), impressions["lane"].to_pylist(), strict=True)]
     names = sorted({lane for lane in lanes if lane is not None})
@@ -78,16 +70,28 @@ def of_requests(impressions: pa.Table, surface: str, config: MetricsConfig, budg
     return cuts
 
 
+def of_json(column: Any, keys: Sequence[str], surface: str, budget: Budget) -> list[Cut]:
+    """The cuts by keys of a JSON object per row; a key that nobody ever sent cuts nothing."""
+    texts = one_array(column).dictionary_encode()
+    parsed = [json.decode(text) if text else {} for text in texts.dictionary.to_pylist()]
+    index, cuts = texts.indices.fill_null(-1).to_pylist(), []
+    for by in keys:
+        known = [_text(one.get(by)) for one in parsed]
+        if any(value is not None for value in known) or budget.kept.get(surface, {}).get(by):
+            cuts.append(budget.cut(surface, by, [known[at] if at >= 0 else None for at in index]))
+    return cuts
+
+
 def of_items(items: Any, surface: str, config: MetricsConfig, budget: Budget, facts: Facts | None) -> list[Cut]:
-    """The cuts of items by category and price band."""
-    asked = [by for by in config.attributes if by in ("category", "price_band")]
-    if facts is None or not asked:
+    """The cuts of items by category, brand, price band, and what else the catalogue tells of them."""
+    asked = [by for by in config.attributes if by != "visitor"]
+    if facts is None or not (asked or config.item_attributes):
         return []
     table = facts.among(items)
     place = pc.index_in(one_array(items), one_array(table["item_id"]))
-    cuts = []
-    if "category" in asked:
-        cuts.append(budget.cut(surface, "category", one_array(table["category"]).take(place).to_pylist()))
+    cuts = [budget.cut(surface, by, one_array(table[by]).take(place).to_pylist())
+            for by in asked if by != "price_band"]
+    cuts += of_json(one_array(table["attributes"]).take(place), config.item_attributes, surface, budget)
     if "price_band" in asked:
         price = one_array(table["price_minor"]).take(place).to_numpy(zero_copy_only=False).astype(np.float64)
         edges = sorted(config.price_bands)
@@ -95,16 +99,6 @@ def of_items(items: Any, surface: str, config: MetricsConfig, budget: Budget, fa
         codes = np.where(np.isnan(price), len(names) - 1, np.searchsorted(edges, np.nan_to_num(price), side="right"))
         cuts.append(Cut("price_band", names, codes.astype(np.int64)))
     return cuts
-
-
-def of_events(events: Any, cut: Cut, requests: pa.Table) -> NDArray[np.int64]:
-    """The cell of each event: that of the request it is credited to, or of its user's first one, or none."""
-    code = dict(zip(requests["request_id"].to_pylist(), cut.codes.tolist(), strict=True))
-    of_user: dict[str, int] = {}
-    for user, at in zip(requests["user_id"].to_pylist(), cut.codes.tolist(), strict=True):
-        of_user.setdefault(user, at)
-    return np.array([code.get(request, of_user.get(user, -1)) for request, user in zip(
-        events["request_id"].to_pylist(), events["user_id"].to_pylist(), strict=True)], np.int64)
 
 
 def _text(value: Any) -> str | None:

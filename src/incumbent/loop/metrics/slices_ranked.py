@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import compress
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
+from numpy.typing import NDArray
 from scipy import stats
 
 from incumbent.config import MetricsConfig
-from incumbent.loop.metrics.keys import Cell
+from incumbent.loop.metrics.cohorts import cohorts, counts_of
+from incumbent.loop.metrics.keys import Cell, States
 from incumbent.loop.metrics.read import Days, noisy, summed
 from incumbent.loop.metrics.slices import OTHER
 from incumbent.metrics.metric import Metric
+from incumbent.metrics.within_days import USERS, WithinDays
+from incumbent.stats.buckets import Buckets
+from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stats.multiplicity import benjamini_hochberg
 
 WORST = 40  # cells that are listed
 ALPHA = 0.05  # false discoveries among the losses that lead the list
+Change = tuple[float, float, float]  # the ends of the interval of a relative change, and its p-value
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A metric in a cell: its rows, its value, and the influence of user buckets on it or the ends of its interval."""
+
+    n: int = 0
+    value: float | None = None
+    influence: NDArray[np.float64] | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class Slice(Struct, frozen=True):
@@ -40,29 +59,30 @@ class Slice(Struct, frozen=True):
     harm: float | None
     worst: float
     reason: str | None = None
+    model: str | None = None  # of which model, where it is not of the surface
+    role: str | None = None
 
 
 def ranked(cells: Mapping[Cell, Days], metrics: Mapping[str, Metric], since: date, day: date,
            config: MetricsConfig) -> list[Slice]:
     """Every metric of every cell, the greatest harm x size first; those of too few rows hold no number.
 
-    Now is the period, before are the `baseline_days` that precede it. A loss counts towards the order only where its
-    change, over buckets of users, is a discovery of Benjamini and Hochberg at 5 % over all pairs of cell and metric
-    that have a number; the others follow by size.
+    Now is the period, before are the `baseline_days` that precede it; of cohorts both are so many days earlier that all
+    are old enough. A loss counts towards the order only where its change is a discovery of Benjamini and Hochberg at
+    5 % over all pairs of cell and metric that have a number; the others follow by size. Changes of ratios are judged
+    over buckets of users, those of latencies by their order statistics.
     """
     found: list[tuple[Slice, float | None]] = []
-    before_from, before_to = since - timedelta(days=config.baseline_days), since - timedelta(days=1)
-    whole = {cell.surface: summed(days, since, day) for cell, days in cells.items()
-             if cell.by is None and cell.model is None}
+    whole = {cell: dict(_pairs(days, metrics, since, day, config))
+             for cell, days in cells.items() if cell.by is None}
     for cell, days in cells.items():
         if cell.by in (None, "lane"):
             continue
-        now, before = summed(days, since, day), summed(days, before_from, before_to)
-        for name, state in now.items():
-            metric = metrics.get(name)
-            if metric is not None and noisy(state) is not None and metric.direction != "none":
-                total = whole.get(cell.surface, {}).get(name)
-                found.append(_slice(cell, metric, state, before.get(name), total, config.least_rows))
+        total = whole.get(Cell(cell.surface, cell.model, cell.role), {})
+        for name, (now, before) in _pairs(days, metrics, since, day, config):
+            metric = metrics[name]
+            rows = _read(metric, total[name][0]).n if name in total else 0
+            found.append(_slice(cell, metric, _read(metric, now), _read(metric, before), rows, config.least_rows))
     tested = {at: p for at, (_, p) in enumerate(found) if p is not None}
     told = set(compress(tested, benjamini_hochberg(list(tested.values()), ALPHA).rejected))
     out = [one if at in told else replace(one, worst=0.0) for at, (one, _) in enumerate(found)]
@@ -70,26 +90,77 @@ def ranked(cells: Mapping[Cell, Days], metrics: Mapping[str, Metric], since: dat
     return out[:WORST]
 
 
-def _slice(cell: Cell, metric: Metric, state: Any, before: Any, total: Any, least: int,
-           ) -> tuple[Slice, float | None]:
+def _pairs(days: Days, metrics: Mapping[str, Metric], since: date, day: date,
+           config: MetricsConfig) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """(metric, its states now and before) of a cell, of those whose change can be judged."""
+    back, week = timedelta(days=config.baseline_days), timedelta(days=1)
+    now, before = summed(days, since, day), summed(days, since - back, since - week)
+    for name, state in now.items():
+        if name in metrics and metrics[name].direction != "none" and (
+                isinstance(state, Buckets | LogHistogram)):
+            yield name, (state, before.get(name))
+    told: States = {name: None for states in days.values() for name in states}
+    for name, metric in metrics.items():
+        if isinstance(metric, WithinDays) and counts_of(metric) in told:
+            old = timedelta(days=metric.days)
+            yield name, (cohorts(metric, days, since - old, day - old, day),
+                         cohorts(metric, days, since - back - old, since - week - old, day))
+
+
+def _read(metric: Metric, state: Any) -> Seen:
+    """What a state says: by its user buckets where it has them, which is quick, else by its estimate."""
+    if state is None:
+        return Seen()
+    ratio = state.part(USERS) if isinstance(metric, WithinDays) else state
+    if isinstance(ratio, Buckets):
+        n = int(ratio.rows.sum() if ratio is state else ratio.sums[:, 1].sum())
+        found = noisy(ratio)
+        return Seen(n) if found is None else Seen(n, found.value, found.influence)
+    made = metric.estimate(state)
+    return Seen(made.n, made.value, None, made.low, made.high)
+
+
+def _slice(cell: Cell, metric: Metric, now: Seen, before: Seen, total: int, least: int) -> tuple[Slice, float | None]:
     """The pair, and the two-sided p-value of its change; None where it has no number."""
-    n = int(state.rows.sum())
-    share = n / max(int(total.rows.sum()), 1) if total is not None else 0.0
-    base = Slice(cell.by or "", cell.value or "", metric.name, metric.unit, None, None, None, None, n, min(share, 1.0),
-                 None, 0.0)
-    if n < least:
-        return replace(base, reason=f"{n} rows, fewer than {least}"), None
-    one, other = noisy(state), noisy(before) if before is not None else None
-    if one is None or other is None or int(before.rows.sum()) < least or len(one.influence) != len(other.influence):
-        return replace(base, now=None if one is None else one.value, reason="too few rows in the days before"), None
-    if other.value == 0:
-        return replace(base, now=one.value, before=0.0, reason="it was 0 before"), None
-    change = one.value / other.value - 1
-    influence = one.influence / other.value - one.value / other.value**2 * other.influence
+    base = Slice(cell.by or "", cell.value or "", metric.name, metric.unit, None, None, None, None, now.n,
+                 min(now.n / total, 1.0) if total else 0.0, None, 0.0, None, cell.model, cell.role)
+    if now.n < least:
+        return replace(base, reason=f"{now.n} rows, fewer than {least}"), None
+    base = replace(base, now=now.value)
+    if now.value is None or before.value is None or before.n < least:
+        return replace(base, reason="too few rows in the days before"), None
+    if before.value == 0:
+        return replace(base, before=0.0, reason="it was 0 before"), None
+    made = _over_buckets(now, before) or _over_order(now, before)
+    if made is None:
+        return replace(base, before=before.value, reason="its change has no interval"), None
+    low, high, p = made
+    change = now.value / before.value - 1
+    harm = (-change if metric.direction == "up" else change) * math.copysign(1.0, before.value)
+    return replace(base, before=before.value, low=low, high=high, harm=harm, worst=max(harm, 0.0) * base.share), p
+
+
+def _over_buckets(now: Seen, before: Seen) -> Change | None:
+    """The delta method over buckets of users."""
+    if now.influence is None or before.influence is None or len(now.influence) != len(before.influence):
+        return None
+    assert now.value is not None and before.value
+    change = now.value / before.value - 1
+    influence = now.influence / before.value - now.value / before.value**2 * before.influence
     k = len(influence)
     se = math.sqrt(k / (k - 1) * float(influence @ influence))
     half = float(stats.t.ppf(1 - ALPHA / 2, k - 1)) * se
     p = 2 * float(stats.t.sf(abs(change) / se, k - 1)) if se > 0 else float(change == 0)
-    harm = (-change if metric.direction == "up" else change) * math.copysign(1.0, other.value)
-    return replace(base, now=one.value, before=other.value, low=change - half, high=change + half, harm=harm,
-                   worst=max(harm, 0.0) * base.share), p
+    return change - half, change + half, p
+
+
+def _over_order(now: Seen, before: Seen) -> Change | None:
+    """Of two quantiles: their intervals put together on the scale of logarithms."""
+    ends = [end for end in (now.value, now.low, now.high, before.value, before.low, before.high) if end is not None]
+    if now.influence is not None or len(ends) < 6 or not all(0 < end < math.inf for end in ends):
+        return None
+    one, low, high, other, first, last = ends
+    moved, half = math.log(one / other), math.hypot(math.log(high / low), math.log(last / first)) / 2
+    z = abs(moved) / half * float(stats.norm.ppf(1 - ALPHA / 2)) if half else math.inf if moved else 0.0
+    p = 2 * float(stats.norm.sf(z))
+    return math.exp(moved - half) - 1, math.exp(moved + half) - 1, p

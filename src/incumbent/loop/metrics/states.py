@@ -23,6 +23,7 @@ from incumbent.loop.leases import Held
 from incumbent.loop.left_out import Standing
 from incumbent.loop.metrics import sides as metric_sides
 from incumbent.loop.metrics.caps import caps_of
+from incumbent.loop.metrics.earlier import seen_days
 from incumbent.loop.metrics.keys import DAY_FAMILY, FAMILY, Cell, States, add, packed, unpacked
 from incumbent.loop.metrics.shard import Known, Shard
 from incumbent.loop.metrics.slices import Budget
@@ -30,7 +31,7 @@ from incumbent.loop.metrics.tables import Span, spans
 from incumbent.stores.store import Control, Lake, Partition
 
 CURSOR = "metric_states"
-FORM = 3  # of what is stored of a day: where it changes, the last days are measured anew
+FORM = 4  # of what is stored of a day: where it changes, the last days are measured anew
 Whole = dict[date, dict[Cell, States]]  # days over all buckets
 
 
@@ -119,9 +120,10 @@ class MetricStates:
         width, shards = config.shard_buckets, {Partition(*one) for one in after.waiting}
         if first is None or newest is None:
             return shards, after
-        for changed, back in ((impressions, 0), (outcomes, config.relevant_days)):
+        for changed, back, ahead in ((impressions, 0, seen_days(config)),
+                                     (outcomes, config.relevant_days, config.history_days)):
             for part in changed:
-                low, high = part.day - timedelta(days=back), part.day + timedelta(days=config.history_days)
+                low, high = part.day - timedelta(days=back), part.day + timedelta(days=ahead)
                 for at in range((min(high, newest) - max(low, first)).days + 1):
                     shards.add(Partition(max(low, first) + timedelta(days=at), part.bucket // width * width))
         if before.settings and before.settings != after.settings:
@@ -150,7 +152,8 @@ class MetricStates:
         if days:
             config = known.config
             buckets = range(bucket, min(bucket + config.shard_buckets, self._lake.buckets))
-            span = Span(self._lake, buckets, days[0], days[-1], config.history_days, config.relevant_days)
+            span = Span(self._lake, buckets, days[0], days[-1], config.history_days, config.relevant_days,
+                        seen_days(config))
             for day in days:
                 cells = Shard(span, day, known).states()
                 self._control.put(day, bucket, FAMILY, [packed(cell.key, day, bucket, cells[cell])

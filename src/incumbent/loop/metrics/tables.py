@@ -16,7 +16,7 @@ from incumbent.stores.store import Lake
 
 SHOWN = ["request_id", "time", "user_id", "surface", "mode", "lane", "experiment", "k", "session_id", "context",
          "latency_ms", "slots", "models"]
-SEEN = ["request_id", "time", "user_id", "surface"]
+SEEN = ["request_id", "time", "user_id", "surface", "context", "experiment", "lane"]
 OUTCOME = ["event_id", "time", "user_id", "item_id", "action", "value_minor", "currency", "surface", "reason",
            "request_id", "exposed_at", "position"]
 TOLD = ["event_id", "time", "user_id", "item_id", "action", "request_id", "order_id", "seconds", "context", "marks"]
@@ -30,9 +30,10 @@ class Span:
     without any.
     """
 
-    def __init__(self, lake: Lake, buckets: Sequence[int], first: date, last: date, before: int, after: int) -> None:
+    def __init__(self, lake: Lake, buckets: Sequence[int], first: date, last: date, before: int, after: int,
+                 seen: int) -> None:
         self._lake, self._buckets, self.first, self.last = lake, list(buckets), first, last
-        self.before, self.after = before, after
+        self.before, self.after, self._seen_days = before, after, seen
 
     def _scan(self, table: str, columns: list[str], before: int, after: int) -> pa.Table:
         period = Window.of_days(self.first - timedelta(days=before), self.last + timedelta(days=after))
@@ -46,8 +47,8 @@ class Span:
 
     @cached_property
     def seen(self) -> pa.Table:
-        """Who asked when and where, as far back as history goes."""
-        return self._scan("impression", SEEN, self.before, 0)
+        """Who asked when and where, as far back as history and cohorts go."""
+        return self._scan("impression", SEEN, self._seen_days, 0)
 
     @cached_property
     def outcomes(self) -> pa.Table:

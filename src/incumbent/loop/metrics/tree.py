@@ -21,7 +21,7 @@ from incumbent.loop.metrics.cohorts import cohorts
 from incumbent.loop.metrics.keys import Cell, States
 from incumbent.loop.metrics.proxies import Prediction, Predictions
 from incumbent.loop.metrics.read import Days, Reader, enough, listed, number, summed
-from incumbent.loop.metrics.set import Measured, measured, stem
+from incumbent.loop.metrics.set import RETURNS, Measured, measured, stem
 from incumbent.loop.metrics.slices_ranked import Slice, ranked
 from incumbent.metrics.metric import Metric
 from incumbent.metrics.within_days import DELAY, WithinDays
@@ -119,7 +119,7 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
     day = day_of(now) - timedelta(days=1)
     view = View(config, day - timedelta(days=days - 1), day, catalogue)
     first = min(view.band_from, view.since) - timedelta(days=29)  # cohorts of 28 days, and differences over weeks
-    cells = reader.cells(surface, first, day)
+    cells = reader.cells(surface, min(first, view.since - timedelta(days=config.baseline_days + max(RETURNS))), day)
     metrics, whole = measured(config, currency), cells.get(Cell(surface), {})
     known = metrics.all()
     above = parents(known, config)
@@ -132,7 +132,7 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
     nodes = [msgspec.structs.replace(node, predicts=told.of(node.name, node.parent))
              if node.level in ("proxy", "quality") and node.parent else node for node in nodes]
     models = [Model(cell.model or "", cell.role or "", _model(metrics, found, view, above))
-              for cell, found in cells.items() if cell.model is not None]
+              for cell, found in cells.items() if cell.model is not None and cell.by is None]
     notes = [] if whole else ["nothing was measured yet"]
     return Tree(surface, view.since, day, day, currency, sorted(nodes, key=lambda one: LEVELS.index(one.level)), models,
                 ranked(cells, known, view.since, day, config), notes)
