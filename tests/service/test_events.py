@@ -13,6 +13,7 @@ from incumbent.errors import StoreError
 from incumbent.events import codec
 from incumbent.events.ids import EventIds, Signer
 from incumbent.events.malformed import elements
+from incumbent.events.malformed_msgpack import packed_elements
 from incumbent.loop.ingest import Ingest
 from incumbent.service.events import EventsHandler
 from incumbent.service.metrics import Meter
@@ -153,8 +154,48 @@ def test_a_batch_that_is_cut_is_counted_as_any():
 def test_message_pack_that_is_no_batch_is_counted():
     collector = Collector()
     status, answer = collector.post(b"\x92\xc0", "application/msgpack")
-    assert status == 422 and answer["error"]["hint"] is None
+    assert status == 422 and answer["error"]["hint"] == "at byte 2: event 1 ends half-way"
     assert b'reason="batch"} 1.0' in collector.meter.expose()
+
+
+@pytest.mark.parametrize("bad", [b"\x81\xa1a\xc1", b"\xc1", b"\x81\xa1a" + b"\x91" * 100_000 + b"\xc0"])
+@pytest.mark.parametrize("head", [b"\x93", b"\xdc\x00\x03", b"\x81\xa6events\x93"])
+def test_one_event_of_message_pack_that_does_not_parse_refuses_itself_alone(bad, head):
+    collector = Collector()
+    body = head + msgspec.msgpack.encode(event()) + bad + msgspec.msgpack.encode(event())
+    status, receipt = collector.post(body, "application/msgpack")
+    assert status == 200 and (receipt["accepted"], receipt["rejected"]) == (2, 1)
+    [item] = receipt["items"]
+    assert (item["index"], item["status"], item["kind"]) == (1, "rejected", "schema")
+    assert sorted(record.table for record in collector.kept()) == ["feedback", "feedback", "quarantine"]
+
+
+@pytest.mark.parametrize(("body", "told"), [
+    (b"", "at byte 0"), (b"\xc1", "at byte 0: no list of events"), (b"\x92\xc1", "at byte 2: event 1"),
+    (b"\x91\xc1\xc0\xc0", "at byte 2: 2 bytes follow"), (b"\x92\xc1\xdd\xff\xff\xff\xff", "event 1 ends half-way"),
+    (b"\xdd\xff", "ends half-way"), (b"\x92\xc1\xda\xff", "at byte 2: event 1"),
+])
+def test_message_pack_that_cannot_be_cut_safely_is_refused_whole_with_the_place(body, told):
+    collector = Collector()
+    status, answer = collector.post(body, "application/msgpack")
+    assert status == 422 and told in answer["error"]["hint"] and collector.kept() == []
+
+
+def test_message_pack_that_is_cut_is_counted_as_any():
+    status, answer = Collector().post(b"\xdd\x00\x0f\x42\x40" + b"\xc1" * 1_000_000, "application/msgpack")
+    assert status == 413 and answer["error"]["what"] == "batch holds too many events"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.recursive(
+    st.none() | st.floats() | st.integers(-2**63, 2**64 - 1) | st.text(max_size=40) | st.binary(max_size=300)
+    | st.binary(min_size=1, max_size=20).map(lambda data: msgspec.msgpack.Ext(5, data)),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20), max_leaves=25),
+    max_size=40))
+def test_message_pack_is_cut_where_its_encoder_ended_each(values):
+    parts = [msgspec.msgpack.encode(value) for value in values]
+    assert asyncio.run(packed_elements(msgspec.msgpack.encode(values))) == (parts, "")
+    assert asyncio.run(packed_elements(msgspec.msgpack.encode({"events": values}))) == (parts, "")
 
 
 @settings(deadline=None, max_examples=60)

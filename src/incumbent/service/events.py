@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from incumbent.errors import DataError, IncumbentError, TooLargeError
 from incumbent.events.malformed import elements, hint
+from incumbent.events.malformed_msgpack import packed_elements
 from incumbent.loop.ingest import Ingest, Receipt
 from incumbent.service.metrics import Meter
 from incumbent.service.reply import Reply, reply_error
@@ -29,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 class EventsHandler:
     """Splits a body into raw events, lets `Ingest` judge and store them, and answers.
 
-    JSON that does not parse as a whole is cut into its events where that is safe, so that one bad event refuses itself
+    What does not parse as a whole is cut into its events where that is safe, so that one bad event refuses itself
     alone; a body that is no batch, or cannot be cut, is refused whole, with the place, and counted as ``batch``.
     200 where at least one event was accepted or known already, with `items` telling of every event that was not
     simply accepted as sent; 422 where every event was refused, of the shape of errors, with the same `items`;
@@ -64,11 +65,15 @@ class EventsHandler:
             batch: Any = (_msgpack if msgpack else _json).decode(body)
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
             valid = isinstance(error, msgspec.ValidationError)
-            cut = None if msgpack or valid else await elements(body, self._batch_events)
+            cut, why = None, None
+            if msgpack and not valid:
+                cut, why = await packed_elements(body, self._batch_events)
+            elif not valid:
+                cut, why = await elements(body, self._batch_events), hint(str(error), body)
             if cut is None:
                 self._meter.add("incumbent_events", ("rejected", "batch"))
                 raise DataError("body is not a batch of events", got=str(error), expected='{"events": [...]} or a list',
-                                hint=None if msgpack or valid else hint(str(error), body)) from None
+                                hint=why) from None
             batch = cut
         raws: Sequence[bytes | Raw] = batch.events if isinstance(batch, Batch) else batch
         if not raws:
