@@ -1,12 +1,16 @@
 """What the library refuses, in one clear error, and what it marks instead of taking for certain."""
 
 import math
+import warnings
+from functools import partial
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from incumbent import metrics, registry
-from incumbent.errors import DataError
+from incumbent.errors import DataError, NotFoundError
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.paired import Paired, ones
 
@@ -101,3 +105,88 @@ def test_zeros_alone_say_how_large_a_share_can_be_and_nothing_of_what_has_no_bou
     assert errors.value == 0 and errors.high == pytest.approx(1 - 0.025 ** (1 / used))  # exact, of none in so many
     both = Paired(np.arange(40), ones(np.zeros(40)), ones(np.zeros(40)))
     assert both.estimate("candidate").high is None and both.estimate("difference").high == 0
+
+
+@pytest.mark.parametrize("ids, said", [
+    ([2**70, 1, 2], "beyond 64 bits"), (["\ud800", "b", "a"], "no Unicode"), (["a", 3, "b"], "mixed types"),
+    ([True, False, True], "text or whole numbers"), ([1.5, 2.0, 3.0], "text or whole numbers")])
+def test_ids_that_are_none(ids, said):
+    for frame in (dict, partial(pd.DataFrame, dtype=object)):
+        with pytest.raises(DataError, match=said):
+            metrics.ndcg(frame({**SHOWN, "item_id": ids}), BOUGHT)
+
+
+def test_a_lazy_frame_is_to_be_collected():
+    polars = pytest.importorskip("polars")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataError, match=r"Got 'LazyFrame'.*collect it first"):
+            metrics.ndcg(polars.LazyFrame(SHOWN), BOUGHT)
+
+
+def test_lists_of_one_user_each_may_have_an_id():
+    assert metrics.ndcg({**SHOWN, "list_id": [1, 1, 2]}, BOUGHT) == metrics.ndcg(SHOWN, BOUGHT)
+    with pytest.raises(DataError, match="one list per user"):
+        metrics.ndcg({**SHOWN, "user_id": ["u"] * 3, "list_id": [1, 1, 2]}, BOUGHT)
+
+
+def test_what_is_left_out_stands_in_the_method():
+    rows = {key: [*column, None if key == "user_id" else column[0]] for key, column in SHOWN.items()}
+    made = metrics.ndcg(rows, {"user_id": ["u", "x"], "item_id": ["b", "a"]})
+    assert made.n == 2 and made.method.endswith(
+        "; 1 users without positives left out; 1 users unserved as 0; 1 rows without an id dropped")
+    novel = metrics.measure(rows, ["novelty@1"], Side(popularity=COUNTS))
+    assert novel.counts == {"lists": 2, "rows": 3, "rows_without_id": 1, "tied_ranks": 0}
+    assert novel.estimates["novelty_ceiling@1"].method == "mean; 1 rows without an id dropped"
+    assert metrics.error_rate({"user_id": ["u", "v"], "status": ["ok", None]}).method.endswith("; 1 rows missing")
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_vectors_whose_squares_a_float_cannot_hold(scale):
+    vectors = {"item_id": ["a", "b"], "vector": [[scale, 0.0], [scale, scale]]}
+    assert metrics.diversity(SHOWN, vectors=vectors).value == pytest.approx(1 - 1 / math.sqrt(2))
+
+
+def test_one_category_per_item_and_counts_that_have_a_sum():
+    with pytest.raises(DataError, match="an item has one category"):
+        metrics.category_diversity(SHOWN, catalogue={"item_id": ["a"], "category": [["x", "y"]]})
+    with pytest.raises(DataError, match="popularity needs finite counts"):
+        metrics.novelty(SHOWN, popularity={"item_id": ["a", "b"], "count": [1e308, 1e308]})
+
+
+def test_answers_as_a_matrix_or_lists_of_one_length():
+    users, items = ["u", "v"], [["a", "a"], ["b", "c"]]
+    fixed = pa.array(items, pa.list_(pa.string(), 2))
+    for column in (np.array(items), fixed, items):
+        assert metrics.duplicate_share({"user_id": users, "items": column}).value == 0.5
+        both = {"user_id": users, "champion_items": column, "candidate_items": [["a", "b"], ["b", "c"]]}
+        assert metrics.overlap(both).value == 0.75
+    with pytest.raises(DataError, match="mixed id types"):
+        metrics.overlap({"user_id": ["u"], "champion_items": [[1]], "candidate_items": [["1"]]})
+
+
+def test_a_currency_is_one():
+    money = {"user_id": ["u", "v"], "value_minor": [100, 200], "refund_minor": [0, 0], "orders": [1, 1]}
+    assert metrics.revenue_per_user(money, currency="SEK").unit == "SEK minor units/user-day"
+    for name in ("revenue_per_user", "order_value"):
+        with pytest.raises(DataError, match=r"no such currency\. Got 'XXY'"):
+            getattr(metrics, name)(money, currency="XXY")
+
+
+def test_names_of_the_one_pass_may_have_a_k():
+    made = metrics.measure(SHOWN, ["novelty@5", "novelty"], Side(popularity=COUNTS)).estimates
+    assert list(made) == ["novelty_ceiling@5", "novelty_ceiling@10"]
+    for wrong in (None, "novelty"):
+        with pytest.raises(DataError, match="must be a list of names"):
+            metrics.measure(SHOWN, wrong)
+    for wrong in ("noveltyy", "novelty@x"):
+        with pytest.raises(NotFoundError, match=f"Got '{wrong}'"):
+            metrics.measure(SHOWN, [wrong])
+
+
+@pytest.mark.parametrize("name, setting, value", [
+    ("f_beta", "beta", 0), ("f_beta", "beta", math.inf), ("f_beta", "beta", "2"), ("rbp", "persistence", 1.0),
+    ("rbp", "persistence", math.nan)])
+def test_settings_out_of_range(name, setting, value):
+    with pytest.raises(DataError, match=f"{setting} must be in"):
+        getattr(metrics, name)(SHOWN, BOUGHT, **{setting: value})

@@ -214,7 +214,7 @@ def test_bad_input_is_named():
     with pytest.raises(DataError, match="distinct"):
         evaluate(shown, shown, ["mrr", "mrr"])
     with pytest.raises(DataError, match="one list per user"):
-        evaluate({**shown, "list_id": [1]}, shown)
+        evaluate({"user_id": ["u", "u"], "item_id": ["a", "b"], "rank": [1, 1], "list_id": [1, 2]}, shown)
 
 
 def test_frames_of_every_kind_agree():

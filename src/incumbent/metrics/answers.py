@@ -51,7 +51,9 @@ def answers_of(batch: Batch, side: Side | None = None) -> Answers:
     kind = column.type
     if pa.types.is_null(kind):
         return Answers(users, pa.array([], pa.large_string()), np.zeros(len(users) + 1, np.int64))
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+    if pa.types.is_fixed_size_list(kind):
+        column = column.cast(pa.list_(kind.value_type))
+    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         raise DataError("items must be a list of ids per row", got=str(kind), field=f"{WHAT}.items")
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     items = as_ids(column.flatten(), f"{WHAT}.items")

@@ -43,10 +43,11 @@ class Throughput:
         return Counts.zero()
 
     def observe(self, batch: Batch, side: Side) -> tuple[list[str], NDArray[np.int64]]:
-        """The five minutes of the clock, and the requests in each; a null time is left out."""
+        """The five minutes of the clock, and the requests in each; a time that is null or not finite is left out."""
         column_of(batch, "user_id")
         time = numbers_of(batch, "time")
-        steps, counts = np.unique((time[~np.isnan(time)] // (STEP_S * 1_000_000)).astype(np.int64), return_counts=True)
+        time = time[np.isfinite(time)]
+        steps, counts = np.unique((time // (STEP_S * 1_000_000)).astype(np.int64), return_counts=True)
         return [str(step) for step in steps.tolist()], counts
 
     def estimate(self, state: Counts) -> Estimate:

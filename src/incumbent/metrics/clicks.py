@@ -32,7 +32,7 @@ def off_list_share(**policy: Any) -> Rate:
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
-        return share(np.isnan(numbers_of(batch, "position")))
+        return share(np.isnan(_positions(batch)))
 
     return Rate("off_list_share", parts, "of clicks", "down", "response", "event", ("user_id", "position"),
                 bounded=True, **policy)
@@ -71,12 +71,7 @@ class ClickRank:
     def observe(self, batch: Batch, side: Side) -> tuple[NDArray[np.float64]]:
         """The position of each click; `DataError` for one that is no whole number of at least 1."""
         batch.once(_users)
-        positions = numbers_of(batch, "position")
-        wrong = positions[(positions < 1) | (np.floor(positions) < positions) | np.isinf(positions)]
-        if len(wrong):
-            raise DataError("positions are whole numbers from 1", got=float(wrong[0]), field="rows.position",
-                            hint="null is a click off the list")
-        return (positions,)
+        return (_positions(batch),)
 
     def estimate(self, state: FixedHistogram) -> Estimate:
         """The mean position, with the interval of independent clicks."""
@@ -95,6 +90,15 @@ def click_rank(*, depth: int = DEPTH) -> ClickRank:
     if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= 1000:
         raise DataError("depth must be a whole number in [1, 1000]", got=depth, field="depth")
     return ClickRank(depth)
+
+
+def _positions(batch: Batch) -> NDArray[np.float64]:
+    positions = numbers_of(batch, "position")
+    wrong = positions[(positions < 1) | (np.floor(positions) < positions) | np.isinf(positions)]
+    if len(wrong):
+        raise DataError("positions are whole numbers from 1", got=float(wrong[0]), field="rows.position",
+                        hint="null is a click off the list")
+    return positions
 
 
 def _users(batch: Batch, side: Side | None) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 
 Codes = NDArray[np.int64]
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError)
 
 
 def columns(frame: Any, what: str, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, pa.Array]:
@@ -50,19 +51,28 @@ def columns(frame: Any, what: str, names: Sequence[str], optional: Sequence[str]
     return found
 
 
+def _unreadable(error: Exception, what: str, path: str) -> DataError:
+    if isinstance(error, UnicodeError):
+        return DataError(f"{what} holds text that is no Unicode", got=str(error), field=path)
+    if isinstance(error, OverflowError):
+        return DataError(f"{what} holds a whole number beyond 64 bits", got=str(error), field=path,
+                         hint="cast ids to text")
+    return DataError(f"{what} holds mixed types", got=str(error), field=path, hint="cast ids to text, in every frame")
+
+
 def _native(frame: Any, what: str) -> pa.Table:
     if isinstance(frame, pa.Table | pa.RecordBatch):
         return pa.Table.from_batches([frame]) if isinstance(frame, pa.RecordBatch) else frame
     try:
         return nw.from_native(frame, eager_only=True).to_arrow()
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"a column of {what} holds mixed types", got=str(error), field=what,
-                        hint="cast ids to text, in every frame") from None
+    except _UNREADABLE as error:
+        raise _unreadable(error, f"a column of {what}", what) from None
     except DuplicateError as error:
         raise DataError(f"{what} hold columns twice", got=str(error), field=what) from None
     except TypeError:
         raise DataError(f"{what} are no frame", got=type(frame).__name__, field=what,
-                        expected="pandas, Polars, PyArrow, or a mapping of columns") from None
+                        expected="pandas, Polars, PyArrow, or a mapping of columns",
+                        hint="collect it first" if hasattr(frame, "collect") else None) from None
 
 
 def _array(column: Any, path: str) -> pa.Array:
@@ -77,16 +87,18 @@ def _array(column: Any, path: str) -> pa.Array:
         if isinstance(made, pa.ChunkedArray):  # more text than one array can hold
             made = made.cast(pa.large_string()).combine_chunks()
         return made.dictionary_decode() if pa.types.is_dictionary(made.type) else made
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+    except _UNREADABLE as error:
+        raise _unreadable(error, "a column", path) from None
+    except TypeError as error:
         raise DataError("a column holds mixed types", got=str(error), field=path, hint="cast it to one type") from None
 
 
 def _rows_of(matrix: NDArray[Any], path: str) -> pa.Array:
     """A matrix as a column of lists, one per row."""
-    if matrix.ndim != 2 or not matrix.shape[1] or matrix.dtype.kind not in "iuf":
-        raise DataError("an array must have one dimension, or be a matrix of numbers with a vector in every row",
+    if matrix.ndim != 2 or not matrix.shape[1]:
+        raise DataError("an array must have one dimension, or be a matrix with a list in every row",
                         got=f"shape {matrix.shape} of {matrix.dtype}", field=path)
-    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
+    return pa.FixedSizeListArray.from_arrays(_array(matrix.reshape(-1), path), matrix.shape[1])
 
 
 def as_ids(column: pa.Array, path: str) -> pa.Array:
@@ -174,5 +186,6 @@ def numbers(column: pa.Array, path: str) -> NDArray[np.float64]:
     """A numeric column as floats (rounded beyond 2^53), NaN for null; `DataError` where it is not numeric."""
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-        raise DataError("a column must hold numbers", got=str(kind), field=path)
+        raise DataError("a column must hold numbers", got=str(kind), field=path,
+                        hint="times are whole microseconds since 1970" if pa.types.is_temporal(kind) else None)
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)

@@ -18,6 +18,7 @@ from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.per_list import PerList, check_k
 
 _ROWS = 1 << 15
+_LEAST = 1e-280  # of a square that keeps its digits
 
 
 def diversity(*, k: int = 10, **policy: Any) -> PerList:
@@ -87,8 +88,12 @@ def _scaled(batch: Batch, side: Side) -> tuple[Codes, NDArray[np.float64], NDArr
     flat = numbers(column.flatten(), "vectors.vector")
     vectors = flat.reshape(len(column), lengths.pop())
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    if not np.isfinite(squares).all() and not np.isfinite(vectors).all():
-        raise DataError("a vector holds a value that is not finite", field="vectors.vector")
+    if len(vectors) and not (squares.min() > _LEAST and squares.max() < np.inf):
+        if not np.isfinite(vectors).all():
+            raise DataError("a vector holds a value that is not finite", field="vectors.vector")
+        most = np.abs(vectors).max(axis=1, initial=0.0, keepdims=True)
+        vectors = vectors / np.where(most > 0, most, 1.0)  # whose squares a float cannot hold
+        squares = np.einsum("ij,ij->i", vectors, vectors)
     norms = np.sqrt(squares)
     there = norms > 0
     place = facts.place if there.all() else np.where(np.append(there, False)[facts.place], facts.place, -1)

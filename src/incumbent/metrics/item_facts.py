@@ -75,16 +75,22 @@ def popularity_of(batch: Batch, side: Side) -> Popularity:
     """``side.popularity``: `DataError` for a count that is negative or not finite, or where nothing was counted."""
     facts = facts_of(batch, side, "popularity", ("count",))
     counts = numbers(facts.columns["count"], "popularity.count")
-    if not (np.isfinite(counts) & (counts >= 0)).all() or counts.sum() <= 0:
-        raise DataError("popularity needs counts of 0 or more, and one above 0", got=counts[:8].tolist(),
+    with np.errstate(over="ignore"):
+        total = float(counts.sum())
+    if not (counts >= 0).all() or not 0 < total < np.inf:
+        raise DataError("popularity needs finite counts of 0 or more, and one above 0", got=counts[:8].tolist(),
                         field="popularity.count")
-    return Popularity(facts.take(counts, 0.0), float(counts.sum()), facts, counts)
+    return Popularity(facts.take(counts, 0.0), total, facts, counts)
 
 
 def categories_of(batch: Batch, side: Side) -> tuple[Facts, Codes, int]:
     """``side.catalogue`` by item, the category code of each of its lines (-1: none), and the number of categories."""
     facts = facts_of(batch, side, "catalogue", ("category",))
-    coded = facts.columns["category"].dictionary_encode()
+    column = facts.columns["category"]
+    if pa.types.is_nested(column.type):
+        raise DataError("an item has one category", got=str(column.type), expected="text or a number per item",
+                        field="catalogue.category")
+    coded = column.dictionary_encode()
     return facts, coded.indices.fill_null(-1).to_numpy().astype(np.int64), len(coded.dictionary)
 
 

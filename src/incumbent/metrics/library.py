@@ -120,9 +120,10 @@ def function_of(name: str) -> Callable[..., Estimate]:
         side = Side(**parts)
         if cap is None and isinstance(metric, PerList | Exposure):
             return measure(rows, [metric], side).estimates[metric.name]
-        state = metric.state(None if cap is None else {"cap": cap})
-        made: Estimate = metric.estimate(state.update(*metric.observe(Batch(rows), side)))
-        return made
+        state = metric.state(None if cap is None else {"cap": cap}).update(*metric.observe(Batch(rows), side))
+        made: Estimate = metric.estimate(state)
+        missing = int(getattr(state, "missing", 0))
+        return made.noting(missing and f"{missing} rows missing")
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = factory.__doc__

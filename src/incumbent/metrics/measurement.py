@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +25,15 @@ from incumbent.stats.moments import Moments
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """`estimates` by metric name; `users` (n,) and `values` of each per-list metric (n,), NaN where missing."""
+    """`estimates` by metric name; `users` (n,) and `values` of each per-list metric (n,), NaN where missing.
+
+    `counts`: lists, their rows, rows that held no user or no item, rows whose rank was that of another.
+    """
 
     estimates: dict[str, Estimate]
     users: pa.Array
     values: dict[str, NDArray[np.float64]]
+    counts: dict[str, int]
 
     def per_user(self) -> pa.Table:
         """A row per list: user_id, then every per-list metric, null where missing."""
@@ -36,13 +41,14 @@ class Measurement:
                         names=["user_id", *self.values])
 
 
-def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -> Measurement:
+def measure(recommendations: Any, metrics: Iterable[Any], side: Side = Side()) -> Measurement:
     """Every metric over one list per user; what several of them need is made once.
 
-    `metrics` are registered names (with their defaults) or metrics made with settings, of grain ``slot``. The mean over
-    users has Student's interval, a bounded one that of `stats.bounded_share`; coverage and its like are numbers of the
-    whole. Every mean is over the users for whom its metric has a value. `DataError` for metrics of other kinds, for two
-    lists of one user, and for what a metric needs and the side lacks.
+    `metrics` are registered names (with their defaults, or as ``novelty@5``) or metrics made with settings, of lists.
+    The mean over users has Student's interval, a bounded one that of `stats.bounded_share`; coverage and its like are
+    numbers of the whole. Every mean is over the users for whom its metric has a value; how many have none, and what was
+    dropped, stands in its method. `DataError` for metrics of other kinds, for two lists of one user, and for what a
+    metric needs and the side lacks.
 
     >>> shown = {"user_id": ["u", "u", "v", "v"], "item_id": ["a", "b", "a", "c"], "rank": [1, 2, 1, 2]}
     >>> side = Side(catalogue={"item_id": list("abcd"), "category": list("xxyy")},
@@ -51,7 +57,9 @@ def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -
     >>> made["coverage@10"].value, made["novelty_ceiling@10"].value, made["category_diversity@10"].value
     (0.75, 1.5, 0.5)
     """
-    asked = [registry.load("metrics", one)() if isinstance(one, str) else one for one in metrics]
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise DataError("metrics must be a list of names or metrics", got=metrics, field="metrics")
+    asked = [_made(one) for one in metrics]
     wrong = [getattr(one, "name", one) for one in asked if not isinstance(one, PerList | Exposure)]
     names = [getattr(one, "name", None) for one in asked]
     if wrong or not asked or len(set(names)) < len(names):
@@ -65,9 +73,21 @@ def measure(recommendations: Any, metrics: Sequence[Any], side: Side = Side()) -
     estimates, values = dict[str, Estimate](), dict[str, NDArray[np.float64]]()
     for metric in asked:
         if isinstance(metric, Exposure):
-            estimates[metric.name] = metric.of(batch, side)
+            made = metric.of(batch, side)
         else:
             values[metric.name] = metric.values(batch, side)
             made = Moments.zero().update(values[metric.name]).mean(unit=metric.unit)
-            estimates[metric.name] = within(made, made.n) if metric.bounded else unless_all_zero(made)
-    return Measurement(estimates, lists.users, values)
+            made = within(made, made.n) if metric.bounded else unless_all_zero(made)
+        estimates[metric.name] = made.noting(lists.dropped and f"{lists.dropped} rows without an id dropped")
+    counts = {"lists": lists.n, "rows": len(lists.items), "rows_without_id": lists.dropped, "tied_ranks": lists.ties}
+    return Measurement(estimates, lists.users, values, counts)
+
+
+def _made(one: Any) -> Any:
+    """A metric, or that of a name, perhaps with its k."""
+    if not isinstance(one, str):
+        return one
+    stem, _, cut = one.partition("@")
+    if re.fullmatch(r"\d{1,18}", cut):
+        return registry.load("metrics", stem)(k=int(cut))
+    return registry.load("metrics", one)()

@@ -58,11 +58,13 @@ def _compared(batch: Batch, side: Side | None, k: int, persistence: float) -> tu
 
 
 def _lists(column: pa.Array, name: str) -> dict[str, Any]:
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_null(column.type)):
-        raise DataError("lists of two models must be lists of ids per row", got=str(column.type),
-                        field=f"{WHAT}.{name}")
-    if pa.types.is_null(column.type):
+    kind = column.type
+    if pa.types.is_null(kind):
         column = column.cast(pa.list_(pa.string()))
+    elif pa.types.is_fixed_size_list(kind):
+        column = column.cast(pa.list_(kind.value_type))
+    elif not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        raise DataError("lists of two models must be lists of ids per row", got=str(kind), field=f"{WHAT}.{name}")
     owner = pc.list_parent_indices(column).to_numpy().astype(np.int64)
     starts = np.searchsorted(owner, owner)
-    return {"user_id": owner, "item_id": column.flatten().cast(pa.string()), "rank": np.arange(len(owner)) - starts}
+    return {"user_id": owner, "item_id": column.flatten(), "rank": np.arange(len(owner)) - starts}

@@ -35,7 +35,8 @@ class Evaluation:
     """One pass over recommendations and relevant pairs.
 
     `state`: `Moments`, a row per user, a variable per metric; evaluations of different users add by ``state.merge``.
-    `users` (n,) and `values` (n, metrics): the same per user, NaN where missing. `counts`: what the numbers stand on.
+    `users` (n,) and `values` (n, metrics): the same per user, NaN where missing. `counts`: what the numbers stand on,
+    `notes` what of it every estimate tells.
     """
 
     metrics: tuple[str, ...]
@@ -43,14 +44,15 @@ class Evaluation:
     counts: dict[str, int]
     users: pa.Array
     values: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
 
     def estimates(self, *, alpha: float = 0.05) -> dict[str, Estimate]:
-        """The mean over users of every metric; n counts users with a value.
+        """The mean over users of every metric; n counts users with a value, the method tells of those without.
 
         Each is in [0, 1], and so is its interval, as of `stats.bounded_share`.
         """
         found = {name: self.state.mean(name, alpha=alpha, unit="per user") for name in self.metrics}
-        return {name: within(one, one.n, alpha=alpha) for name, one in found.items()}
+        return {name: within(one, one.n, alpha=alpha).noting(*self.notes) for name, one in found.items()}
 
     def per_user(self) -> pa.Table:
         """A row per user: user_id, then every metric, null where missing."""
@@ -89,7 +91,10 @@ def evaluate(
     for setting, value in (("without_positives", without_positives), ("unserved", unserved)):
         if value not in get_args(Policy):
             raise DataError(f"no such policy for {setting}", got=value, expected="missing or zero", field=setting)
-    lists = read_lists(_one_list_each(recommendations))
+    lists = read_lists(recommendations)
+    if not lists.apart:
+        raise DataError("evaluate takes one list per user", field="recommendations.list_id",
+                        hint="measure several lists of a user by the states of the metrics")
     judged = judge(lists, relevant)
     values = np.stack([one.measure(judged) for one in asked]).T  # by column: what follows goes down columns
     none = judged.relevant == 0
@@ -102,16 +107,16 @@ def evaluate(
         "rows_without_id": lists.dropped, "relevant_without_id": judged.dropped,
         "relevant_without_gain": judged.not_relevant, "relevant_twice": judged.twice}
     state = Moments.zero(variables=names).update(values)
-    return Evaluation(tuple(names), state, counts, judged.users, values)
+    return Evaluation(tuple(names), state, counts, judged.users, values, _notes(counts, without_positives, unserved))
 
 
-def _one_list_each(recommendations: Any) -> Any:
-    names = recommendations if isinstance(recommendations, dict) else getattr(recommendations, "columns", ())
-    names = getattr(recommendations, "column_names", names)
-    if "list_id" in list(names):
-        raise DataError("evaluate takes one list per user", got="list_id", field="recommendations.list_id",
-                        hint="drop the column, or measure lists by the metrics of the registry")
-    return recommendations
+def _notes(counts: dict[str, int], without_positives: Policy, unserved: Policy) -> tuple[str, ...]:
+    """What is not in the means, or in them as 0, as the method of each says it."""
+    become = {"missing": "left out", "zero": "as 0"}
+    dropped = counts["rows_without_id"] + counts["relevant_without_id"]
+    parts = ((counts["without_positives"], f"users without positives {become[without_positives]}"),
+             (counts["unserved"], f"users unserved {become[unserved]}"), (dropped, "rows without an id dropped"))
+    return tuple(f"{number} {what}" for number, what in parts if number)
 
 
 def ranking_metric(name: str, *, without_positives: Policy = "missing", clusters: int = 128) -> PerList:

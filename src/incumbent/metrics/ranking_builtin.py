@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from incumbent.errors import DataError
 from incumbent.metrics.average_precision import Divisor
 from incumbent.metrics.discounted_gain import Ideal
 from incumbent.metrics.per_list import PerList, check_k
@@ -14,10 +17,13 @@ def _at(stem: str, k: int | None) -> str:
     return stem if k is None else f"{stem}@{check_k(k)}"
 
 
-def _exact(number: float) -> str:
-    """A setting as it stands in a name, to its last digit."""
+def _exact(number: float, name: str, most: float) -> str:
+    """A setting as it stands in a name, to its last digit; `DataError` unless it is in (0, most)."""
+    if isinstance(number, bool) or not isinstance(number, int | float | np.number) or not 0 < number < most:
+        raise DataError(f"{name} must be in (0, {most:g})", got=number, field=name)
     short = f"{number:g}"
-    return short if float(short) == number else repr(float(number))
+    exact = short if float(short) == number else repr(float(number))
+    return exact if "e" not in exact else f"{number:.20f}".rstrip("0").rstrip(".")
 
 
 def precision(*, k: int = 10, **policy: Any) -> PerList:
@@ -41,7 +47,7 @@ def f_beta(*, k: int = 10, beta: float = 1.0, **policy: Any) -> PerList:
     >>> f_beta(beta=0.5).name
     'f0.5@10'
     """
-    return ranking_metric(_at(f"f{_exact(beta)}", k), **policy)
+    return ranking_metric(_at(f"f{_exact(beta, 'beta', 1e6)}", k), **policy)
 
 
 def mrr(*, k: int | None = 10, **policy: Any) -> PerList:
@@ -70,7 +76,7 @@ def r_precision(**policy: Any) -> PerList:
 
 def rbp(*, k: int | None = 10, persistence: float = 0.8, **policy: Any) -> PerList:
     """``rbp_P@k``."""
-    return ranking_metric(_at(f"rbp_{_exact(persistence)}", k), **policy)
+    return ranking_metric(_at(f"rbp_{_exact(persistence, 'persistence', 1.0)}", k), **policy)
 
 
 def auc(*, k: int | None = 10, **policy: Any) -> PerList:

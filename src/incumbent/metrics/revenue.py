@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from incumbent.currencies import CURRENCIES
 from incumbent.errors import DataError
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.rate import Rate, amounts_of, share
@@ -31,6 +32,7 @@ def revenue(*, per: Per = "user", currency: str = "", **policy: Any) -> Rate:
     if per not in _PER:
         raise DataError("revenue is per slot, request, session or user", got=per, field="per")
     bottom = _PER[per]
+    _known(currency)
     unit = f"{currency} minor units/{'user-day' if per == 'user' else per}".lstrip()
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
@@ -63,6 +65,7 @@ def revenue_per_user(**settings: Any) -> Rate:
 
 def order_value(*, currency: str = "", **policy: Any) -> Rate:
     """``bought / orders``: the average order value, refunds not deducted."""
+    _known(currency)
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         return share(_bought(batch), amounts_of(batch, "orders"))
@@ -85,6 +88,12 @@ def refund_share(**policy: Any) -> Rate:
 
     return Rate("refund_share", parts, "of value", "down", "business", "user_day",
                 ("user_id", "value_minor", "refund_minor"), **policy)
+
+
+def _known(currency: str) -> None:
+    if currency and currency not in CURRENCIES:
+        raise DataError("no such currency", got=currency, field="currency", expected="an ISO 4217 code",
+                        hint="EUR, USD, SEK")
 
 
 def _bought(batch: Batch) -> NDArray[np.float64]:

@@ -65,6 +65,15 @@ class Estimate:
         """The estimate that does not exist, with the reason that is shown in its place."""
         return cls(None, n=n, method=method, reason=reason, unit=unit)
 
+    def noting(self, *notes: str | int) -> Estimate:
+        """The estimate whose method tells what it left out; an empty note is none.
+
+        >>> Estimate(0.5, n=3, method="mean").noting("2 rows missing", "").method
+        'mean; 2 rows missing'
+        """
+        told = [str(note) for note in notes if note]
+        return replace(self, method="; ".join(part for part in (self.method, *told) if part)) if told else self
+
     def scaled(self, factor: float, unit: str | None = None) -> Estimate:
         """The estimate times a constant (a change of unit, effect / share); a negative factor swaps the ends.
 
