@@ -50,6 +50,17 @@ def test_the_interval_is_that_of_users_and_not_of_rows():
     assert 182 <= hits <= 198 and min(widths) > 3
 
 
+def test_money_that_is_missing_is_counted_beside_what_it_is_missing_from():
+    rows = {"user_id": list("uvw"), "value_minor": [100, None, float("nan")], "refund_minor": [0] * 3,
+            "orders": [1] * 3}
+    for name in ("revenue_per_user", "order_value"):
+        made = read(name, rows)
+        assert (made.value, made.n) == (100.0, 1) and "2 missing rows left out" in made.method
+    assert read("revenue_per_user", {**rows, "value_minor": [None] * 3}).reason == "all 3 rows are missing"
+    aged = read("return_rate", {"user_id": list("uv"), "age_days": [9, None], "return_days": [2, None]})
+    assert (aged.value, aged.n) == (1.0, 1) and "1 rows without an age left out" in aged.method
+
+
 def test_young_cohorts_are_left_out_and_said():
     rows = {"user_id": list("uvwx"), "age_days": [7, 9, 6, 0], "return_days": [2, None, 1, None]}
     made = read("return_rate", rows, days=7)

@@ -56,7 +56,7 @@ def test_every_share_equals_the_definition(made, had, excluded, since):
     assert read("invented_share", rows, side) == ratio(sum(i not in "abcdef" for _, i, _ in slots), m)
     assert read("delisted_share", rows, side) == ratio(sum(delisted.get(i, 99) <= t for _, i, t in slots), m)
     assert read("excluded_share", rows, side) == ratio(
-        sum((u, i) in excluded and since <= t for u, i, t in slots), m)
+        sum((u, i) in excluded and since < t for u, i, t in slots), m)
     removed = sum(row[4] for row in made)
     assert read("removed_share", rows) == ratio(removed, m + removed)
     assert read("fallback_share", rows) == ratio(sum(row[5] != "champion" for row in made), n)
@@ -90,6 +90,7 @@ def test_bad_rows_are_named():
         ("revenue_per_user", {"user_id": ["u"], "value_minor": [-5], "refund_minor": [0]}, "not be negative"),
         ("click_through", {"user_id": ["u"], "clicks": ["one"], "slots": [1]}, "must hold numbers"),
         ("return_rate", {"user_id": ["u"], "age_days": [3], "return_days": [5]}, "delay above the age"),
+        ("return_rate", {"user_id": ["u"], "age_days": [9], "return_days": [0]}, "return_days must be at least 1"),
     ]:
         with pytest.raises(DataError, match=message):
             read(name, rows)

@@ -72,7 +72,8 @@ class TestPolicies:
     def test_nan_is_missing(self):
         state = LogHistogram.zero().update([math.nan, 1.0])
         assert (state.total, int(state.missing)) == (1, 1)
-        assert LogHistogram.zero().update([math.nan]).quantile(0.5).reason == "no values"
+        assert LogHistogram.zero().update([math.nan]).quantile(0.5).reason == "all 1 values are missing"
+        assert state.quantile(0.5).method.endswith("1 missing values left out")
         assert not LogHistogram.zero().update([math.nan]).empty
 
     def test_order_goes_over_zero(self):

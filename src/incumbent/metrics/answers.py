@@ -80,12 +80,12 @@ def pair_known(batch: Batch, side: Side, part: str) -> NDArray[np.bool_]:
 
 
 def pair_holds(batch: Batch, side: Side, part: str, time: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Of each slot whether a line of its (user, item) has since <= `time` (m,) < until (absent: never).
+    """Of each slot whether a line of its (user, item) has since < `time` (m,) < until (absent: never).
 
     >>> batch = Batch({"user_id": ["u"], "items": [["a", "b"]]})
     >>> lines = {"user_id": ["u"] * 3, "item_id": ["a", "a", "b"], "since": [1, 7, 5], "until": [3, None, 6]}
-    >>> [pair_holds(batch, Side(excluded=lines), "excluded", np.full(2, at)).tolist() for at in (2, 3, 5, 8)]
-    [[True, False], [False, False], [False, True], [True, False]]
+    >>> [pair_holds(batch, Side(excluded=lines), "excluded", np.full(2, at)).tolist() for at in (1, 2, 3, 5.5, 8)]
+    [[False, False], [True, False], [False, False], [False, True], [True, False]]
     """
     found = columns(getattr(side, part), part, ("user_id", "item_id", "since"), ["until"])
     wanted, keys, order = _pairs(batch, part, found)
@@ -96,7 +96,7 @@ def pair_holds(batch: Batch, side: Side, part: str, time: NDArray[np.float64]) -
     for at in range(int((last - first).max(initial=0))):  # the lines of one pair are few
         here = np.flatnonzero(first + at < last)
         line = first[here] + at
-        out[here] |= (since[line] <= time[here]) & ~(until[line] <= time[here])
+        out[here] |= (since[line] < time[here]) & ~(until[line] <= time[here])
     return out
 
 

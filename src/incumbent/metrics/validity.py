@@ -49,9 +49,10 @@ def delisted_share(**policy: Any) -> Rate:
 
 
 def excluded_share(**policy: Any) -> Rate:
-    """The share of slots whose item the shopper had excluded at the `time` of the answer.
+    """The share of slots whose item the shopper had excluded before the `time` of the answer.
 
-    ``side.excluded``: since <= time, and time < until where there is one.
+    ``side.excluded``: since < time, and time < until where there is one. An answer of the very instant of an exclusion,
+    or of its being taken back, was decided before it.
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:

@@ -33,8 +33,8 @@ class WithinDays:
     enough and those of them with an event, by bucket of users. Rows that are younger are not in the number:
     `delay.final_rate` of the drift library reads from the first part what a young cohort will reach, and the loop shows
     it marked as corrected. The interval is that of users, by the delta method over the buckets, on the scale of a share
-    (`stats.bounded_share`): a user's rows are not independent. `DataError` for a row without a user and for a delay above
-    the age. Source: Deng, Knoblich, Lu, KDD 2018.
+    (`stats.bounded_share`): a user's rows are not independent. A row without an age is left out and counted. `DataError`
+    for a row without a user, for a delay above the age and for one below `least`. Source: Deng, Knoblich, Lu, KDD 2018.
     """  # noqa: E501
 
     name: str
@@ -42,6 +42,7 @@ class WithinDays:
     age: str
     delay: str
     unit: str
+    least: int = 0  # the earliest delay that there is
     direction: Direction = "up"
     level: Level = "business"
     grain: Grain = "user_day"
@@ -63,6 +64,9 @@ class WithinDays:
     def observe(self, batch: Batch, side: Side) -> tuple[Columns, tuple[Codes, NDArray[np.float64]]]:
         """Age and delay of each row, in days; of rows that are old enough their user's bucket and whether it came."""
         bucket, age, late = buckets_of(batch, CLUSTERS), numbers_of(batch, self.age), numbers_of(batch, self.delay)
+        if (late < self.least).any():
+            raise DataError(f"{self.delay} must be at least {self.least}", got=float(np.nanmin(late)),
+                            field=f"rows.{self.delay}", hint="who stays on the same day has not come back")
         mature = np.isfinite(age) & (age >= self.days)
         came = np.isfinite(late[mature]) & (late[mature] <= self.days)
         return (age, late), (bucket[mature], np.stack([came, np.ones(len(came))], axis=1))
@@ -70,24 +74,26 @@ class WithinDays:
     def estimate(self, state: Composite) -> Estimate:
         """The share of the mature rows, n of them; missing while none is `days` old."""
         delay, users = state.part(DELAY), state.part(USERS)
+        ageless = f", {int(delay.missing)} rows without an age left out" if int(delay.missing) else ""
         n, mature = delay.n, int(delay.shown[-1])
         if not mature:
             why = f"all {n} rows are younger than {self.days} days" if n else "no rows"
             return Estimate.missing(why, n=n, method="mature cohorts", unit=self.unit)
         found, used = users.ratio("came", "mature"), int((users.rows > 0).sum())
         return bounded_share(int(delay.converted[-1].sum()) / mature, found.se, mature, used, unit=self.unit,
-                             method=f"mature cohorts over {used} user buckets, {n - mature} younger rows left out")
+                             method=f"mature cohorts over {used} user buckets, {n - mature} younger rows left out"
+                                    f"{ageless}")
 
 
 def return_rate(*, days: int = 7) -> WithinDays:
-    """The share of user-days after which the user comes back within 1 to `days` days.
+    """The share of user-days after which the user comes back within 1 to `days` days; a `return_days` of 0 is refused.
 
     >>> batch = Batch({"user_id": ["u", "v", "w"], "age_days": [9, 7, 1], "return_days": [3, None, 1]})
     >>> metric = return_rate()
     >>> metric.name, metric.estimate(metric.state().update(*metric.observe(batch, Side()))).value
     ('return_rate_7d', 0.5)
     """
-    return WithinDays(f"return_rate_{_checked(days)}d", days, "age_days", "return_days", "of user-days")
+    return WithinDays(f"return_rate_{_checked(days)}d", days, "age_days", "return_days", "of user-days", least=1)
 
 
 def bought_within(*, days: int = 7) -> WithinDays:

@@ -24,7 +24,8 @@ from incumbent.stats.moments import as_rows, variable_names
 class Buckets(ArrayState):
     """Per bucket of users: the number of rows and the sums of d variables. Days add; a part can be subtracted.
 
-    A row with a value that is not finite is left out whole and counted in `missing`. Sums of whole numbers below 2**53
+    A row with a value that is not finite is left out whole and counted in `missing`; the method of every estimate says
+    how many were. Sums of whole numbers below 2**53
     are exact in any order; of others, within 1e-9 of the sum of magnitudes.
 
     >>> b = Buckets.zero(k=4, variables=["value"]).update([0, 1, 2, 3], [1.0, 2.0, 3.0, 6.0])
@@ -124,7 +125,7 @@ class Buckets(ArrayState):
         """  # noqa: E501
         top, bottom, n = self._column(numerator), self._column(denominator), int(self.rows.sum())
         used = int((self.rows > 0).sum())
-        method = f"ratio over {used} user buckets"
+        method = self._how(f"ratio over {used} user buckets")
         if n == 0:
             return Estimate.missing(self._why(), method=method, unit=unit)
         if bottom.sum() == 0:
@@ -144,7 +145,7 @@ class Buckets(ArrayState):
         top, bottom, n = self._column(numerator), self._column(denominator), int(self.rows.sum())
         seen = self.rows > 0
         used = int(seen.sum())
-        method = f"jackknife over {used} user buckets"
+        method = self._how(f"jackknife over {used} user buckets")
         if n == 0:
             return Estimate.missing(self._why(), method=method, unit=unit)
         left = bottom.sum() - bottom[seen]
@@ -160,11 +161,15 @@ class Buckets(ArrayState):
     def total(self, name: str | None = None, *, alpha: float = 0.05, unit: str = "") -> Estimate:
         """The sum of one variable (None: the number of rows), its variance ``k * Var(bucket sums)``: users as they came."""  # noqa: E501
         column, n, k = self._column(name), int(self.rows.sum()), len(self.rows)
-        method = f"total over {k} user buckets"
+        method = self._how(f"total over {k} user buckets")
         if n == 0:
             return Estimate.missing(self._why(), method=method, unit=unit)
         se = math.sqrt(k * float(column.var(ddof=1)))
         return fixed.interval(float(column.sum()), se, n, df=k - 1, alpha=alpha, method=method, unit=unit)
+
+    def _how(self, method: str) -> str:
+        missing = int(self.missing)
+        return f"{method}, {missing} missing rows left out" if missing and self.rows.any() else method
 
     def _why(self) -> str:
         return f"all {int(self.missing)} rows are missing" if int(self.missing) else "no rows"

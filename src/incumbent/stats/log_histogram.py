@@ -117,9 +117,12 @@ class LogHistogram(ArrayState):
         check_alpha(alpha)
         if not 0 <= q <= 1:
             raise DataError("q must be in [0, 1]", got=q, field="q")
-        n, method = self.total, f"order statistics, buckets of {self._config['accuracy']:.3g}"
+        n, missing = self.total, int(self.missing)
+        method = f"order statistics, buckets of {self._config['accuracy']:.3g}"
         if n == 0:
-            return Estimate.missing("no values", method=method, unit=unit)
+            why = f"all {missing} values are missing" if missing else "no values"
+            return Estimate.missing(why, method=method, unit=unit)
+        method = f"{method}, {missing} missing values left out" if missing else method
         low, value, high = self._bucket(math.floor(q * (n - 1)))
         if not math.isfinite(value):
             return Estimate.missing(f"the quantile lies beyond {self._config['high']:g}", n=n, method=method, unit=unit)

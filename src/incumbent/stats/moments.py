@@ -26,7 +26,8 @@ _EMPTY: _Sums = (0, np.zeros(0), np.zeros(0))
 class Moments(ArrayState):
     """Count, means and scatter of named variables over units (one row per unit: the user, as a rule).
 
-    A row with a value that is not finite (NaN, inf) is left out whole and counted in `missing`. Estimates with fewer
+    A row with a value that is not finite (NaN, inf) is left out whole and counted in `missing`; the method of every
+    estimate says how many were. Estimates with fewer
     than two units have a value and an unbounded interval; with none they are missing. In `ratio` and `paired` a
     variable named None is the constant 1, so that a mean is the ratio to None and a net preference is a pair without N.
 
@@ -186,6 +187,7 @@ class Moments(ArrayState):
                 weights[self._column(name)] = weight
         variance = max(float(weights @ self.covariance() @ weights), 0.0) if n > 1 else None
         se = None if variance is None else math.sqrt(variance / n)
+        method = f"{method}, {int(self.missing)} missing units left out" if int(self.missing) else method
         return fixed.interval(value, se, n, df=n - 1, alpha=alpha, method=method, unit=unit)
 
     def _mean(self, name: str | None) -> float:

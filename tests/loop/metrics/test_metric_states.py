@@ -130,6 +130,23 @@ def test_a_day_by_hand(day: Run, name: str, value: float) -> None:
     assert day.value(name) == pytest.approx(value, rel=0.011 if name.startswith("latency") else 1e-9)
 
 
+def test_money_that_nobody_knows_is_counted_and_not_taken_for_nothing() -> None:
+    """u3 buys for nobody knows what, u2 in another currency, u4 dwells for nobody knows how long; u1 is as before."""
+    run, kinds = Run(), measured(CONFIG, "EUR").all()
+    foreign = told("n2", "2026-03-01T13:06", "u5", "a", "purchase", 900, request_id="r6")
+    run.commit([*LOG, told("n1", "2026-03-01T13:06", "u3", "a", "purchase", request_id="r4"),
+                shown("r6", "2026-03-01T13:00", "u5", "a c"), msgspec.structs.replace(foreign, currency="SEK"),
+                shown("r7", "2026-03-01T13:00", "u4", "a c"),
+                told("n3", "2026-03-01T13:07", "u4", "a", "dwell", request_id="r7")])
+    run.run()
+    states = run.states(Cell("home"))
+    for name, value, n, missing in (("revenue_per_user", 1300 / 3, 3, 2), ("order_value", 1500.0, 3, 2),
+                                    ("time_spent", 55 / 4, 4, 1), ("conversion", 3 / 5, 5, 0)):
+        made = kinds[name].estimate(states[name])
+        assert (made.value, made.n) == (pytest.approx(value), n), name
+        assert (f"{missing} missing rows left out" in made.method) == bool(missing), made.method
+
+
 def test_a_past_day_goes_by_what_was_excluded_then() -> None:
     """Excluded, taken back and excluded again: at 12:00 `d` was excluded, on that day the purchase of `b` was."""
     run, bought = Run(), event_id("p0", moment("2026-02-27T09:10"))
@@ -140,6 +157,16 @@ def test_a_past_day_goes_by_what_was_excluded_then() -> None:
         run.control.exclude("u1", bought, moment(f"2026-{at}"), excluded=excluded, kind="event")
     run.run()
     assert run.value("excluded_share") == 1 / 8 and run.value("bought_again_share") == 0.0
+
+
+def test_an_answer_of_the_instant_of_an_exclusion_was_decided_before_it() -> None:
+    """Under a replay clock both may be of one instant: r2 shows `d` at 12:00."""
+    for at, share in (("12:00:00", 0.0), ("11:59:59", 1 / 8)):
+        run = Run()
+        run.commit(LOG)
+        run.control.exclude("u1", "d", moment(f"2026-03-01T{at}"))
+        run.run()
+        assert run.value("excluded_share") == share
 
 
 def test_every_metric_can_be_cut_and_its_cells_add_up_to_the_whole() -> None:

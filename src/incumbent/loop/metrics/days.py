@@ -20,8 +20,8 @@ _DONE = {"clicks": ("click",), "carts": ("add_to_cart",), "dismissals": ("dismis
 def events_of(outcomes: pa.Table, told: pa.Table, surface: str, currency: str) -> pa.Table:
     """What was done to the items of a surface, each event once: order and seconds from the feedback, money of one currency.
 
-    `value_minor` is what was bought, `refund_minor` what was given back; of other currencies both are 0, and the event
-    counts all the same.
+    `value_minor` is what was bought, `refund_minor` what was given back, 0 of other actions. Null where nobody knows: a
+    purchase or refund without a value or of another currency, a dwell without its seconds.
     """  # noqa: E501
     own = outcomes.filter(pc.and_(pc.equal(outcomes["surface"], surface), outcomes["placed"]))
     ids = own["event_id"].to_pylist()
@@ -30,12 +30,14 @@ def events_of(outcomes: pa.Table, told: pa.Table, surface: str, currency: str) -
     more = told.select(["event_id", "order_id", "seconds"])
     at = pc.index_in(own["event_id"], one_array(more["event_id"]))
     ours = pc.fill_null(pc.equal(own["currency"], currency), False)
-    value = pc.fill_null(pc.if_else(ours, own["value_minor"], 0), 0)
-    bought, back = pc.equal(own["action"], "purchase"), pc.equal(own["action"], "refund")
+    value = pc.if_else(ours, own["value_minor"], pa.scalar(None, pa.int64()))
+    bought, back, dwelt = (pc.equal(own["action"], one) for one in ("purchase", "refund", "dwell"))
+    seconds = one_array(more["seconds"]).take(at)
     return pa.table({
         "event_id": own["event_id"], "user_id": own["user_id"], "item_id": own["item_id"], "action": own["action"],
         "request_id": own["request_id"], "value_minor": pc.if_else(bought, value, 0),
-        "refund_minor": pc.if_else(back, pc.abs(value), 0), "seconds": one_array(more["seconds"]).take(at),
+        "refund_minor": pc.if_else(back, pc.abs(value), 0),
+        "seconds": pc.if_else(dwelt, seconds, pc.fill_null(seconds, 0.0)),
         "order": pc.coalesce(one_array(more["order_id"]).take(at), own["event_id"])})
 
 
@@ -47,7 +49,8 @@ def user_days(
 
     `requests`: user_id and session_id per request. `slots`: the request and the label of each slot; a request counts
     under every label that its slots have, or that it has itself where `requests` holds a ``label``. Labels are in
-    [0, size), -1 is nowhere.
+    [0, size), -1 is nowhere. Money and seconds of a row are NaN where one of its events has a null: the metrics leave
+    such a row out and count it.
     """
     asked = one_array(requests["user_id"])
     coded = pa.concat_arrays([asked, one_array(events["user_id"])]).dictionary_encode()
@@ -79,7 +82,7 @@ def user_days(
     order = one_array(events["order"]).dictionary_encode().indices.to_numpy().astype(np.int64)
     columns["orders"] = count(np.unique(np.stack([event_cells[bought], order[bought]]), axis=1)[0])
     for name in ("value_minor", "refund_minor", "seconds"):
-        values = pc.fill_null(events[name].cast(pa.float64()), 0.0).to_numpy()
+        values = np.asarray(events[name].cast(pa.float64()).to_numpy(), np.float64)
         columns[name] = count(event_cells[here], values[here])
     names = coded.dictionary.take(pa.array(rows // size))
     return Batch({"user_id": names, **columns}), rows % size
