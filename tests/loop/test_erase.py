@@ -22,6 +22,7 @@ from incumbent.stores.control import SqlControl
 from incumbent.stores.store import Matured, OutboxRow, Record
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
+SECRET = b"a secret of the service"
 
 
 @pytest.fixture(params=["memory", "embedded"])
@@ -56,7 +57,8 @@ def fill(stores, clock, ids):
 
 def do(shop, user="gone-shopper", **how):
     stores, clock, ids, _ = shop
-    return Eraser(stores, clock, ids).erase(user, **{"actor": "ada", "reason": "asked to be forgotten", **how})
+    return Eraser(stores, clock, ids, secret=SECRET).erase(
+        user, **{"actor": "ada", "reason": "asked to be forgotten", **how})
 
 
 def errands(stores, clock, eraser):
@@ -83,7 +85,8 @@ def test_the_audit_row_stays_and_names_nobody(shop):
     do(shop)
     audit, asked = stores.control.conclusions("audit")
     assert isinstance(audit, Audit) and asked.action == "user.erase.asked" and stores.control.outbox() == []
-    assert (audit.actor, audit.action, audit.subject) == ("ada", "user.erase", subject_of("gone-shopper"))
+    assert (audit.actor, audit.action, audit.subject) == ("ada", "user.erase", subject_of("gone-shopper", SECRET))
+    assert audit.subject != subject_of("gone-shopper", b"guessed") and asked.subject == audit.subject
     assert b"gone-shopper" not in codec.encode(audit)
 
 
@@ -135,7 +138,7 @@ def test_whoever_carries_rows_about_is_waited_for(shop, lease):
 def test_the_outbox_is_waited_for_even_where_one_process_holds_all(shop):
     stores, clock, ids, _ = shop
     fill(stores, clock, ids).stop()
-    eraser, during = Eraser(stores, clock, ids, holder="loop"), []
+    eraser, during = Eraser(stores, clock, ids, secret=SECRET, holder="loop"), []
 
     def give_back(payload):
         during.append(eraser.erase("gone-shopper", actor="ada", reason="asked").done)
@@ -180,7 +183,7 @@ def test_a_crash_at_any_step_leaves_it_asked_for_and_is_made_good(shop, store, v
     fill(stores, clock, ids).stop()
     dying = msgspec.structs.replace(stores, **{store: Failing(getattr(stores, store), verb, after)})
     with pytest.raises(Crash):
-        Eraser(dying, clock, ids).erase("gone-shopper", actor="ada", reason="asked")
+        Eraser(dying, clock, ids, secret=SECRET).erase("gone-shopper", actor="ada", reason="asked")
     clock.advance(seconds=301)  # the leases of the dead
     actor = errands(stores, clock, Eraser(stores, clock, ids))
     assert actor.run_once().failed == 0 and stores.control.outbox() == []

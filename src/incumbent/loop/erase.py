@@ -1,7 +1,7 @@
 """erase: forget a shopper, everywhere: inboxes, lake (all versions), quarantine, matured rows, exclusions.
 
 Outcomes and states rebuild by themselves, since the partitions that lose rows count as changed. Seals keep their hash
-and their count. What stays are audit rows, which name the shopper by a hash alone.
+and their count. What stays are audit rows, which name the shopper by a keyed hash alone.
 
 Nothing may be on its way back meanwhile: an erasure holds the leases of the sealer, of attribution, of maturity, of
 replays and of the outbox, so it is no work for the `Actor`. It is asked for first, by a row in the outbox, and then
@@ -12,6 +12,7 @@ row, and the loop begins again.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -49,15 +50,16 @@ class Erased(Struct, frozen=True):
 class Eraser:
     """Forgets shoppers (ids as logged), by hand and with a reason.
 
+    `secret` keys the hash by which audit rows name a shopper; who only carries out what was asked for needs none.
     `holder` is who holds the leases: in a loop process the one of its jobs, which must not run meanwhile. `also` is
     told the id at the end, for what the process itself remembers. Events that arrive afterwards are kept like
     anybody's: erase again once the shop has stopped sending them. It may be repeated: then it finds nothing.
     """
 
-    def __init__(self, stores: Stores, clock: Clock, ids: EventIds, *, holder: str = KIND, lease_s: float = _LEASE_S,
-                 also: Callable[[str], None] | None = None) -> None:
+    def __init__(self, stores: Stores, clock: Clock, ids: EventIds, *, secret: bytes | None = None,
+                 holder: str = KIND, lease_s: float = _LEASE_S, also: Callable[[str], None] | None = None) -> None:
         self._stores, self._clock, self._ids, self._also = stores, clock, ids, also
-        self._holder, self._lease_s = holder, lease_s
+        self._secret, self._holder, self._lease_s = secret, holder, lease_s
 
     def erase(self, user_id: str, *, actor: str, reason: str, on_behalf_of: str | None = None) -> Erased:
         """Now, where nobody seals or measures; else by the loop. The audit rows keep who is known to act, and whom they
@@ -69,8 +71,11 @@ class Eraser:
         for field, text in (("actor", actor), ("reason", reason)):
             if not text.strip():
                 raise DataError(f"an erasure needs a {field}", got=text, field=field)
+        if not self._secret:
+            raise DataError("an erasure needs the service's secret", field="secret")
         first, second = self._ids.new(), self._ids.new()
-        payload = {"user_id": user_id, "actor": actor, "reason": reason, "audit": second, **named(on_behalf_of)}
+        payload = {"user_id": user_id, "actor": actor, "reason": reason, "audit": second,
+                   "subject": subject_of(user_id, self._secret), **named(on_behalf_of)}
         asked = self._audit("user.erase.asked", first, payload, {})
         self._stores.control.conclude(
             asked, outbox=[OutboxRow(f"{asked.event_id}:{KIND}", KIND, payload, asked.time)])
@@ -109,17 +114,18 @@ class Eraser:
 
     def _audit(self, action: str, event_id: str, payload: dict[str, Any], details: dict[str, Any]) -> Audit:
         return Audit(event_id=event_id, time=self._clock.now(), actor=payload["actor"].strip(), action=action,
-                     subject=subject_of(payload["user_id"]), reason=payload["reason"].strip(),
+                     subject=payload["subject"], reason=payload["reason"].strip(),
                      details={**details, **named(payload.get("on_behalf_of"))})
 
 
-def subject_of(user_id: str) -> str:
-    """How an audit row names a shopper: 16 hex digits of BLAKE2b of the id.
+def subject_of(user_id: str, secret: bytes) -> str:
+    """How an audit row names a shopper: 128 bits of HMAC-SHA256 in hex. Nobody can try ids against it who has not
+    the secret.
 
-    >>> subject_of("u42")
-    'user:3783bb1891f56b9f'
+    >>> subject_of("u42", b"secret")
+    'user:506df1610dcd7e938871178bc8709499'
     """
-    return "user:" + hashlib.blake2b(user_id.encode(), digest_size=8).hexdigest()
+    return "user:" + hmac.new(secret, b"incumbent.erased\n" + user_id.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _renew(leases: list[Held]) -> None:

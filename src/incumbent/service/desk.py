@@ -232,7 +232,7 @@ class Desk:
         """Forget a shopper everywhere; what went, by place, and the audit row that stays."""
         from incumbent.loop.erase import Eraser
 
-        eraser = Eraser(self.stores, self.clock, EventIds(self.clock))
+        eraser = Eraser(self.stores, self.clock, EventIds(self.clock), secret=signing_secret(self.config))
         erased: dict[str, Any] = msgspec.to_builtins(eraser.erase(
             self._logged(user_id), actor=actor, reason=reason, on_behalf_of=on_behalf_of))
         return erased
