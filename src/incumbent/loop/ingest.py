@@ -99,7 +99,7 @@ class Ingest:
                 refusal = _refusal(error, tree, b"" if msgpack else bytes(raw))
                 results[index] = ItemResult(index, "rejected", field=refusal.field, reason=str(refusal),
                                             kind=getattr(refusal, "kind", "schema"))
-                refused.append(self._quarantine(raw, tree, refusal, now, index))
+                refused.append(self._quarantine(raw, tree, refusal, now, index, signed))
                 continue
             accepted.append(index)
             records.append(Record(event.event_id, _TABLES.get(type(event), "measurement"), data))
@@ -146,19 +146,22 @@ class Ingest:
         tree = {**_plain(raw, msgpack), "event_id": self._ids.new()}
         return codec.decode_incoming(msgspec.json.encode(tree) if not msgpack else _pack(tree), msgpack=msgpack)
 
-    def _quarantine(self, raw: Any, tree: dict[str, Any], error: DataError, now: datetime, index: int) -> Record:
-        """A refused message as a record: as it came, cut to `event_bytes`, its user hashed where users are."""
+    def _quarantine(self, raw: Any, tree: dict[str, Any], error: DataError, now: datetime, index: int,
+                    signed: bool) -> Record:
+        """A refused message as a record: as it came, cut to `event_bytes`, its user hashed where users are (that of a
+        drafted impression is already)."""
         user = tree.get("user_id")
         kept = bytes(memoryview(raw)[: self._limits.event_bytes])
         if not isinstance(user, str) or len(user) > 256:
             user = None
         if self._user_secret is not None:
-            user = hash_user(user, self._user_secret) if user is not None else None
+            drafted = signed and tree.get("type") == "impression"
+            user = hash_user(user, self._user_secret) if user is not None and not drafted else user
             kept = _repack({**tree, "user_id": user}) if user is not None else b""  # it could stand anywhere
         event_id = self._ids.new()
         return Record(event_id, "quarantine", _pack(Quarantined(
             event_id, now, kept, str(error) if self._user_secret is None else error.what, field=error.field,
-            user_id=user, index=index, kind=getattr(error, "kind", "schema"))))
+            user_id=user, index=index, kind=getattr(error, "kind", "schema"), signed=signed)))
 
 
 def _refusal(error: Exception, tree: dict[str, Any], text: bytes) -> DataError:

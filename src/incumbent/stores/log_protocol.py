@@ -41,6 +41,7 @@ class Quarantined(Struct, frozen=True):
     user_id: str | None = None  # where it could be read, so that erasure finds it
     index: int | None = None  # its place in the batch that brought it
     kind: str | None = None  # schema, id, time, currency, number, size, reference; None where the sealer refused it
+    signed: bool = False  # it came in a batch whose impressions are believed
 
 
 class Segment(Struct, frozen=True):

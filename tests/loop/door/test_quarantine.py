@@ -364,12 +364,50 @@ def test_what_does_not_say_what_it_was_passes_the_screen():
     assert [row["user_id"] for row in shop.kept()] == [hash_user("u1", b"0123456789abcdef")]
 
 
+def drafted(shop, user="u1", **changes):
+    event_id = shop.ids.new()
+    return {"type": "impression", "event_id": event_id, "request_id": SIGNER.sign(event_id), "ranking_id": "r",
+            "time": NOW.isoformat(), "user_id": user, "surface": "home", "mode": "fallback", "lane": "none",
+            "plan": "p", "slots": [], "models": [], **changes}
+
+
+@pytest.mark.parametrize("secret", [None, b"0123456789abcdef"])
+def test_an_impression_of_a_signed_batch_comes_back_once_mended(secret):
+    shop = Shop(secret)
+    user = "u1" if secret is None else hash_user("u1", secret)  # a client logs whom it draws coins for
+    bad = drafted(shop, user, offset="none")
+    data = [json.dumps(bad).encode()]
+    assert asyncio.run(shop.ingest.take(data, signed=True)).rejected == 1
+    shop.sealer.run_once()
+    fix = fix_of([{"op": "replace", "path": "/offset", "value": 0}])
+    assert shop.replay(fix=fix).returned == 1
+    [row] = shop.stores.lake.scan("impression").to_pylist()
+    assert (row["event_id"], row["user_id"], row["request_id"]) == (bad["event_id"], user, bad["request_id"])
+    assert shop.replay(fix=fix).returned == 0
+
+
+def test_no_other_impression_comes_back():
+    shop = Shop()
+    sound = drafted(shop)
+    receipt = asyncio.run(shop.ingest.take([json.dumps(sound).encode()]))
+    assert receipt.items[0].kind == "signature"
+    asyncio.run(shop.ingest.take([json.dumps(shop.purchase()).encode(), b"{"], signed=True))
+    shop.sealer.run_once()
+    again = shop.replay(fix=fix_of([{"op": "replace", "path": "", "value": sound}]))
+    assert again.returned == 0 and {"not signed" in one["reason"] for one in again.refusals} == {True}
+    swap = fix_of([{"op": "replace", "path": "/event_id", "value": shop.ids.new()},
+                   {"op": "replace", "path": "/offset", "value": 0}])
+    asyncio.run(shop.ingest.take([json.dumps(drafted(shop, offset="none")).encode()], signed=True))
+    shop.sealer.run_once()
+    assert shop.replay(fix=swap).returned == 0  # its request id is not that of another event
+
+
 def test_an_erasure_takes_what_is_on_its_way_back():
     shop = Shop()
     shop.send(shop.purchase(), shop.purchase(user_id="u2"))
     shop.replayer.replay(Selection(), actor="ada", reason="r", fix=CURRENCY)
     shop.sealer.stop()
-    Eraser(shop.stores, shop.clock, shop.ids).erase("u1", actor="ada", reason="asked")
+    Eraser(shop.stores, shop.clock, shop.ids, secret=b"secret").erase("u1", actor="ada", reason="asked")
     shop.actor.run_once()
     shop.sealer.run_once()
     assert [row["user_id"] for row in shop.kept()] == ["u2"]
@@ -380,7 +418,7 @@ def lapsing(shop, fix):
     """A fix that takes so long that somebody else has the lease meanwhile."""
     def slow(message):
         shop.clock.advance(301)
-        Eraser(shop.stores, shop.clock, shop.ids).erase("u1", actor="ada", reason="asked")
+        Eraser(shop.stores, shop.clock, shop.ids, secret=b"secret").erase("u1", actor="ada", reason="asked")
         return fix(message)
     return slow
 
@@ -407,7 +445,8 @@ def test_an_outbox_that_an_erasure_overtook_gives_nothing_back():
         if len(given) == 1:
             other = {"u1": "u2", "u2": "u1"}[payload["user_id"]]
             shop.clock.advance(31)
-            assert Eraser(shop.stores, shop.clock, shop.ids).erase(other, actor="ada", reason="asked").done
+            assert Eraser(shop.stores, shop.clock, shop.ids, secret=b"secret").erase(
+                other, actor="ada", reason="asked").done
     acted = Errands(shop.stores.control, shop.clock, {KIND: slow}, lease="act", holder="loop").run_once()
     assert (acted.done, acted.stopped) == (1, "another process took the lease")
     shop.actor.run_once()

@@ -65,13 +65,15 @@ class Door:
         data = _packed(mended)
         if len(data) > self._limit:
             raise DataError("event is too large", got=f"{len(data)} bytes", expected=f"at most {self._limit} bytes")
-        return self._kept(self._screened(codec.decode_incoming(data, msgpack=True), row, now))
+        drafted = row.signed and _type_of(row.raw) == "impression"
+        return self._kept(self._screened(codec.decode_incoming(data, msgpack=True), row, now, drafted))
 
-    def _screened(self, event: Incoming, row: Quarantined, now: Any) -> Incoming:
-        """A user that stands in quarantine hashed already is not hashed again."""
+    def _screened(self, event: Incoming, row: Quarantined, now: Any, drafted: bool) -> Incoming:
+        """A user that stands in quarantine hashed already is not hashed again; an impression is believed where it came
+        as one, in a signed batch."""
         hashed = isinstance(event, Feedback) and row.user_id is not None and event.user_id == row.user_id
         screen = self._plain if hashed else self._hashing
-        screen.at(now, row.time)
+        screen.at(now, row.time, signed=drafted)
         event = screen(event)
         if not isinstance(event, Impression):
             msgspec.structs.force_setattr(event, "received", row.time)
@@ -170,6 +172,12 @@ def _fixed(fix: Fix, message: Any) -> Any:
     if mended is None:
         raise DataError("the fix left it where it is")
     return mended
+
+
+def _type_of(raw: bytes) -> Any:
+    """Of a message as it came: a fix may have changed the dict that it was given."""
+    message = message_of(raw)
+    return message.get("type") if isinstance(message, dict) else None
 
 
 def _is_uuid7(text: Any) -> bool:
