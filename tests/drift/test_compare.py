@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import incumbent
+from incumbent.drift import alarm
 from incumbent.drift.compare import compared
 from incumbent.drift.comparison.options import Options
-from incumbent.errors import ConfigError
+from incumbent.errors import ConfigError, DataError
+from incumbent.stats.vectors import Vectors
 
 KINDS = ["lunch bag", "garden chair", "wool hat", "candle", "tea pot"]
 MIDDLES = np.random.default_rng(4).normal(size=(20, 8)) * 4
@@ -71,6 +73,50 @@ def test_quiet_is_quiet_and_a_change_is_found_where_it_is(options):
     assert heads[1].split()[-1] == "off", "no column of nothing"
     assert found.null == ("windows" if options.time else "rows")
     assert any(("rows are the null" in note) == (options.time is None) for note in found.notes)
+
+
+@pytest.mark.parametrize("options", [{"time": "at"}, {}])
+def test_statistics_asked_for_judge_alone_and_keep_no_more_than_they_need(options):
+    asked = Options(**options, statistics=("largest_shift", "ks"))
+    quiet = compared(BASE, shop(2, 5, start="2026-04-01"), asked)
+    found = compared(BASE, shop(3, 5, start="2026-04-01", chairs=0.2, price=1.2), asked)
+    assert statuses(quiet) == {"vector": "ok", "price": "ok"}, "ids have none of them"
+    assert statuses(found) == {"vector": "drift", "price": "drift"}
+    assert dict(found.left_out)["item_id"] == "no statistic of ids columns was asked for"
+    assert [[part.name for part in one.components] for one in found.streams] == [["largest_shift"], ["ks"]]
+    assert found.notes[-1].startswith("judged by largest_shift, ks alone")
+    assert all(one.explanation is None and not one.statistics for one in found.streams) and found.text()
+    assert found.streams[0].components[0].score > 5 > quiet.streams[0].components[0].score
+
+
+@pytest.mark.parametrize("name", list(alarm.MEASURES))
+def test_a_frame_that_keeps_what_a_statistic_needs_gives_the_same_figure(name):
+    rows = np.random.default_rng(3).normal(size=(3000, 12)) * np.linspace(1, 3, 12) + 1
+    light, whole = (Vectors.fit(rows[:1000], seed=1, **settings) for settings in (alarm.light([name]), {}))
+    sides = [[zero.update(rows[:1000]), zero.update(rows[1000:] * 1.1)] for zero in (light, whole)]
+    measured = [alarm.measure([name])(*pair)[name] for pair in sides]
+    if name in ("sliced_wasserstein", "clusters", "mmd"):  # another draw of the random parts: the same up to that
+        assert measured[0] == pytest.approx(measured[1], rel=0.25)
+    else:
+        assert measured[0] == pytest.approx(measured[1], rel=1e-9)
+    assert len(light.to_bytes()) < len(whole.to_bytes()) or name == "reconstruction"
+    others = [other for other in alarm.MEASURES if alarm.light([other]) != alarm.light([name])]
+    for other in others:
+        if set(alarm.light([name]).items()) == set(alarm.light([other]).items()):
+            continue
+        try:
+            alarm.measure([other])(*sides[0])
+        except DataError as error:
+            assert "made without what the statistic needs" in str(error)
+
+
+def test_statistics_that_nobody_knows_are_refused():
+    with pytest.raises(ConfigError, match="did you mean 'largest_shift'"):
+        Options.of(statistics="largest_shifts")
+    with pytest.raises(ConfigError, match="no statistic is asked for"):
+        Options.of(statistics=[])
+    with pytest.raises(DataError, match="nothing to compare"):
+        compared(BASE, BASE, Options(statistics=("delisted",), columns=("price",)))
 
 
 def test_numbers_and_new_ids_are_told_in_figures():

@@ -20,6 +20,8 @@ def compare(
     alpha: Annotated[float, typer.Option(help="Chance of any alarm, over all columns, without drift.")] = 0.05,
     tail: Annotated[str | None, typer.Option(help="Extrapolate p-values: student or pareto. Labelled.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="Compare these alone; repeatable.")] = None,
+    statistic: Annotated[list[str] | None, typer.Option(help="Judge by these alone, and keep no more than they need; "
+                                                        "repeatable.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Leave these out; repeatable.")] = None,
     id: Annotated[list[str] | None, typer.Option(help="Ids, though they are numbers; repeatable.")] = None,
     item: Annotated[str | None, typer.Option(help="The column of item ids, for explanations.")] = None,
@@ -40,6 +42,7 @@ def compare(
         from incumbent.dashboard.comparison import compare as run
 
         found = run(baseline, current, time=time, every=every, alpha=alpha, tail=tail, columns=_some(column),
+                    statistics=_some(statistic),
                     ignore=_some(ignore) or (), ids=_some(id) or (), item=item, title=title, category=category,
                     segments=_some(segment) or (), versions=versions, seed=seed)
         page = None if html is None else found.to_html()

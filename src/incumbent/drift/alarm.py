@@ -8,17 +8,20 @@ in benchmarks/detectors.py alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from incumbent.drift.centroid import hotelling, largest_shift
+from incumbent.drift.centroid import cosine, euclidean, hotelling, largest_shift
 from incumbent.drift.clusters import clusters_js
 from incumbent.drift.defects import defects, zeroed
 from incumbent.drift.gaussian_kl import gaussian_kl
 from incumbent.drift.largest_root import largest_root
+from incumbent.drift.mmd import mmd
 from incumbent.drift.norms import norms_js
-from incumbent.drift.null import Tail
+from incumbent.drift.null import Measure, Tail
 from incumbent.drift.projections import sliced_wasserstein
 from incumbent.drift.reconstruction import reconstruction
 from incumbent.drift.windowed import WindowDetector
@@ -32,6 +35,44 @@ GROWTH = {"hotelling": (0.0, -0.5), "largest_shift": (0.0, -0.5), "gaussian_kl":
 FLOORS = {"defects": 1.0, "zeroed": 1.0}  # in standard errors already, and 0 in every window of a clean baseline
 
 
+#: what may be asked for by name: those of the alarm, and three that see less
+MEASURES: Mapping[str, Callable[[Vectors, Vectors], float]] = MappingProxyType({
+    "hotelling": lambda a, b: math.sqrt(max(hotelling(a, b), 0.0)),
+    "largest_shift": largest_shift,
+    "gaussian_kl": lambda a, b: math.sqrt(max(gaussian_kl(a, b), 0.0)),
+    "largest_root": largest_root,
+    "reconstruction": reconstruction,
+    "sliced_wasserstein": sliced_wasserstein,
+    "clusters": lambda a, b: math.sqrt(max(clusters_js(a, b, corrected=False), 0.0)),
+    "norms": lambda a, b: math.sqrt(max(norms_js(a, b, corrected=False), 0.0)),
+    "defects": defects, "zeroed": zeroed,
+    "euclidean": euclidean, "cosine": lambda a, b: math.sqrt(cosine(a, b)), "mmd": mmd})
+MEASURES_GROWTH = MappingProxyType(GROWTH | dict.fromkeys(("euclidean", "cosine", "mmd"), (0.5, 0.0)))
+#: what of a frame a statistic needs beside the sums, of those settings of `vectors_fit.fit` that can be left out
+_NEEDS = {"hotelling": {"covariance"}, "gaussian_kl": {"covariance"}, "largest_root": {"covariance"},
+          "reconstruction": {"covariance", "principal"}, "sliced_wasserstein": {"principal", "random"},
+          "clusters": {"centroids"}, "mmd": {"frequencies"}}
+
+
+def light(statistics: Iterable[str]) -> dict[str, Any]:
+    """The settings of `Vectors.fit` for a frame that keeps no more than these statistics need.
+
+    >>> rows = np.random.default_rng(0).normal(size=(1000, 4))
+    >>> zero = Vectors.fit(rows, seed=1, **light(["cosine", "largest_shift"]))
+    >>> zero.outer.shape, zero.cells.size, zero.waves.size, zero.bins.size
+    ((4,), 0, 0, 0)
+    """
+    needed = {part for name in statistics for part in _NEEDS.get(name, ())}
+    return {part: 0 for part in ("frequencies", "centroids", "principal", "random") if part not in needed} | {
+        "covariance": "covariance" in needed, "repeat_cells": 0}
+
+
+def measure(statistics: Iterable[str]) -> Measure:
+    """These statistics as what a `WindowDetector` measures."""
+    chosen = {name: MEASURES[name] for name in statistics}
+    return lambda current, reference: {name: statistic(current, reference) for name, statistic in chosen.items()}
+
+
 def distances(current: Vectors, reference: Vectors) -> dict[str, float]:
     """The statistics of the alarm: square roots where the statistic is a squared distance.
 
@@ -41,16 +82,7 @@ def distances(current: Vectors, reference: Vectors) -> dict[str, float]:
     >>> sorted(found) == sorted(GROWTH), found["gaussian_kl"] > 1
     (True, True)
     """
-    return {
-        "hotelling": math.sqrt(max(hotelling(current, reference), 0.0)),
-        "largest_shift": largest_shift(current, reference),
-        "gaussian_kl": math.sqrt(max(gaussian_kl(current, reference), 0.0)),
-        "largest_root": largest_root(current, reference),
-        "reconstruction": reconstruction(current, reference),
-        "sliced_wasserstein": sliced_wasserstein(current, reference),
-        "clusters": math.sqrt(max(clusters_js(current, reference, corrected=False), 0.0)),
-        "norms": math.sqrt(max(norms_js(current, reference, corrected=False), 0.0)),
-        "defects": defects(current, reference), "zeroed": zeroed(current, reference)}
+    return {name: MEASURES[name](current, reference) for name in GROWTH}
 
 
 def embedding(*, alpha: float = 0.05, tail: Tail | None = None, **settings: Any) -> WindowDetector:

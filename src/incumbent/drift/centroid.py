@@ -1,4 +1,4 @@
-"""Distances of two mean vectors: cosine, Mahalanobis, Hotelling's T2, and the largest shift of one coordinate."""
+"""Distances of two mean vectors: cosine, Euclidean, Mahalanobis, Hotelling's T2, the largest shift of a coordinate."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ def cosine(current: Vectors, reference: Vectors) -> float:
     a, b = current.mean(), reference.mean()
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return max(1 - float(a @ b) / size, 0.0) if size > 0 else 1.0
+
+
+def euclidean(current: Vectors, reference: Vectors) -> float:
+    """How far the mean went, ``|D|``, in the unit of the vectors; without drift about ``sqrt(tr B (1/n + 1/N))``.
+
+    >>> zero = Vectors.fit(np.random.default_rng(0).normal(size=(500, 4)), seed=1, centroids=4)
+    >>> euclidean(zero.update([[1.0, 0, 0, 0]] * 9), zero.update([[0, 0, 0, 1.0], [0, 0, 0, -1.0]]))
+    1.0
+    """
+    frame_of(current, reference)
+    return float(np.linalg.norm(current.mean() - reference.mean()))
 
 
 def mahalanobis(current: Vectors, reference: Vectors, *, prior: float | None = None) -> float:

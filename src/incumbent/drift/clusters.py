@@ -20,19 +20,19 @@ def clusters_js(current: Vectors, reference: Vectors, *, corrected: bool = True)
     >>> bool(abs(clusters_js(zero.update(rng.normal(size=(500, 4))), base)) < 0.005 < clusters_js(zero.update(rng.normal(size=(500, 4)) + 1), base))
     True
     """  # noqa: E501
-    frame_of(current, reference)
+    frame_of(current, reference, part="cells")
     return divergence.js(current.cells, reference.cells, corrected=corrected)
 
 
 def clusters_kl(current: Vectors, reference: Vectors, *, corrected: bool = True) -> float:
     """`divergence.kl` of the counts per centroid."""
-    frame_of(current, reference)
+    frame_of(current, reference, part="cells")
     return divergence.kl(current.cells, reference.cells, corrected=corrected)
 
 
 def clusters_psi(current: Vectors, reference: Vectors, *, corrected: bool = True) -> float:
     """`divergence.psi` of the counts per centroid."""
-    frame_of(current, reference)
+    frame_of(current, reference, part="cells")
     return divergence.psi(current.cells, reference.cells, corrected=corrected)
 
 
@@ -56,7 +56,7 @@ def cluster_changes(current: Vectors, reference: Vectors) -> list[ClusterChange]
     >>> first.cluster, first.current > first.reference, first.part > 0.8
     (3, True, True)
     """  # noqa: E501
-    frame_of(current, reference)
+    frame_of(current, reference, part="cells")
     parts = divergence.js_parts(current.cells, reference.cells)
     total = float(parts.sum())
     return [ClusterChange(int(k), float(reference.cells[k] / reference.n), float(current.cells[k] / current.n),

@@ -65,6 +65,7 @@ def gaussian(state: Vectors, *, prior: float | None = None) -> Gaussian:
 
     `DataError` where a variance is 0 and no prior mends it: then no inverse exists.
     """
+    state.keeps("covariance")
     frame, n = state.frame, int(state.n)
     rest = frame.dimension - len(frame.basis)
     rows = float(len(frame.basis)) if prior is None else float(prior)

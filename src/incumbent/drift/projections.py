@@ -23,7 +23,7 @@ def wasserstein_by_projection(current: Vectors, reference: Vectors) -> Array:
     baseline's quantiles 0.001 and 0.999. What lies beyond a grid's end counts as lying on it (half a range outside that
     range). Sources: S. S. Vallender, Theory Probab. Appl. 18 (1974); Rabin et al., SSVM 2011 (sliced).
     """
-    frame = frame_of(current, reference)
+    frame = frame_of(current, reference, part="bins")
     gap = np.cumsum(current.bins / int(current.n) - reference.bins / int(reference.n), axis=1)
     gap = np.hstack([np.zeros((len(gap), 1)), gap[:, :-1], np.zeros((len(gap), 1))])
     left, right = gap[:, :-1], gap[:, 1:]
@@ -70,7 +70,7 @@ def projections_psi(current: Vectors, reference: Vectors, *, which: Which = "all
 
 
 def _mean(measure: Callable[..., Array], current: Vectors, reference: Vectors, which: Which, corrected: bool) -> float:
-    frame_of(current, reference)
+    frame_of(current, reference, part="bins")
     tables = _chosen(current, which, current.bins), _chosen(current, which, reference.bins)
     return float(measure(*tables, corrected=corrected).mean())
 

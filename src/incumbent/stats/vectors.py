@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
@@ -28,11 +29,12 @@ class Vectors(ArrayState):
     """Sums and counts of vectors x of one space and version, y = x - center: adds and subtracts, constant size.
 
     Arrays: `n` sound rows; `defects` (nan, infinite, zero, constant); `sums` (d,) of x; `outer` (d (d + 1) / 2,), the
-    upper triangle of ``sum x x'``, row by row; `waves` (octaves, 2, F), sums of cos and sin of ``2^o w . y`` in whole
-    numbers of 2^-14, ``w . y`` to 2^-12 of a turn; `cells` (K,) rows nearest to each centroid; `bins` (P, cells) on the
-    projections; `norms` over |x|; `repeats` rows per hash of the whole y; `zeros` the coordinates that are 0. A
-    defective row is counted under its first defect and enters nothing else; a norm above 1e18 counts as infinite. All
-    but `sums` and `outer` (float64) are whole numbers, equal to the bit however the rows were dealt (on machines of one
+    upper triangle of ``sum x x'``, row by row, or its diagonal (d,) where the frame wants no more; `waves` (octaves, 2,
+    F), sums of cos and sin of ``2^o w . y`` in whole numbers of 2^-14, ``w . y`` to 2^-12 of a turn; `cells` (K,) rows
+    nearest to each centroid; `bins` (P, cells) on the projections; `norms` over |x|; `repeats` rows per hash of the
+    whole y; `zeros` the coordinates that are 0. A frame may leave out any but `n`, `defects`, `sums`, `norms` and
+    `zeros`. A defective row is counted under its first defect and enters nothing else; a norm above 1e18 counts as
+    infinite. All but `sums` and `outer` (float64) are whole numbers, equal to the bit however the rows were dealt (on machines of one
     kind: a row on the edge of two cells falls as the matrix product rounds).
 
     Duplicates add because they are counted by hash and not by neighbour: see `repeat_share`. Configurations come from
@@ -134,7 +136,7 @@ class Vectors(ArrayState):
     def _add(self, other: dict[str, Any], sign: int) -> Self:
         sums = {key: getattr(self, key) + sign * other[key] for key in self.arrays}
         counts = ("n", "defects", "cells", "bins", "norms", "repeats", "zeros")
-        if sign < 0 and min(np.min(sums[key]) for key in counts) < 0:
+        if sign < 0 and min(np.min(sums[key], initial=0) for key in counts) < 0:
             raise StateError("what is subtracted is no part of this", got=f"{int(other['n'])} of {int(self.n)} vectors",
                              expected="a state merged before")
         if sums["n"] == 0:  # no rounding is left where no row is
@@ -142,6 +144,12 @@ class Vectors(ArrayState):
         return self._with(**sums)
 
     # ------------------------------------------------------------------------------------------------------ reading
+    def keeps(self, part: str) -> None:
+        """`DataError` where the frame leaves this part out: ``covariance``, or an array's name."""
+        if not (self.frame.covariance if part == "covariance" else getattr(self, part).size):
+            raise DataError("this state was made without what the statistic needs", got=f"no {part}",
+                            expected="a frame that keeps it", hint="Vectors.fit(sample, seed=...) keeps all")
+
     def mean(self) -> NDArray[np.float64]:
         """The mean vector (d,); NaN without rows."""
         n = int(self.n)
@@ -149,6 +157,7 @@ class Vectors(ArrayState):
 
     def covariance(self) -> NDArray[np.float64]:
         """The sample covariance (d, d), divisor n - 1; NaN with fewer than two rows."""
+        self.keeps("covariance")
         n, d = int(self.n), len(self.sums)
         if n < 2:
             return np.full((d, d), np.nan)
@@ -161,12 +170,14 @@ class Vectors(ArrayState):
     def squares(self) -> NDArray[np.float64]:
         """The sum of squares about the mean, coordinate by coordinate, shape (d,); 0 without rows."""
         i, d = np.arange(len(self.sums)), len(self.sums)
-        about: NDArray[np.float64] = self.outer[i * d - i * (i - 1) // 2] - self.sums**2 / max(int(self.n), 1)
+        each = self.outer[i * d - i * (i - 1) // 2] if self.frame.covariance else self.outer
+        about: NDArray[np.float64] = each - self.sums**2 / max(int(self.n), 1)
         return np.maximum(about, 0.0)
 
     @cached_property
     def principal(self) -> tuple[NDArray[np.float64], float]:
         """The sample covariance (k, k) along the basis, and the mean variance per direction outside; n of 2 or more."""
+        self.keeps("covariance")
         n, d, basis = int(self.n), len(self.sums), self.frame.basis.astype(np.float64)
         upper = self._upper()
         half = (basis @ upper) @ basis.T
@@ -183,6 +194,7 @@ class Vectors(ArrayState):
 
     def features(self) -> NDArray[np.float64]:
         """The mean random Fourier features (octaves, 2, F), cos and sin; NaN without rows."""
+        self.keeps("waves")
         n = int(self.n)
         return self.waves / (UNIT * n) if n else np.full(self.waves.shape, np.nan)
 
@@ -204,8 +216,8 @@ class Vectors(ArrayState):
         """
         n, h = int(self.n), len(self.repeats)
         pairs = n * (n - 1) / 2
-        if n < 2:
-            return Estimate.missing("fewer than two vectors", n=n, method="hash collisions")
+        if n < 2 or not h:
+            return Estimate.missing("fewer than two vectors" if h else "not counted", n=n, method="hash collisions")
         shared = float((self.repeats * (self.repeats - 1.0)).sum()) / 2
         value = max((shared / pairs - 1 / h) / (1 - 1 / h), 0.0)
         squares = n + 2 * value * pairs  # of how often each vector comes; a cell far above the others holds one vector
@@ -233,7 +245,7 @@ class Vectors(ArrayState):
 
 def _shapes(frame: VectorsConfig) -> dict[str, tuple[int, ...]]:
     d, (projections, edges) = frame.dimension, frame.edges.shape
-    return {"n": (), "defects": (len(DEFECTS),), "sums": (d,), "outer": (d * (d + 1) // 2,),
+    return {"n": (), "defects": (len(DEFECTS),), "sums": (d,), "outer": (d * (d + 1) // 2 if frame.covariance else d,),
             "waves": (frame.octaves, 2, len(frame.frequencies)), "cells": (len(frame.centroids),),
             "bins": (projections, edges - 1), "norms": (len(frame.norm_edges) + 1,), "repeats": (frame.repeat_cells,),
             "zeros": ()}
@@ -256,4 +268,12 @@ def _example(seed: int) -> dict[str, Any]:
         lows=np.full(2, -4.0), steps=np.full(2, 8 / GRID), edges=edges, norm_edges=np.array([0.5, 1.0, 2.0])).plain
 
 
-Vectors.example_configs = (_example(1), _example(2))
+def _means(seed: int) -> dict[str, Any]:
+    """The same without all that can be left out."""
+    none, whole = np.zeros((0, 3), dtype=np.float32), VectorsConfig.of(_example(seed))
+    return replace(whole, frequencies=none, basis=none, random=none, centroids=none, variances=np.empty(0), principal=0,
+                   lows=np.empty(0), steps=np.empty(0), edges=np.empty((0, 2), dtype=np.uint16), repeat_cells=0,
+                   covariance=False).plain
+
+
+Vectors.example_configs = (_example(1), _example(2), _means(1))

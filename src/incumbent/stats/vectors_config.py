@@ -32,6 +32,9 @@ GRID = 1024  # fine cells of one projection; edges are whole numbers in [0, GRID
 class VectorsConfig:
     """The frozen frame in which vectors x of `dimension` d are summed; y = x - `center` below.
 
+    No `frequencies`, `centroids`, projections or `repeat_cells` means that the state keeps nothing of the kind;
+    `covariance` false, which the plain form alone has, that it keeps of ``sum x x'`` the diagonal.
+
     `frequencies` (F, d): phases ``theta = y . w`` at the widest bandwidth; octave o uses ``2^o theta``, which is the
     bandwidth ``bandwidth / 2^o``. `basis` (k, d): orthonormal leading principal directions, `variances` (k,) along them,
     `tail_variance` the mean variance per direction outside. `random` (R, d): unit directions. Projections are the first
@@ -58,13 +61,14 @@ class VectorsConfig:
     steps: NDArray[np.float64]
     edges: NDArray[np.uint16]
     norm_edges: NDArray[np.float64]
+    covariance: bool = True
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> VectorsConfig:
         """The frame of a plain configuration; equal ones give one object. `DataError` where it is none."""
         names = {field.name for field in fields(cls)}
-        if set(plain) != names:
-            raise DataError("not the configuration of an embedding state", got=sorted(set(plain) ^ names),
+        if {*plain, "covariance"} != names:
+            raise DataError("not the configuration of an embedding state", got=sorted({*plain, "covariance"} ^ names),
                             expected="the settings that vectors.fit makes", hint="Vectors.fit(sample, seed=...)")
         try:
             return _parsed(json.dumps(plain, sort_keys=True, allow_nan=False))
@@ -81,7 +85,7 @@ class VectorsConfig:
             if field.name in _ARRAYS:
                 dtype = _ARRAYS[field.name][0]
                 out[field.name] = base64.b64encode(np.ascontiguousarray(value, dtype=dtype).tobytes()).decode()
-            else:
+            elif value is not True:  # a frame of before has no such setting
                 out[field.name] = value
         return out
 
@@ -134,6 +138,8 @@ def _parsed(text: str) -> VectorsConfig:
     for name in ("dimension", "seed", "rows", "octaves", "principal", "repeat_cells"):
         if isinstance(plain[name], bool) or not isinstance(plain[name], int) or plain[name] < 0:
             raise ValueError(f"{name} must be a whole number")
+    if plain.get("covariance", False) is not False:
+        raise ValueError("covariance is false, or not there")
     values = {name: value for name, value in plain.items() if name not in _ARRAYS}
     for name, (dtype, per_coordinate) in _ARRAYS.items():
         array = np.frombuffer(base64.b64decode(plain[name], validate=True), dtype=dtype)
@@ -141,7 +147,7 @@ def _parsed(text: str) -> VectorsConfig:
             raise ValueError(f"{name} is not finite")
         values[name] = array.reshape(-1, d) if per_coordinate and name != "center" else array
     projections = plain["principal"] + len(values["random"])
-    values["edges"] = values["edges"].reshape(projections, -1)
+    values["edges"] = values["edges"].reshape(projections, -1 if projections else 2)
     made = VectorsConfig(**values)
     _check(made, projections)
     return made
@@ -157,8 +163,8 @@ def _check(made: VectorsConfig, projections: int) -> None:
             (made.edges[:, 0] == 0).all() and (made.edges[:, -1] == GRID).all() and (np.diff(made.edges.astype(int)) >= 0).all()),  # noqa: E501
         "steps and bandwidth are above 0": bool((made.steps > 0).all()) and made.bandwidth > 0,
         "norm edges rise": len(made.norm_edges) > 0 and bool((np.diff(made.norm_edges) > 0).all()),
-        "repeat_cells is a power of two from 2 to 2^20": 2 <= cells <= 2**20 and cells & (cells - 1) == 0,
-        "frequencies, centroids and 1 to 8 octaves": len(made.frequencies) > 0 < len(made.centroids) and 1 <= made.octaves <= 8,  # noqa: E501
+        "repeat_cells is 0 or a power of two from 2 to 2^20": cells in (0, *(1 << bits for bits in range(1, 21))),
+        "1 to 8 octaves": 1 <= made.octaves <= 8,
     }
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:

@@ -22,16 +22,18 @@ _BEYOND = (1.02, 1.05, 1.1, 1.25, 2.0)  # cells for norms outside those of the s
 def fit(
     sample: Any, *, seed: int, frequencies: int = 128, octaves: int = 2, principal: int | None = None,
     random: int | None = None, bins: int = 32, centroids: int = 128, directions: int = 64, norm_bins: int = 32,
-    repeat_cells: int = 4096, max_rows: int = 10_000,
+    repeat_cells: int = 4096, max_rows: int = 10_000, covariance: bool = True,
 ) -> VectorsConfig:
     """The frozen frame for vectors like those of `sample` (anything that `vectors_read.blocks` takes).
 
     Of more than `max_rows` rows a uniform sample is used; NaN, infinite, zero and constant rows are left out.
     Bandwidths: 1, 1/2 ... (`octaves` of them) times the median distance of two rows (Gretton et al., JMLR 2012).
     `directions` leading principal directions are kept for covariances; `principal` of them and as many `random` others
-    (each d / 4, but 8 to 32, unless given) carry histograms with edges at `bins` quantiles. The same sample, seed and
-    settings give the same frame on one machine; elsewhere load it rather than fit it again. `DataError` where the
-    sample has fewer rows than twice the largest of `centroids`, `bins` and `norm_bins`, or does not vary.
+    (each d / 4, but 8 to 32, unless given) carry histograms with edges at `bins` quantiles. With 0 of `frequencies`,
+    `centroids`, `principal` and `random`, or `repeat_cells`, and without `covariance` that part is left out. The same
+    sample, seed and settings give the same frame on one machine; elsewhere load it rather than fit it again.
+    `DataError` where the sample has fewer rows than twice the largest of `centroids`, `bins` and `norm_bins`, or does
+    not vary.
 
     >>> rows = np.random.default_rng(0).normal(size=(500, 8))
     >>> frame = fit(rows, seed=1, centroids=4, random=2, principal=3)
@@ -47,21 +49,24 @@ def fit(
                         expected=f"{need} or more", hint="take a longer baseline, or fewer centroids and bins")
     center = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     y = rows - center
-    basis, variances, tail = _principal(y, min(directions, d))
-    median = _median_distance(y[rng.choice(n, min(n, 500), replace=False)])
-    if not median > 0 or not variances[0] > 0:
-        raise DataError("the baseline sample does not vary", got=f"median distance {median:g}", field="sample",
-                        hint="more than half of its vectors are the same one" if variances[0] > 0 else None)
     some = min(32, max(8, d // 4))
-    principal = min(some if principal is None else principal, len(basis))
+    principal = some if principal is None else principal
+    basis, variances, tail = _principal(y, min(directions if covariance else principal, d))
+    median = _median_distance(y[rng.choice(n, min(n, 500), replace=False)])
+    varies = bool((variances[0] if len(variances) else tail) > 0)
+    if not median > 0 or not varies:
+        raise DataError("the baseline sample does not vary", got=f"median distance {median:g}", field="sample",
+                        hint="more than half of its vectors are the same one" if varies else None)
+    principal = min(principal, len(basis))
     others = _unit(rng.standard_normal((some if random is None else random, d)))
     lows, steps, edges = _bins(y @ np.vstack([basis[:principal], others]).T, bins)
     config = VectorsConfig(
         dimension=d, seed=int(seed), rows=n, bandwidth=median, octaves=octaves, principal=principal,
         tail_variance=tail, repeat_cells=repeat_cells, center=center,
         frequencies=(rng.standard_normal((frequencies, d)) / median).astype(np.float32), basis=basis, random=others,
-        centroids=kmeans(y, centroids, rng, iterations=_LLOYD), variances=variances, lows=lows, steps=steps,
-        edges=edges, norm_edges=_norm_edges(np.sqrt(np.vecdot(rows, rows), dtype=np.float64), norm_bins))
+        centroids=kmeans(y, centroids, rng, iterations=_LLOYD) if centroids else y[:0], variances=variances, lows=lows,
+        steps=steps, edges=edges, covariance=covariance,
+        norm_edges=_norm_edges(np.sqrt(np.vecdot(rows, rows), dtype=np.float64), norm_bins))
     return VectorsConfig.of(config.plain)
 
 
@@ -102,6 +107,8 @@ def _median_distance(y: Floats) -> float:
 def _principal(y: Floats, k: int) -> tuple[Floats, NDArray[np.float64], float]:
     """The k leading principal directions, the variances along them, and the mean variance in the rest."""
     d = y.shape[1]
+    if not k:
+        return y[:0], np.empty(0), float(y.var(axis=0, dtype=np.float64).mean())
     wide = y.astype(np.float64)
     covariance = wide.T @ wide / max(len(y) - 1, 1)
     values, vectors = linalg.eigh(covariance, subset_by_index=(d - k, d - 1))

@@ -42,8 +42,8 @@ class _Frame:
         self.lines[:d] = (config.directions / config.steps[:, None]).T
         self.lines[d] = -config.lows / config.steps
         bins = config.edges.shape[1] - 1
-        self.bins = np.concatenate([i * bins + np.searchsorted(edges, np.arange(GRID), side="right") - 1
-                                    for i, edges in enumerate(config.edges)])
+        self.bins = np.array([i * bins + np.searchsorted(edges, np.arange(GRID), side="right") - 1
+                              for i, edges in enumerate(config.edges)], dtype=np.intp).ravel()
         self.points = np.zeros((self.width, k), dtype=np.float32)
         self.points[:d] = config.centroids.T  # the nearest centroid has the greatest y . m - |m|^2 / 2
         self.points[d] = -0.5 * np.einsum("ij,ij->i", config.centroids, config.centroids, dtype=np.float64)
@@ -76,17 +76,19 @@ class Pass:
         self.places = scratch[:8 * b * p].view(np.intp).reshape(b, p)
         self.theta = scratch[:4 * b * f].view(np.float32).reshape(b, f)
         self.rows = np.zeros((b, self.frame.width), dtype=np.float32)
+        self.rows[:, d] = 1.0
         self.along = np.empty((b, p), dtype=np.float32)
         self.ones = np.ones(b)
         self.n = 0
         self.defects = np.zeros(len(DEFECTS), dtype=np.int64)
-        self.sums, self.outer = np.zeros(d), np.zeros((d, d), order="F")
+        self.sums, self.outer = np.zeros(d), np.zeros((d, d) if config.covariance else d, order="F")
         self.waves = _Waves(config.octaves, f, b)
         self.cells = np.zeros(k, dtype=np.int64)
-        self.bins = np.zeros(p * (config.edges.shape[1] - 1), dtype=np.int64)
+        self.fine = np.zeros(p * GRID, dtype=np.int64)
         self.norms = np.zeros(len(config.norm_edges) + 1, dtype=np.int64)
         self.repeats = np.zeros(config.repeat_cells, dtype=np.int64)
         self.zeros = 0
+        self.centred = bool(f or p or k or config.repeat_cells)
 
     def run(self, blocks: Iterable[NDArray[np.float32]]) -> Pass:
         """Add all blocks (each at most `config.block` rows)."""
@@ -98,11 +100,13 @@ class Pass:
 
     def totals(self) -> dict[str, NDArray[Any] | int]:
         """What was added, as the arrays of `Vectors`."""
-        d, p = self.config.dimension, len(self.config.directions)
-        return {"n": self.n, "defects": self.defects, "sums": self.sums,
-                "outer": self.outer[np.triu_indices(d)],
+        config = self.config
+        outer = self.outer[np.triu_indices(config.dimension)] if config.covariance else self.outer
+        p, edges = config.edges.shape
+        bins = np.bincount(self.frame.bins, weights=self.fine, minlength=p * (edges - 1)).astype(np.int64)
+        return {"n": self.n, "defects": self.defects, "sums": self.sums, "outer": outer,
                 "waves": self.waves.totals.transpose(1, 2, 0).astype(np.int64), "cells": self.cells,
-                "bins": self.bins.reshape(p, -1), "norms": self.norms, "repeats": self.repeats, "zeros": self.zeros}
+                "bins": bins.reshape(p, edges - 1), "norms": self.norms, "repeats": self.repeats, "zeros": self.zeros}
 
     def _add(self, block: NDArray[np.float32]) -> None:
         squares = np.vecdot(block, block)
@@ -114,15 +118,20 @@ class Pass:
         if m == 0:
             return
         self.zeros += int(np.count_nonzero(np.equal(block, 0, out=self.flags[:m])))
-        wide, rows = self.wide[:m], self.rows
-        np.subtract(block, self.config.center, out=rows[:m, :d])
-        rows[:m, d], rows[m:] = 1.0, 0.0
+        wide = self.wide[:m]
         np.copyto(wide, block)
         self.n += m
         self.sums += self.ones[:m] @ wide
-        self.outer = blas.dsyrk(1.0, wide.T, beta=1.0, c=self.outer, overwrite_c=1)
-        self._count(m, squares)
-        self.waves.add(np.matmul(rows, self.frame.frequencies, out=self.theta)[:m])
+        if self.config.covariance:
+            self.outer = blas.dsyrk(1.0, wide.T, beta=1.0, c=self.outer, overwrite_c=1)
+        else:
+            self.outer += self.ones[:m] @ np.multiply(wide, wide, out=wide)
+        where = self.frame.norm_cells[squares.view(np.uint32) >> _NORM_BITS]
+        self.norms += np.bincount(where, minlength=len(self.norms))
+        if self.centred:
+            np.subtract(block, self.config.center, out=self.rows[:m, :d])
+            self.rows[m:, :d] = 0.0
+            self._count(m)
 
     def _sound(self, block: NDArray[np.float32], squares: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which rows are sound; the others are counted under their first defect in the order of `DEFECTS`."""
@@ -142,20 +151,22 @@ class Pass:
         good: NDArray[np.bool_] = ~bad
         return good
 
-    def _count(self, m: int, squares: NDArray[np.float32]) -> None:
-        frame = self.frame
-        where = frame.norm_cells[squares.view(np.uint32) >> _NORM_BITS]
-        self.norms += np.bincount(where, minlength=len(self.norms))
-        words = np.einsum("ij,j->i", self.rows[:m].view(np.uint64), frame.multipliers)
-        self.repeats += np.bincount((words >> frame.shift).astype(np.intp), minlength=len(self.repeats))
-        near = np.matmul(self.rows, frame.points, out=self.near)[:m]
-        self.cells += np.bincount(near.argmax(axis=1), minlength=len(self.cells))
-        along = np.matmul(self.rows, frame.lines, out=self.along)
-        np.clip(along, 0, GRID - 1, out=along)
-        np.copyto(self.places, along, casting="unsafe")
-        places = self.places.reshape(-1, len(frame.starts))
-        places += frame.starts
-        self.bins += np.bincount(frame.bins.take(self.places[:m]).ravel(), minlength=len(self.bins))
+    def _count(self, m: int) -> None:
+        frame, rows = self.frame, self.rows
+        if len(self.repeats):
+            words = np.vecdot(rows[:m].view(np.uint64), frame.multipliers)
+            self.repeats += np.bincount((words >> frame.shift).astype(np.intp), minlength=len(self.repeats))
+        if len(self.cells):
+            near = np.matmul(rows, frame.points, out=self.near)[:m]
+            self.cells += np.bincount(near.argmax(axis=1), minlength=len(self.cells))
+        if len(self.fine):
+            along = np.matmul(rows, frame.lines, out=self.along)
+            np.copyto(self.places, np.clip(along, 0, GRID - 1, out=along), casting="unsafe")
+            places = self.places.reshape(-1, len(frame.starts))
+            places += frame.starts
+            self.fine += np.bincount(self.places[:m].ravel(), minlength=len(self.fine))
+        if self.theta.size:
+            self.waves.add(np.matmul(rows, frame.frequencies, out=self.theta)[:m])
 
 
 class _Waves:
@@ -167,7 +178,7 @@ class _Waves:
 
     def __init__(self, octaves: int, frequencies: int, block: int) -> None:
         self.table = _turn(octaves)
-        self.rows = min(max(_LOOK // frequencies, 1), _EXACT, block)
+        self.rows = min(max(_LOOK // max(frequencies, 1), 1), _EXACT, block)
         self.where = np.empty((self.rows, frequencies), dtype=np.intp)
         self.found = np.empty((self.rows, frequencies, octaves, 2), dtype=np.float32)
         self.ones = np.ones(self.rows, dtype=np.float32)

@@ -68,6 +68,8 @@ def _place(made: Chosen, name: str, ours: Column, theirs: Column | None, options
                                    f"{ours.dimension}: another version of the space needs a baseline of its own")
     elif not _alike(kind, theirs):
         made.broken[name] = (kind, f"the current side holds {theirs.type}, the baseline {ours.type}")
+    elif options.asked(kind) == ():
+        made.left_out[name] = f"no statistic of {kind} columns was asked for"
     else:
         made.kinds[name] = kind
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal
 
-from incumbent.errors import ConfigError
+from incumbent.drift import alarm, alarm_items, alarm_numeric
+from incumbent.errors import ConfigError, near
 from incumbent.stats.fixed import check_alpha
 
 Every = Literal["hour", "day", "week"]
 LENGTHS_US: dict[str, int] = {"hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
+#: kind of column -> what may be asked of it by name
+STATISTICS = {"vector": tuple(alarm.MEASURES), "number": tuple(alarm_numeric.GROWTH), "ids": tuple(alarm_items.GROWTH)}
 #: what is done, how much of it, and how much there is (None where nobody knows)
 Progress = Callable[[str, int, int | None], None]
 
@@ -23,7 +26,8 @@ class Options:
     `alpha` is the chance of any alarm, over all columns, where nothing drifted. `columns` are those compared (None: all
     that can be), `ignore` those that are not; `ids` are read as ids, though they hold numbers. `item`, `title` and
     `category` name things in the explanation; `segments` are told apart in it. `versions` pairs the vectors of both
-    sides by `item`, as two versions of one space. `tail` extrapolates beyond what the windows can say.
+    sides by `item`, as two versions of one space. `tail` extrapolates beyond what the windows can say. `statistics` are
+    those that judge (None: all): states hold what these need and no more, and what only the others see goes unseen.
     """
 
     time: str | None = None
@@ -31,6 +35,7 @@ class Options:
     alpha: float = 0.05
     tail: Literal["student", "pareto"] | None = None
     columns: tuple[str, ...] | None = None
+    statistics: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     item: str | None = None
@@ -51,6 +56,13 @@ class Options:
         if self.versions and self.item is None:
             raise ConfigError("versions are compared by the items that both hold", field="versions",
                               expected="an item column", hint="item='item_id'")
+        known = {name for names in STATISTICS.values() for name in names}
+        for name in self.statistics or ():
+            if name not in known:
+                raise ConfigError("no such statistic", got=name, field="statistics", hint=near(name, known),
+                                  expected="; ".join(f"{kind}: {', '.join(of)}" for kind, of in STATISTICS.items()))
+        if self.statistics == ():
+            raise ConfigError("no statistic is asked for", got=(), field="statistics", expected="one or more, or None")
         if self.least_rows < 1:
             raise ConfigError("least_rows must be 1 or more", got=self.least_rows, field="least_rows")
         if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2 ** 32:
@@ -63,11 +75,16 @@ class Options:
         if unknown:
             raise ConfigError("unknown option of a comparison", got=sorted(unknown),
                               expected=", ".join(cls.__dataclass_fields__))
-        for name in ("columns", "ignore", "ids", "segments"):
+        for name in ("columns", "statistics", "ignore", "ids", "segments"):
             value = given.get(name)
             if value is not None:
                 given[name] = (value,) if isinstance(value, str) else tuple(_names(name, value))
         return cls(**given)
+
+    def asked(self, kind: str) -> tuple[str, ...] | None:
+        """The statistics that judge a column of this kind; None for all."""
+        return None if self.statistics is None else tuple(
+            name for name in STATISTICS[kind] if name in self.statistics)
 
     @property
     def named(self) -> list[tuple[str, str]]:

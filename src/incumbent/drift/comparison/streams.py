@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from incumbent.drift import alarm, alarm_items, alarm_numeric
 from incumbent.drift.comparison.options import Options
 from incumbent.drift.frames.values import ids
-from incumbent.drift.null import Tail
+from incumbent.drift.null import Measure, Tail
 from incumbent.drift.windowed import WindowDetector
 from incumbent.errors import DataError
 from incumbent.stats.items import Items
@@ -28,6 +28,9 @@ MOST_IDS = 500_000
 _TOP = 100  # ids that stand alone
 _NEW = 200  # new ids that are counted by name
 _ALONE = 0.8  # share of rows with an id seen once, beyond which ids are of no use
+
+
+Asked = tuple[str, ...] | None  # statistics by name; all where None
 
 
 class Stream(Protocol):
@@ -51,8 +54,8 @@ class Numbers:
 
     kind: ClassVar[str] = "number"
 
-    def __init__(self, name: str, sample: list[NDArray[Any]]) -> None:
-        self.name, self.zero = name, Numeric.fit(np.concatenate(sample) if sample else [])
+    def __init__(self, name: str, sample: list[NDArray[Any]], asked: Asked = None) -> None:
+        self.name, self.asked, self.zero = name, asked, Numeric.fit(np.concatenate(sample) if sample else [])
 
     def update(self, state: Numeric, column: Any, *, current: bool) -> Numeric:
         """Numbers, null where missing."""
@@ -60,8 +63,9 @@ class Numbers:
 
     def detector(self, tail: Tail | None, least_rows: int, rows: bool) -> WindowDetector:
         """`alarm_numeric`."""
-        return alarm_numeric.numeric(alpha=0.5, tail=tail, least_rows=least_rows,
-                                     growth=_growth(alarm_numeric.GROWTH, rows))
+        return WindowDetector("numeric", _only(alarm_numeric.distances, self.asked), alpha=0.5, tail=tail,
+                              least_rows=least_rows, growth=_growth(alarm_numeric.GROWTH, rows),
+                              floors=alarm_numeric.FLOORS)
 
 
 class Ids:
@@ -69,7 +73,7 @@ class Ids:
 
     kind: ClassVar[str] = "ids"
 
-    def __init__(self, name: str, counts: Counter[str]) -> None:
+    def __init__(self, name: str, counts: Counter[str], asked: Asked = None) -> None:
         if not counts:
             raise DataError("no value of the baseline is there", got=0, field=name, expected="ids")
         vocabulary = Vocabulary.fit(counts)
@@ -77,7 +81,7 @@ class Ids:
             raise DataError("nearly every row has a value of its own, which no distribution is known of",
                             got=f"{vocabulary.unseen_share:.0%} of rows", field=name,
                             hint="numbers are read as ids where the column is called id, ..._id or ...Id")
-        self.name, self.vocabulary, self.new = name, vocabulary, Counter[str]()
+        self.name, self.asked, self.vocabulary, self.new = name, asked, vocabulary, Counter[str]()
         self.zero = Items.over(vocabulary, top=_TOP)
 
     def update(self, state: Items, column: Any, *, current: bool) -> Items:
@@ -94,7 +98,9 @@ class Ids:
 
     def detector(self, tail: Tail | None, least_rows: int, rows: bool) -> WindowDetector:
         """`alarm_items`."""
-        return alarm_items.items(alpha=0.5, tail=tail, least_rows=least_rows, growth=_growth(alarm_items.GROWTH, rows))
+        return WindowDetector("items", _only(alarm_items.distances, self.asked), alpha=0.5, tail=tail,
+                              least_rows=least_rows, growth=_growth(alarm_items.GROWTH, rows),
+                              floors=alarm_items.FLOORS)
 
 
 class Embedding:
@@ -102,15 +108,16 @@ class Embedding:
 
     kind: ClassVar[str] = "vector"
 
-    def __init__(self, name: str, sample: list[NDArray[Any]], seed: int) -> None:
+    def __init__(self, name: str, sample: list[NDArray[Any]], seed: int, asked: Asked = None) -> None:
         some = np.concatenate(sample) if sample else np.empty((0, 2), dtype=np.float32)
         if len(some) < LEAST:
             raise DataError("the baseline is too small for its state", got=f"{len(some)} vectors to fit it on",
                             expected=f"{LEAST} or more, a quarter of all", field=name)
         cells = int(np.clip(len(some) // 30, 8, 128))
         bins = int(np.clip(len(some) // 30, 8, 32))
-        self.name = name
-        self.zero = Vectors.fit(some, seed=seed + 1, centroids=cells, bins=bins, norm_bins=bins)
+        self.name, self.asked = name, asked
+        settings = {"centroids": cells} | ({} if asked is None else alarm.light(asked))
+        self.zero = Vectors.fit(some, seed=seed + 1, bins=bins, norm_bins=bins, **settings)
 
     def update(self, state: Vectors, column: Any, *, current: bool) -> Vectors:
         """Vectors of the baseline's dimension."""
@@ -118,8 +125,8 @@ class Embedding:
 
     def detector(self, tail: Tail | None, least_rows: int, rows: bool) -> WindowDetector:
         """`alarm.embedding`."""
-        return WindowDetector("embedding", alarm.distances, alpha=0.5, tail=tail, least_rows=least_rows,
-                              growth=_growth(alarm.GROWTH, rows), floors=alarm.FLOORS)
+        return WindowDetector("embedding", alarm.measure(self.asked or alarm.GROWTH), alpha=0.5, tail=tail,
+                              least_rows=least_rows, growth=_growth(alarm.MEASURES_GROWTH, rows), floors=alarm.FLOORS)
 
 
 class Sample:
@@ -162,11 +169,20 @@ class Sample:
 
     def stream(self, name: str, options: Options) -> Stream:
         """The fitted stream; `DataError` where there is too little to fit on."""
+        asked = options.asked(self._kinds[name])
         if self._kinds[name] == "ids":
-            return Ids(name, self._counts[name])
+            return Ids(name, self._counts[name], asked)
         if self._kinds[name] == "number":
-            return Numbers(name, self._columns[name])
-        return Embedding(name, self._columns[name], options.seed)
+            return Numbers(name, self._columns[name], asked)
+        return Embedding(name, self._columns[name], options.seed, asked)
+
+
+def _only(measure: Measure, asked: Asked) -> Measure:
+    """The statistics asked for; all where None."""
+    if asked is None:
+        return measure
+    return lambda current, reference: {name: value for name, value in measure(current, reference).items()
+                                       if name in asked}
 
 
 def _growth(table: Mapping[str, tuple[float, float]], rows: bool) -> dict[str, tuple[float, float]]:

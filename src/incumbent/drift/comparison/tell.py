@@ -103,8 +103,8 @@ def _stream(found: Found, name: str, one: Judgement, said: Together, j: int, nul
         name, one.stream.kind, status, reason, None if status == "no_data" else p,
         None if status == "no_data" else alone, float(said.scores[j]), _finite(said.threshold[j]), method,
         worst.components, moves.changes(one.stream, now, then), moves.figures(one.stream, now, then),
-        moves.statistics(one.stream, now, then),
-        _explained(found, name, one) if isinstance(one.stream, Embedding) else None,
+        moves.statistics(one.stream, now, then) if options.statistics is None else (),
+        _explained(found, name, one) if isinstance(one.stream, Embedding) and options.statistics is None else None,
         moves.segments(one.stream, found.new.segments, found.old.segments), version.version if version else None,
         _windows(found, name, one, float(said.threshold[j]), *null))
 
@@ -203,6 +203,8 @@ def _notes(found: Found) -> tuple[str, ...]:
         notes += [f"{name}: {lost}"] if lost else []
     if found.options.tail:
         notes.append(f"p-values below the resolution of the windows are extrapolated ({found.options.tail})")
+    if found.options.statistics is not None:
+        notes.append(f"judged by {', '.join(found.options.statistics)} alone: what only others see goes unseen")
     left = sum(things.left for things in found.things)
     if left:
         notes.append(f"{left:,} rows of items beyond the first {len(found.things[0].ids):,} are not named")
