@@ -2,11 +2,12 @@
 
     python benchmarks/vectors_peers.py [--rows 100000] [--dims 384] [--limit 120] [--peers DIR] [--methods NAME ..]
 
-Ours is everything: the frame fitted on 10,000 rows of the baseline, both sides read into states, all statistics. CPU
-seconds on one thread, imports not counted, each peer in its own environment (`_peers.py`) after a warming call on 500
-rows, stopped after `limit` seconds of CPU or at 10 GB of address space. The ratio is the peer's time over ours, which
-is measured again before every package. Below ours stand the two means alone, in NumPy: what a peer that only compares
-means could cost at least.
+Ours is everything: the frame fitted on 10,000 rows of the baseline, both sides read into states, all statistics. Beside
+it stands ours of the same question alone (`incumbent.compare(.., statistics=[..])`): a frame and states that keep what
+this one statistic needs. CPU seconds on one thread, imports not counted, each peer in its own environment (`_peers.py`)
+after a warming call on 500 rows, stopped after `limit` seconds of CPU or at 10 GB of address space. Both ratios are the
+peer's time over ours, which is measured again before every package, the median of three. Below ours stand the two means
+alone, in NumPy: what a peer that only compares means could cost at least.
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ from pathlib import Path
 import numpy as np
 from _peers import argument, peers
 
+from incumbent.drift.alarm import light, measure
 from incumbent.drift.embedding import STATISTICS, scores
 from incumbent.stats.vectors import Vectors
 
 PACKAGES = ["evidently", "alibi-detect", "nannyml", "frouros", "scipy"]
+#: what a peer's method asks -> ours that asks the same. Distributions per dimension: ours on 64 directions
+QUESTIONS = {"distance": "euclidean", "Welch": "largest_shift", "reconstruction": "reconstruction", "mmd": "mmd",
+             "MMD": "mmd", "LSDD": "mmd", "model": "hotelling", "classifier": "hotelling"}
+PER_DIMENSION = "sliced_wasserstein"
 
 
 def sides(rows: int, d: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,14 +54,25 @@ def ours(base: np.ndarray, now: np.ndarray) -> tuple[float, float]:
     return fitted - start, time.process_time() - fitted
 
 
-def show(base: np.ndarray, now: np.ndarray) -> float:
-    """Ours, the median of three, as a row of the table."""
+def alone(base: np.ndarray, now: np.ndarray, statistic: str) -> float:
+    """CPU seconds of one statistic by itself: fitting, reading both sides and scoring."""
+    start = time.process_time()
+    zero = Vectors.fit(base[:10_000], seed=1, **light([statistic]))
+    measure([statistic])(zero.update(now), zero.update(base))
+    return time.process_time() - start
+
+
+def show(base: np.ndarray, now: np.ndarray) -> dict[str, float]:
+    """Ours as rows of the table, medians of three: the whole under "", every question by itself."""
     times = [ours(base, now) for _ in range(3)]
     fit, compare = (statistics.median(one) for one in zip(*times, strict=True))
     sums = sorted(map(sum, times))
-    print(f"{1:8.2f} {fit + compare:8.2f}  ours: fit {fit:.2f}, both states and {len(STATISTICS)} statistics "
+    print(f"{1:8.2f} {'':8} {fit + compare:8.2f}  ours: fit {fit:.2f}, both states and {len(STATISTICS)} statistics "
           f"{compare:.2f} (sum {sums[0]:.2f}-{sums[-1]:.2f})", flush=True)
-    return fit + compare
+    each = {name: statistics.median(alone(base, now, name) for _ in range(3))
+            for name in dict.fromkeys([*QUESTIONS.values(), PER_DIMENSION])}
+    print(f"{'':27}alone: " + ", ".join(f"{name} {took:.2f}" for name, took in each.items()), flush=True)
+    return {"": fit + compare, **each}
 
 
 def main() -> None:
@@ -68,12 +85,14 @@ def main() -> None:
     argument(parser)
     args = parser.parse_args()
     base, now = sides(args.rows, args.dims)
-    print(f"{args.rows:,} x {args.dims} against as many, CPU seconds, one thread\n{'ratio':>8} {'seconds':>8}")
+    print(f"{args.rows:,} x {args.dims} against as many, CPU seconds, one thread\n{'ratio':>8} {'alike':>8} "
+          f"{'seconds':>8}")
     mine = show(base, now)
     start = time.process_time()
     np.linalg.norm(base.mean(axis=0, dtype=np.float64) - now.mean(axis=0, dtype=np.float64))
     means = time.process_time() - start
-    print(f"{means / mine:8.2f} {means:8.2f}  numpy: two means and nothing else", flush=True)
+    print(f"{means / mine['']:8.2f} {means / mine['euclidean']:8.2f} {means:8.2f}  numpy: two means and nothing else",
+          flush=True)
     with tempfile.TemporaryDirectory() as folder:
         small = {name: Path(folder, f"{name}_small.npz") for name in ("base", "now")}
         whole = {name: Path(folder, f"{name}.npz") for name in ("base", "now")}
@@ -91,9 +110,11 @@ def main() -> None:
             if "stopped" in said.get("error", "") or "cpu_s" in said:
                 said = peer.ask(method, whole["base"], whole["now"])
             if "cpu_s" in said:
-                print(f"{said['cpu_s'] / mine:8.2f} {said['cpu_s']:8.2f}  {package} {method}", flush=True)
+                took, question = said["cpu_s"], QUESTIONS.get(method, PER_DIMENSION)
+                print(f"{took / mine['']:8.2f} {took / mine[question]:8.2f} {took:8.2f}  {package} {method} "
+                      f"({question})", flush=True)
             else:
-                print(f"{'-':>8} {'-':>8}  {package} {method}: {said['error']}", flush=True)
+                print(f"{'-':>8} {'-':>8} {'-':>8}  {package} {method}: {said['error']}", flush=True)
             peer.close()
 
 
