@@ -46,7 +46,7 @@ def test_a_season_suits_its_windows(window, season, sound):
 
 def test_something_must_be_watched():
     names = ("embeddings", "skew", "vector_age", "items", "prices", "scores", "context", "calibration", "missing",
-             "response")
+             "response", "ndcg")
     off = {"monitors": {name: {"on": False} for name in names}}
     assert problems(off) == ["drift.monitors: every monitor is off. Hint: drift.enabled = false turns drift off."]
     assert not config.parse({**BASE, "drift": {**off, "enabled": False}}).drift.enabled

@@ -23,7 +23,7 @@ from incumbent.testing.event_shop import START
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OFF = {"on": False}
 DRIFT = {"least_windows": 12, "false_alarms_per_month": 6, "monitors": {
-    "scores": OFF, "calibration": OFF, "missing": OFF, "context": OFF, "embeddings": OFF, "prices": OFF,
+    "scores": OFF, "calibration": OFF, "missing": OFF, "context": OFF, "embeddings": OFF, "prices": OFF, "ndcg": OFF,
     "items": {"least_rows": 10}, "response": {"least_rows": 10}}}
 SPRING = 20
 
@@ -144,6 +144,60 @@ def test_no_data_and_its_reason_are_among_the_findings(world):
     stores.control.conclude(found)
     told = view(Desk(world.config, stores, world.clock))["findings"]
     assert [(one["status"], one["reason"]) for one in told] == [("no_data", "no rows in the window")]
+
+
+RATE = {"reference_rate": 0.25, "current_rate": 0.125}
+MIX = {"js": 0.1234, "part": 0.8, "reason": None}
+SPLIT = {"js": 0.2, "mix": 0.03, "within": 0.17, "noise": 0.001}
+
+
+@pytest.mark.parametrize(("told", "wanted", "unwanted"), [
+    ({"segments": [{"segment": "phone", "n": 1200, **RATE}, {"segment": "", "n": 7, **RATE, "reference_rate": None}],
+      "mix": 0.01, "within": -0.1},
+     ["<th scope=\"row\">phone</th>", "25.00", "12.50", "1,200", "(none)", "+1.00 points by the mix", "-10.00 within"],
+     ["nats"]),
+    ({"segments": [{"segment": "phone", "n": 300, **RATE, **MIX},
+                   {"segment": "desktop", "n": 40, "js": None, "part": None, "reason": "only 40 values now"}],
+      "mix": 1.5, "within": 12.0, "as": "figure", "split": SPLIT},
+     ["0.1234 nats, 80 %", "only 40 values now", "+1.5 by the mix", "+12 within", "0.2000 nats", "+0.1700 within",
+      "0.25<"],
+     ["25.00", "points"]),
+    ({"segments": [{"segment": "phone", "n": 300, **MIX}], "split": SPLIT},
+     ["phone", "0.1234 nats", "+0.0300 by the mix"], ["25.00"]),
+    ({"segments": [], "text": "moved\nno segments: the lake holds no requests of the matched windows"},
+     ["no segments: the lake holds no requests"], ["change of its mix"])])
+def test_segments_that_feel_a_drift_are_shown(world, served, told, wanted, unwanted):
+    class Felt(Desk):
+        def drift_findings(self, monitor=None, limit=100):
+            found = super().drift_findings(monitor, limit)
+            return [{**one, "evidence": {**one["evidence"], "explanation": {"text": "moved", **told}}}
+                    if "explanation" in one["evidence"] else one for one in found]
+
+    stores = memory.open_stores(world.config, world.clock)
+    with served(Felt(world.config, Stores(stores.log, world.lake, world.control), world.clock)) as number:
+        page = asked(number)
+    assert [one for one in wanted if one not in page] == [] == [one for one in unwanted if one in page]
+
+
+def test_what_is_still_to_come_is_said_to_be_an_estimate(world, served):
+    estimate = {"value": 0.1, "low": 0.08, "high": 0.12, "n": 1234, "reason": None}
+    none = {"value": None, "low": None, "high": None, "n": 0, "reason": "the reference has no labels"}
+    start = START.isoformat()
+
+    class Waiting(Desk):
+        def drift(self):
+            return {**super().drift(), "before_labels": [
+                {"stream": "calibration/home/popular/1", "start": start, "rate": estimate, "brier": estimate,
+                 "auc": none},
+                {"stream": "calibration/home/popular/2", "start": start, "rate": none, "brier": none, "auc": none}],
+                "cohorts": [{"stream": "delay/home", "start": start, "so_far": estimate, "final": none}]}
+
+    stores = memory.open_stores(world.config, world.clock)
+    with served(Waiting(world.config, Stores(stores.log, world.lake, world.control), world.clock)) as number:
+        page = asked(number)
+    assert "quality before labels, estimated from calibrated scores" in page and "cannot see concept drift" in page
+    assert "estimates, not measured" in page and "8.00 % to 12.00 %" in page.replace("\u202f", " ").replace("\xa0", " ")
+    assert page.count("the reference has no labels") == 2 and "1,234" in page and "bought so far" in page
 
 
 @pytest.mark.browser

@@ -184,7 +184,7 @@ def test_over_http(shop, tmp_path):
     world.control = control
     world.look()
     (begun,) = [one for one in ask("GET", "/v1/drift/findings")[1] if one["check"] == "drift:budget"]
-    assert "of 12 monitors cannot honour" in begun["reason"] and begun["evidence"]["baseline"]["name"] == "march"
+    assert "of 13 monitors cannot honour" in begun["reason"] and begun["evidence"]["baseline"]["name"] == "march"
     assert ask("GET", "/v1/drift/findings", monitor="items/home/popular") == (200, [])
     [row] = ask("GET", "/v1/drift", monitor="items/home/popular")[1]["monitors"]
     assert row["name"] == "items/home/popular" and len(ask("GET", "/v1/drift")[1]["monitors"]) > 1

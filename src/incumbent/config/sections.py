@@ -213,7 +213,7 @@ class DriftEventConfig(Part):
 
 
 DriftMonitor = Literal["embeddings", "skew", "vector_age", "items", "prices", "scores", "context", "calibration",
-                       "missing", "response"]
+                       "missing", "response", "ndcg"]
 
 
 class DriftMonitorConfig(Part):
@@ -246,7 +246,7 @@ class DriftConfig(Part):
     stale_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05  # so of items with a vector of another version, or old
     click_hours: Annotated[float, Field(gt=0, le=168)] = 24.0  # a click after that does not count; how long is waited
     conversion_days: Annotated[int, Field(ge=1, le=90)] = 7  # so of purchases, in days of 24 hours
-    segment: str | None = None  # context field by which changes of responses are told apart: mix, or within
+    segment: str | None = None  # context field by which changes are told apart: who feels them, mix or within
     recovery_windows: Annotated[int, Field(ge=1)] = 3  # ordinary ones in a row that end a drift
     keep_days: Annotated[int, Field(ge=7)] = 90  # how long states of windows are kept; baselines are kept for ever
     events: tuple[DriftEventConfig, ...] = ()  # the calendar of known causes

@@ -43,5 +43,6 @@ def drawn(shown: dict[str, Any]) -> dict[str, Any]:
 def _told(finding: dict[str, Any]) -> dict[str, Any]:
     """The explanation of a finding, every part of it there or None."""
     found = finding.get("evidence", {}).get("explanation") or {}
-    known = ("text", "clusters", "breakdowns", "segments", "examples", "new", "means", "mix", "within")
+    known = ("text", "clusters", "breakdowns", "segments", "examples", "new", "means", "mix", "within", "split",
+             "as")
     return {**dict.fromkeys(known), **found, "space": space(found.get("picture"))}

@@ -34,8 +34,9 @@ def view(desk: Desk) -> dict[str, Any]:
         ORDER.index(one["status"]) if one["status"] in ORDER else 0, one["name"]))
     in_force = told["baseline"]
     return {
-        **{name: told[name] for name in ("enabled", "window", "until", "next", "reason", "unwatched", "cohorts")
-           if name in told}, "vectors": told.get("vectors", []),
+        **{name: told[name] for name in ("enabled", "window", "until", "next", "reason", "unwatched", "cohorts",
+                                         "before_labels", "multiplicity") if name in told},
+        "vectors": told.get("vectors", []),
         "baseline": desk.baseline(in_force["name"], in_force["version"]) if in_force is not None else None,
         "baselines": desk.baselines(), "budget": budget(told, findings), "streams": streams,
         "open": [{"stream": one["name"], "finding": by_id[one["open"]]} for one in streams if one["open"] in by_id],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from incumbent.drift import divergence
@@ -14,6 +15,7 @@ from incumbent.drift.categorical import tables
 from incumbent.drift.comparable import frame_of
 from incumbent.errors import DataError, StateError
 from incumbent.stats.items import Items
+from incumbent.stats.numeric import Numeric
 from incumbent.stats.vectors import Vectors
 
 LEAST = 100  # vectors or ids on each side, below which a segment's mix says little
@@ -36,12 +38,12 @@ class SegmentChange:
 
 
 def segment_changes(
-    current: Mapping[str, Vectors] | Mapping[str, Items], reference: Mapping[str, Vectors] | Mapping[str, Items], *,
-    least: int = LEAST,
+    current: Mapping[str, Any], reference: Mapping[str, Any], *, least: int = LEAST,
 ) -> list[SegmentChange]:
     """Every segment's change of mix against itself, by how much the whole feels it, most first.
 
-    The mix is that of counts per centroid (vectors), or of the most popular ids and of all others (ids).
+    States are `Vectors`, `Items`, `Numeric`, or counts per cell (K,) as they are; the mix is that of counts per centroid,
+    of the most popular ids and of all others, of values per quantile cell, or of the counts.
 
     ``js`` is `divergence.js` less its expectation E without drift; ``z = (js / E) sqrt((K - 1) / 2)``, standard units if
     rows were independent (8 n N / (n + N) js is about chi-squared with K - 1 degrees of freedom); `part` is
@@ -66,12 +68,12 @@ def segment_changes(
             *(c for c in found if c.js is None)]
 
 
-def _change(name: str, current: Vectors | Items | None, reference: Vectors | Items | None, least: int) -> SegmentChange:
-    n, m = (0 if state is None else int(state.n) for state in (current, reference))
+def _change(name: str, current: Any, reference: Any, least: int) -> SegmentChange:
+    n, m = (0 if state is None else size(state) for state in (current, reference))
     if current is None or reference is None or min(n, m) < max(least, 1):
-        what = "ids" if isinstance(current or reference, Items) else "vectors"
-        side, size = ("now", n) if n < m else ("in the reference", m)
-        return SegmentChange(name, n, m, reason=f"no {what} {side}" if not size else f"only {size} {what} {side}")
+        what = _WHAT.get(type(reference if current is None else current), "vectors")
+        side, rows = ("now", n) if n < m else ("in the reference", m)
+        return SegmentChange(name, n, m, reason=f"no {what} {side}" if not rows else f"only {rows} {what} {side}")
     try:
         now, then = _cells(current, reference)
     except DataError as error:
@@ -82,12 +84,37 @@ def _change(name: str, current: Vectors | Items | None, reference: Vectors | Ite
     return SegmentChange(name, n, m, js, js / expected * math.sqrt(used / 2) if used else 0.0, 0.0)
 
 
-def _cells(current: Vectors | Items, reference: Vectors | Items) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The counts whose shares are the mix."""
-    if isinstance(current, Vectors) and isinstance(reference, Vectors):
-        frame_of(current, reference)
-        return current.cells, reference.cells
-    if isinstance(current, Items) and isinstance(reference, Items):
+_WHAT: dict[type, str] = {Items: "ids", Numeric: "values"}
+
+
+def size(state: Any) -> int:
+    """The rows of a state, or of counts."""
+    return int(state.sum() if isinstance(state, np.ndarray) else state.n)
+
+
+def cells(state: Any) -> NDArray[Any]:
+    """The counts whose shares are a state's mix.
+
+    >>> cells(np.array([3, 1])).tolist(), cells(Numeric.zero(edges=[0.0, 1.0]).update([0.5])).sum()
+    ([3, 1], 1)
+    """
+    if isinstance(state, Items):
+        return np.append(state.top[:-1], state.top[-1] + state.new)
+    found: NDArray[Any] = state.cells if isinstance(state, Vectors) else (
+        state.coarse if isinstance(state, Numeric) else np.asarray(state))
+    return found
+
+
+def _cells(current: Any, reference: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The counts of both sides, which must be of one kind and frame."""
+    if type(current) is not type(reference):
+        raise StateError("states of two kinds do not compare", got=type(current).__name__,
+                         expected=type(reference).__name__)
+    if isinstance(current, Items):
         return tables(current, reference, "top")
-    raise StateError("states of two kinds do not compare", got=type(current).__name__,
-                     expected=type(reference).__name__)
+    if isinstance(current, Vectors):
+        frame_of(current, reference, part="cells")
+    elif isinstance(current, Numeric) and current.config_hash != reference.config_hash:
+        raise StateError("states of different cells do not compare", got=current.config_hash,
+                         expected=reference.config_hash)
+    return cells(current), cells(reference)

@@ -67,3 +67,5 @@ def test_items_are_told_by_brand_price_band_and_segment(after_spring):
     first, second = told["segments"]
     assert first["segment"] == "phone" and first["part"] > 0.95 and first["js"] > 10 * abs(second["js"])
     assert second["segment"] == "desktop" and "segment phone: " in told["text"]
+    assert told["split"]["within"] > 10 * abs(told["split"]["mix"]), "not another mix of devices"
+    assert told["split"]["mix"] + told["split"]["within"] == pytest.approx(told["split"]["js"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +18,7 @@ from incumbent.events.window import Window
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.drift import names
 from incumbent.loop.drift.facts import Catalogue
-from incumbent.loop.drift.grid import Grid, micros
+from incumbent.loop.drift.grid import Grid, micros, moment_of
 from incumbent.loop.drift.responses import OUTCOME_COLUMNS, Waits, of_responses
 from incumbent.loop.drift.rows import of_context, of_embeddings, of_recommended
 from incumbent.stores.memory_control import MemoryControl
@@ -138,6 +139,17 @@ def test_responses_are_what_plain_python_counts():
                       slot.position - 1] += 1
     assert told(found["response/home"], "clicked", "converted", "failed", "segment") == wanted
     assert told(found["calibration/home/popular/1"], "score", "label", "group") == slots
+    gains = Counter()
+    for e in requests.values():
+        if e.time in day:
+            places = sorted(slot.position for slot in e.slots if (e.request_id, slot.item_id) in clicks)
+            best = sum(1 / math.log2(n + 2) for n in range(len(places)))
+            gains[hour_of(e.time), e.user_id, round(sum(1 / math.log2(n + 1) for n in places) / best if places else 0.0,
+                                                    9)] += 1
+    ndcg = found["ndcg/home"]
+    assert Counter((start, user, round(value, 9)) for start, user, value in zip(
+        map(moment_of, ndcg["start"].to_pylist()), ndcg["user"].to_pylist(), ndcg["ndcg"].to_pylist(), strict=True)
+    ) == gains and len({value for _, _, value in gains}) > 10
     assert sum(wanted.values()) == 80 and sum(n for key, n in wanted.items() if key[2]) > 10
     assert Counter(found["delay/home"]["late"].to_pylist()) == Counter(
         bought.get(r, 0) if bought.get(r, 99) <= 2 else 0 for r, e in requests.items() if e.time in day)

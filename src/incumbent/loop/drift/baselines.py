@@ -32,7 +32,7 @@ CURSOR = "drift/baseline"
 ABOUT, FRAME, TURN = "about", "frame", "turn"
 SHAPES = ("click_hours", "conversion_days", "segment", "season")  # of the configuration, beside the windows, its states
 #: those that only some kinds of streams are counted by
-OF_KINDS = {"segment": ("response",), "click_hours": ("response", "calibration"),
+OF_KINDS = {"segment": ("response",), "click_hours": ("response", "calibration", "ndcg"),
             "conversion_days": ("response", "delay")}
 HOW = 'incumbent baseline build --from DAY --to DAY --reason "..."'  # what makes a first one
 AGAIN = f'rebuild it ({HOW}) and pin it (incumbent baseline pin NAME --reason "..."), or set that back'

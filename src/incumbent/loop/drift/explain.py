@@ -27,7 +27,8 @@ from incumbent.loop.drift import latest_vectors, names
 from incumbent.loop.drift.arrivals import arrivals
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.facts import Facts
-from incumbent.loop.drift.felt import felt
+from incumbent.loop.drift.felt import Feeler
+from incumbent.loop.drift.felt_told import told as felt_told
 from incumbent.loop.drift.frames import Frame, shared
 from incumbent.loop.drift.grid import micros
 from incumbent.loop.drift.judges import Share
@@ -48,12 +49,20 @@ class Explainer:
         self._lake, self._baseline, self._config = lake, baseline, config
 
     def explain(self, watch: Watch, window: Window, state: Any) -> dict[str, Any]:
-        """What moved between the matched windows and this one."""
-        frame = self._baseline.frames[watch.judge.stream]
+        """What moved between the matched windows and this one, and which segments feel it."""
+        frame, reader = self._baseline.frames[watch.judge.stream], Reader.of(self._lake, self._config)
+        found = self._moved(watch, window, state, frame, reader)
+        if self._config.segment is None or isinstance(watch.judge.of, Share):  # responses are counted by segment
+            return found
+        held = [one.period for one in watch.reference(window).windows if one.period is not None]
+        feeler = Feeler(reader, self._baseline, self._config, watch.judge.stream)
+        more = felt_told(feeler.felt(window, held), watch.judge, frame.kind, self._config.segment)
+        return {**found, **more, "text": "\n".join(filter(None, [found["text"], more.get("text")]))}
+
+    def _moved(self, watch: Watch, window: Window, state: Any, frame: Frame, reader: Reader) -> dict[str, Any]:
         then = self._then(watch, window)
         if watch.judge.risk is not None and watch.judge.monitor != "skew":
             return self._risk(watch, state, then)
-        reader = Reader.of(self._lake, self._config)
         if frame.kind == "skew":
             return self._skew(watch, window, state, then, reader)
         facts = reader.catalogue.at(window.end)
@@ -124,12 +133,8 @@ class Explainer:
         if fresh:
             lines.append("new: " + "; ".join(f"{one['title']} ({one['rows']})" for one in fresh[:EXAMPLES]))
         cells = [vars(change) for change in cell_changes(now, then)[:VALUES]]
-        held = [one.period for one in watch.reference(window).windows if one.period is not None]
-        segments = felt(reader, self._baseline, watch.judge.stream, window, held)
-        lines += [f"segment {one.segment}: " + (one.reason or f"{one.js:.4f} nats, {one.part:.0%} of the change")
-                  + f" ({one.n:,} rows)" for one in segments]
         return {"text": "\n".join(lines), "breakdowns": tables, "cells": cells, "new": fresh,
-                "segments": [vars(one) for one in segments], "examples": {"before": before, "after": after}}
+                "examples": {"before": before, "after": after}}
 
     def _new(self, watch: Watch, window: Window, frame: Frame, facts: Facts, reader: Reader) -> list[dict[str, Any]]:
         """The ids that the baseline did not know, most frequent first, from the window's rows; of context fields only
@@ -213,6 +218,9 @@ class Explainer:
                                 f"{before.mean('x').value:.1%} -> {state.mean('x').value:.1%} of {int(state.n):,} "
                                 f"recommended items; the median was {_days(age_s(then).value)} old and is "
                                 f"{_days(age_s(now).value)}"}
+            if watch.judge.stream.startswith(f"{names.NDCG}/"):
+                return {"text": f"mean NDCG of the clicks {before.mean('x').value:.4f} -> {state.mean('x').value:.4f} "
+                                f"of {int(state.n):,} shoppers, 0 for a page without a click"}
             return {"text": f"missing {before.mean('x').value:.1%} -> {state.mean('x').value:.1%} of {int(state.n):,} "
                             "values"}
         what = watch.judge.of.what

@@ -24,6 +24,7 @@ from incumbent.stats.delay import Delay
 from incumbent.stats.items import Items
 from incumbent.stats.items_vocabulary import Vocabulary
 from incumbent.stats.log_histogram import LogHistogram
+from incumbent.stats.moments import Moments
 from incumbent.stats.numeric import Numeric
 from incumbent.stats.reliability import Reliability
 from incumbent.stats.vectors import Vectors
@@ -42,7 +43,7 @@ KNOWN_SHARE = 0.5  # of the requests that must have such a value, for the field 
 class Frame:
     """How one stream is counted: `kind` and its plain settings; `zero` and `add` make its states."""
 
-    kind: str  # vectors, skew, ages, items, categories, numbers, calibration, response, delay
+    kind: str  # vectors, skew, ages, items, categories, numbers, calibration, response, delay, ndcg
     plain: Mapping[str, Any]
 
     @cached_property
@@ -82,6 +83,8 @@ class Frame:
                 return Numeric.zero(**self.plain["config"])
             case "calibration":
                 return Reliability.zero(**self.plain["config"])
+            case names.NDCG:
+                return Moments.zero()
             case "delay":
                 return Delay.zero(ages=self.plain["ages"])
             case "response":
@@ -115,6 +118,10 @@ def fit(name: str, rows: pa.Table, facts: Facts, *, seed: int, ages: int) -> Fra
         return _fit_calibration(rows)
     if kind == "delay":
         return Frame("delay", {"ages": ages})
+    if kind == names.NDCG:
+        if not pc.sum(rows["ndcg"]).as_py():
+            raise DataError("nobody clicked", got=f"{rows.num_rows} pages")
+        return Frame(kind, {})
     segments = _counted(rows["segment"])
     often = sorted(segments, key=lambda one: (-segments[one], one))
     return Frame("response", {"segments": sorted(one for one in often[:SEGMENTS] if one != REST)})
@@ -239,6 +246,12 @@ def _response(frame: Frame, rows: pa.Table, facts: Facts | None) -> Any:
     return frame.zero.update(list(told), list(told.values()))
 
 
+def _ndcg(frame: Frame, rows: pa.Table, facts: Facts | None) -> Any:
+    """A row per shopper: the mean over its pages."""
+    found = rows.group_by("user").aggregate([("ndcg", "mean")])
+    return frame.zero.update(np.asarray(found["ndcg_mean"]))
+
+
 def _delays(frame: Frame, rows: pa.Table, facts: Facts | None) -> Any:
     """Everybody at the full age: `drift_judges.cohort` cuts it off at what could be seen by a moment."""
     late = np.asarray(rows["late"], dtype=np.float64)
@@ -258,4 +271,4 @@ def _counted(column: Any) -> dict[str, int]:
 
 
 _ADD = {"vectors": _vectors, "skew": _skew, "ages": _ages, "items": _items, "categories": _items, "numbers": _numbers,
-        "calibration": _calibrated, "response": _response, "delay": _delays}
+        "calibration": _calibrated, "response": _response, "delay": _delays, names.NDCG: _ndcg}

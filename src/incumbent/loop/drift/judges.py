@@ -34,7 +34,8 @@ CLICKS = 10  # of a window, for its calibration to be judged
 LABELS = {"skew": "the share of items with a vector of another version", "missing": "the share missing",
           "vector_age": "the share of items with an old vector",
           "calibration": "the Brier loss of the scores", names.CLICKED: "the share clicked",
-          names.CONVERTED: "the share bought", names.FAILED: "the share unanswered"}
+          names.CONVERTED: "the share bought", names.FAILED: "the share unanswered",
+          "ndcg": "the NDCG of the clicks"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def judges(stream: str) -> Iterator[Judge]:
                                    (names.FAILED, "prompt", "higher")):
             yield Judge(f"response/{surface}/{what}", "response", stream, group,  # type: ignore[arg-type]
                         Share(what), risk=worse, pages=True)
+    elif kind == names.NDCG:
+        yield Judge(stream, "ndcg", stream, "clicks", _same, risk="lower", pages=True)
     elif kind == "calibration":
         yield Judge(stream, "calibration", stream, "clicks", _same)
         yield Judge(f"loss/{stream}", "calibration", stream, "clicks", _loss, risk="higher", pages=True,

@@ -11,6 +11,7 @@
 | ``context/SURFACE/FIELD`` | Numeric, Items | the value of a context field in a request |
 | ``calibration/SURFACE/MODEL/VERSION`` | Reliability | a shown slot: its score, and whether it was clicked within `click_hours` |
 | ``response/SURFACE`` | Counts | a first page: shown, clicked, converted, with the champion's answer or without |
+| ``ndcg/SURFACE`` | Moments | a shopper's first pages of a day: the mean NDCG of the clicks, 0 for a page without any |
 | ``delay/SURFACE`` | Delay | a first page: whole days to its first purchase |
 
 A key is ``drift/STREAM@START``, START the window's start in UTC; states of one key add over days and user buckets.
@@ -30,6 +31,7 @@ FAMILIES = (EMBEDDINGS, REQUESTS, RESPONSES)
 SERVED = ("skew", "vector_age")
 #: what a `response` state counts
 SHOWN, CLICKED, CONVERTED, FAILED = "shown", "clicked", "converted", "failed"
+NDCG = "ndcg"
 LONGEST = 100  # letters of one part of a name
 FOREIGN = "!dimension"  # behind the stream of rows whose vectors have another dimension
 UNREAD = "!unread"  # behind the stream of rows that could not be counted, by the reason

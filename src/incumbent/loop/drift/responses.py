@@ -20,7 +20,7 @@ from incumbent.loop.drift.grid import Grid
 from incumbent.loop.drift.rows import Rows, _lists, _starts
 from incumbent.loop.tallies import parts
 
-COLUMNS = ["request_id", "time", "surface", "page", "models", "slots", "context"]
+COLUMNS = ["request_id", "user_id", "time", "surface", "page", "models", "slots", "context"]
 OUTCOME_COLUMNS = ["time", "action", "item_id", "request_id", "exposed_at"]
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 POSITIONS = 10  # of calibration: from this on they are one group
@@ -38,7 +38,8 @@ class Waits:
 
 
 def of_responses(impressions: pa.Table, outcomes: pa.Table, grid: Grid, waits: Waits) -> Rows:
-    """`response`, `delay`, `calibration` of first pages; `outcomes` are those of their users until the wait is over."""
+    """`response`, `delay`, `ndcg`, `calibration` of first pages; `outcomes` are those of their users until the wait is
+    over."""
     first = impressions.filter(pc.equal(impressions["page"], 1))
     clicks, bought = _clicks(outcomes, waits), _purchases(outcomes, waits)
     clicked = np.asarray(pc.is_in(first["request_id"], value_set=clicks["request_id"]))
@@ -46,11 +47,13 @@ def of_responses(impressions: pa.Table, outcomes: pa.Table, grid: Grid, waits: W
     failed, segment = _failed(_lists(first["models"]), first.num_rows), segments(first, waits.segment)
     starts, found = _starts(first, grid), {}
     table = pa.table({"start": starts, "surface": first["surface"], "clicked": clicked, "converted": late > 0,
-                      "failed": failed, "late": late, "segment": segment})
+                      "failed": failed, "late": late, "segment": segment, "user": first["user_id"],
+                      "ndcg": _ndcg(first, clicks)})
     for group, rows in parts(table, ["surface"]):
         found[names.stream("response", group["surface"])] = rows.select(
             ["start", "clicked", "converted", "failed", "segment"])
         found[names.stream("delay", group["surface"])] = rows.select(["start", "late"])
+        found[names.stream(names.NDCG, group["surface"])] = rows.select(["start", "user", "ndcg"])
     return {**found, **_calibration(first, starts, clicks)}
 
 
@@ -83,6 +86,20 @@ def _first_delay(requests: pa.ChunkedArray, bought: pa.Table) -> NDArray[np.int6
     """Per request the days until its first purchase, 0 without one."""
     where = pc.index_in(requests, value_set=bought["request_id"])
     return np.asarray(pc.fill_null(bought["late"].combine_chunks().take(_lists(where)), 0), dtype=np.int64)
+
+
+def _ndcg(rows: pa.Table, clicks: pa.Table) -> NDArray[np.float64]:
+    """Per request ``sum over clicked slots of 1 / log2(position + 1)`` over that of as many on top; 0 without any."""
+    slots = _lists(rows["slots"])
+    parent, flat = np.asarray(pc.list_parent_indices(slots)), slots.flatten()
+    pairs = _joined(_lists(rows["request_id"]).take(pa.array(parent)), pc.struct_field(flat, "item_id"))
+    hit = np.asarray(pc.is_in(pairs, value_set=_joined(_lists(clicks["request_id"]), _lists(clicks["item_id"]))))
+    place = np.asarray(pc.struct_field(flat, "position"), dtype=np.float64)[hit]
+    top = np.bincount(parent[hit], weights=1 / np.log2(place + 1), minlength=rows.num_rows)
+    count = np.bincount(parent[hit], minlength=rows.num_rows)
+    ideal = np.concatenate([[1.0], np.cumsum(1 / np.log2(np.arange(2.0, count.max(initial=0) + 2)))])
+    found: NDArray[np.float64] = np.minimum(top / ideal[count], 1.0)
+    return found
 
 
 def _failed(models: Any, rows: int) -> NDArray[np.bool_]:
