@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
@@ -190,3 +191,16 @@ def test_names_of_the_one_pass_may_have_a_k():
 def test_settings_out_of_range(name, setting, value):
     with pytest.raises(DataError, match=f"{setting} must be in"):
         getattr(metrics, name)(SHOWN, BOUGHT, **{setting: value})
+
+
+def test_times_are_numbers_or_times():
+    answer = {"user_id": ["u"], "items": [["a", "b"]]}
+    excluded = {"user_id": ["u"], "item_id": ["a"]}
+    found = []
+    for when in (lambda second: second * 1_000_000, lambda second: datetime(1970, 1, 1, 0, 0, second),
+                 lambda second: datetime(1970, 1, 1, 0, 0, second, tzinfo=UTC)):
+        for frame in (dict, pd.DataFrame, pa.table):
+            rows = frame({**answer, "time": [when(5)]})
+            side = frame({**excluded, "since": [when(3)], "until": [when(9)]})
+            found.append(metrics.excluded_share(rows, excluded=side).value)
+    assert found == [0.5] * 9

@@ -95,3 +95,8 @@ def test_covers_the_mean_of_few_users_where_the_t_interval_does_not_and_stays_in
 def test_what_is_missing_stays_so():
     missing = Moments.zero().mean()
     assert within(missing, 0) is missing
+
+
+def test_a_last_bit_is_no_spread():
+    made = bounded_share(1 - 2e-16, 1e-17, 400, 400)
+    assert made.value == 1 and made.low == bounded_share(1.0, 0.0, 400, 400).low < 1

@@ -183,9 +183,18 @@ def rising(values: NDArray[Any], starts: Codes) -> bool:
 
 
 def numbers(column: pa.Array, path: str) -> NDArray[np.float64]:
-    """A numeric column as floats (rounded beyond 2^53), NaN for null; `DataError` where it is not numeric."""
+    """A numeric column as floats (rounded beyond 2^53), NaN for null; `DataError` where it is not numeric.
+
+    Times and dates are microseconds since 1970, without a zone as of UTC.
+
+    >>> from datetime import date
+    >>> numbers(pa.array([date(1970, 1, 2), None]), "rows.time").tolist()
+    [86400000000.0, nan]
+    """
     kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-        raise DataError("a column must hold numbers", got=str(kind), field=path,
-                        hint="times are whole microseconds since 1970" if pa.types.is_temporal(kind) else None)
+        raise DataError("a column must hold numbers", got=str(kind), field=path)
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)

@@ -12,14 +12,18 @@ from collections.abc import Iterator
 
 from incumbent.metrics.scorer import Facts, Text
 
-SYMBOLS = {"€": ("EUR",), "$": ("USD", "CAD", "AUD"), "£": ("GBP",), "¥": ("JPY", "CNY"),
+_DOLLARS = ("USD", "CAD", "AUD", "NZD")
+SYMBOLS = {"€": ("EUR",), "euro": ("EUR",), "euros": ("EUR",), "$": _DOLLARS, "dollar": _DOLLARS, "dollars": _DOLLARS,
+           "£": ("GBP",), "¥": ("JPY", "CNY"), "円": ("JPY",), "元": ("CNY",), "₹": ("INR",), "zł": ("PLN",),
            "kr": ("SEK", "NOK", "DKK", "ISK")}
 NO_MINOR = frozenset({"JPY", "KRW", "VND", "CLP", "ISK", "PYG", "UGX", "XAF", "XOF"})  # whole units alone
 THREE = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})  # a thousand minor units in a whole one
 _DIGITS = 18  # more than any price has: what is longer is cut, and is no item's price either way
-_NAME = re.compile(r'"([^"\n]{2,120})"|“([^”\n]{2,120})”|«([^»\n]{2,120})»|„([^“”\n]{2,120})[“”]')
+#: a straight mark behind a digit is inches, a raised one before a letter an apostrophe
+_NAME = re.compile(r'(?<!\d)"([^"\n]{2,120})"|“([^”\n]{2,120})”|«([^»\n]{2,120})»|„([^“”\n]{2,120})[“”]|'
+                   r'‘([^‘\n]{2,120}?)’(?!\w)|‹([^›\n]{2,120})›|「([^」\n]{2,120})」')
 _AMOUNT = r"\d{1,3}(?:[ .,'\u00a0]\d{3})+(?:[.,]\d{1,3})?|\d+(?:[.,]\d{1,3})?"
-_UNIT = r"€|\$|£|¥|kr\b|[A-Z]{3}\b"
+_UNIT = r"€|\$|£|¥|円|元|₹|zł|kr\b|(?i:euros?|dollars?)\b|[A-Z]{3}\b"
 _PRICE = re.compile(rf"(?P<before>{_UNIT})\s?(?P<first>{_AMOUNT})(?!\d)|"
                     rf"(?<![\d.,])(?P<second>{_AMOUNT})\s?(?P<after>{_UNIT})")
 #: codes that are read as currencies in any text; of the others ("TOP 10", "ALL 3") only those of the item's own price
@@ -76,12 +80,12 @@ def names(text: str) -> Iterator[str]:
 def prices(text: str, also: frozenset[str] = frozenset()) -> Iterator[tuple[str, list[tuple[int, str]]]]:
     """Every stated price as it stands, and what it may mean, in minor units; codes of `also` are currencies too.
 
-    >>> list(prices("now 1.299,50 EUR, before $ 15"))
-    [('1.299,50 EUR', [(129950, 'EUR')]), ('$ 15', [(1500, 'USD'), (1500, 'CAD'), (1500, 'AUD')])]
+    >>> list(prices("now 1.299,50 EUR, before £ 15"))
+    [('1.299,50 EUR', [(129950, 'EUR')]), ('£ 15', [(1500, 'GBP')])]
     """
     for match in _PRICE.finditer(text):
         unit, amount = match["before"] or match["after"], match["first"] or match["second"]
-        currencies = SYMBOLS.get(unit) or ((unit,) if unit in CODES or unit in also else ())
+        currencies = SYMBOLS.get(unit.lower()) or ((unit,) if unit in CODES or unit in also else ())
         if currencies:
             yield match[0], [(minor(amount, currency), currency) for currency in currencies]
 

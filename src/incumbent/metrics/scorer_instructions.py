@@ -13,12 +13,13 @@ from incumbent.metrics.scorer_language import unmasked
 
 #: what it is called -> what it looks like, in a text without letter case and hidden letters
 PATTERNS = {
-    "overrides instructions": r"\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,40}\b(?:instruction|prompt|"
-                              r"rule|guideline|polic(?:y|ies)|(?:everything|all|anything) (?:above|before|so far))",
+    "overrides instructions": r"\b(?:ignore|disregard|forget|override|bypass)\b[^.]{0,40}\b(?:instruction|prompt|"
+                              r"rule|guideline|guidance|polic(?:y|ies)|"
+                              r"(?:everything|all|anything) (?:above|before|so far))",
     "gives the model a role": r"\b(?:you are now|from now on you|act as (?:an?|the|if)|pretend (?:to be|you)|"
                               r"you must now)\b",
     "speaks of the prompt": r"\b(?:system prompt|system message|developer message|your (?:initial )?instructions|"
-                            r"reveal (?:your|the) (?:prompt|instructions))\b",
+                            r"reveal (?:your|the) (?:prompt|instructions))\b|\bnew (?:system )?instructions? ?:",
     "orders a ranking": r"\b(?:always|only|must)\b[^.\n]{0,30}\b(?:recommend|rank|suggest|promote)\b|"
                         r"\b(?:recommend|rank|put|list|place) (?:this|me|it|us)\b[^.\n]{0,30}\b(?:first|top|number one|"
                         r"above)\b",

@@ -14,6 +14,8 @@ WORDS = (
     "fucking", "shit", "bullshit", "motherfucker", "kill yourself", "go die", "you are stupid", "you are ugly",
     "you are worthless", "nobody likes you", "shut up", "i hate you", "scum", "subhuman")
 _HIDDEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+#: Cyrillic and Greek letters that are drawn as Latin ones
+_DRAWN = str.maketrans("аесорхуіѕјкмтвнԁԛԝαειοκνρτυχ", "aecopxyisjkmtbhdqwaeiokvptux")
 _ALIKE = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s"})
 
 
@@ -42,10 +44,11 @@ class BlockedLanguage:
 
 
 def unmasked(text: str) -> str:
-    """A text as it reads: compatible letters, no hidden ones, no marks on letters, one space, no case.
+    """A text as it reads: compatible letters, no hidden ones, no marks on letters, one space, no case, one alphabet.
 
-    >>> unmasked("S\u200bHÍT  happens")
+    >>> unmasked("S\u200bHÍТ  happens")
     'shit happens'
     """
     letters = unicodedata.normalize("NFKD", _HIDDEN.sub("", text))
-    return " ".join("".join(one for one in letters if not unicodedata.combining(one)).casefold().split())
+    plain = "".join(one for one in letters if not unicodedata.combining(one)).casefold()
+    return " ".join(plain.translate(_DRAWN).split())

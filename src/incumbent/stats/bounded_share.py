@@ -10,6 +10,7 @@ from incumbent.errors import DataError
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.fixed import check_alpha
 
+_SAME = 1e-12  # what values differ by that differ by rounding
 HOW = "Clopper-Pearson at the effective sample size"
 
 
@@ -31,12 +32,14 @@ def bounded_share(
     check_alpha(alpha)
     if not 0 <= value <= 1:
         raise DataError("a share must be in [0, 1]", got=value, field="value")
+    if se is not None and se < _SAME and min(value, 1 - value) < _SAME:
+        value = float(round(value))  # sums of shares may be off by their last bit
     if value in (0.0, 1.0):
         end = (alpha / 2) ** (1 / clusters)
         low, high = (0.0, 1 - end) if value == 0 else (end, 1.0)
     elif se is None or clusters < 2:
         low, high = 0.0, 1.0
-    elif se < 1e-12:
+    elif se < _SAME:
         low, high = value, value
     else:
         z, t = float(stats.norm.ppf(1 - alpha / 2)), float(stats.t.ppf(1 - alpha / 2, clusters - 1))
