@@ -99,6 +99,23 @@ def test_a_signed_batch_is_taken(packed):
     assert codec.decode(record.data).ranking_id == "forged"
 
 
+@pytest.mark.parametrize(("changes", "field"), [
+    ({"latency_ms": -1.0}, "latency_ms"), ({"models": [{"latency_ms": -3.0}]}, "models.0.latency_ms"),
+    ({"models": [{}, {"cost": -0.1}]}, "models.1.cost")])
+def test_a_time_or_a_cost_below_0_is_refused(changes, field):
+    """Or the metrics of its whole day would be."""
+    house = House()
+    answer = {"role": "champion", "name": "m", "version": "1", "status": "ok", "latency_ms": 2.0, "n_items": 0}
+    sent = {**impression(Signer(SECRET).sign(IDS.new())), **changes}
+    if "models" in changes:
+        sent["models"] = [{**answer, **one} for one in changes["models"]]
+    body = json.dumps([sent]).encode()
+    with served(house.app) as door:
+        status, told = post(door, body, mac(body))
+    assert status == 422 and (told["items"][0]["kind"], told["items"][0]["field"]) == ("number", field)
+    assert house.kept("impression") == []
+
+
 def test_a_signature_of_the_batch_does_not_sign_the_request_id():
     house = House()
     body = json.dumps([impression(f"{IDS.new()}.{'0' * 18}")]).encode()

@@ -8,6 +8,7 @@
 | the time is at most `fact_age_days` old | item, embedding, measurement | refused, `time` |
 | money names a currency, and the currency exists | feedback, item | refused, `currency` |
 | numbers are finite, a vector is readable and fits float32 | all | refused, `number` |
+| latencies and costs are 0 or more | impression | refused, `number` |
 | a context or label set has at most `context_keys` keys | feedback, measurement | refused, `size` |
 | a refund says of what | feedback | refused, `reference` |
 | the context declares no robot (`limits.bots`) | feedback | marked `bot` |
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import msgspec
@@ -117,6 +118,12 @@ class Screen:
                                expected=f"the header {BATCH_HEADER} over the body",
                                hint="see docs/serve/client.md; a proxy must leave the body as it is")
         self._size(event.context, "context")
+        took = {"latency_ms": event.latency_ms}
+        for n, model in enumerate(event.models):
+            took |= {f"models.{n}.latency_ms": model.latency_ms, f"models.{n}.cost": model.cost}
+        for field, value in took.items():
+            if value is not None and not 0 <= value < inf:
+                raise RefusedError("number is negative or not finite", "number", got=value, field=field)
 
     def _age_of(self, event: Incoming) -> None:
         """What shoppers do is soon late; a fact of the catalogue, or another system's number, may be years old."""
