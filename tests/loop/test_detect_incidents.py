@@ -35,6 +35,29 @@ def test_silence_is_no_data_told_once_and_its_end_too(after_spring):
     assert len(said) == 2, "nothing else is told"
 
 
+def test_a_standstill_of_the_whole_shop_is_one_thing_and_so_is_its_end(after_spring):
+    world = after_spring(watch=["items", "prices", "context", "response"])
+    for first, last in ((SPRING, SPRING + 2), (SPRING + 4, SPRING + 7)):
+        for day in range(first, last):
+            world.commit(world.shop.day(day))
+    world.clock.set(START + timedelta(days=SPRING + 7, hours=1))
+    found = world.look()
+    told = [(one.status, one.severity, one.evidence["monitors"]) for one in found if one.check == "drift:window"
+            and "need no outcome" in one.reason]
+    prompt = ["context/home/age", "context/home/device", "items/home/popular", "prices/home/popular",
+              "response/home/failed"]
+    assert told == [("no_data", "info", prompt), ("ok", "info", prompt)]
+    subjects = {f"stream:{name}" for name in prompt}
+    assert not [one for one in found if one.status == "no_data" and one.subject in subjects]
+    (gone, back) = (one for one in found if one.check == "drift:window" and one.evidence["monitors"] == prompt)
+    day = timedelta(days=1)
+    assert [one.evidence["window"]["start"] for one in (gone, back)] == [
+        (START + (SPRING + n) * day).isoformat() for n in (2, 4)]
+    assert "no rows in the window of any stream" in gone.reason and back.reason.startswith("data again")
+    standings = drift_ledger.read(world.control).standings
+    assert {standings[name].status for name in prompt} == {"ok"}
+
+
 def test_a_known_cause_is_neither_judged_nor_told(after_spring):
     begin, end = (START + timedelta(days=SPRING + day) for day in (4, 12))
     sale = {"name": "sale", "start": begin.isoformat(), "end": end.isoformat()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,7 @@ from incumbent.loop.drift.due import next_look
 from incumbent.loop.drift.explain import Explainer
 from incumbent.loop.drift.judges import GROUPS
 from incumbent.loop.drift.ledger import Ledger, News, Standing, after, read, written
+from incumbent.loop.drift.standstill import SAID, WAITS, together
 from incumbent.loop.drift.watch import Watch, alphas, watches
 from incumbent.loop.enact import news as outbox_of
 from incumbent.loop.leases import Held
@@ -161,23 +162,39 @@ class Detector:
         steps = {watch.name: self._step(baseline, watch, window, ledger.standings[watch.name]) for watch in here}
         method = self._config.multiplicity
         results = within_tick({name: result for name, (result, _, _) in steps.items()}, alphas(here, method), method)
-        standings, findings = dict(ledger.standings), []
+        standings, told = dict(ledger.standings), dict[str, News]()
         for watch in here:
-            before, (_, memory, state) = ledger.standings[watch.name], steps[watch.name]
+            before, (_, memory, _) = ledger.standings[watch.name], steps[watch.name]
             result = results[watch.name]
-            standing, news = after(
+            standings[watch.name], news = after(
                 before, result, memory, window.start, alarm=watch.judge.status, risk=watch.judge.risk is not None,
                 quiet=watch.excluded(window) or bool(watch.outdated) or (
                     result.status == "no_data" and watch.known(window)),
                 recovery=self._config.recovery_windows)
-            if news is not None:
-                finding = self._finding(baseline, watch, window, result, news, state, standings)
-                findings.append(finding)
-                if news.opens:
-                    standing = msgspec.structs.replace(standing, open=finding.event_id)
-            standings[watch.name] = standing
+            told |= {} if news is None else {watch.name: news}
+        one = together(told, still=all(results[name].status == "no_data" and state is None
+                                       for name, (_, _, state) in steps.items()))
+        findings = [self._of_all(baseline, group, window, word, of) for word, of in one.items()]
+        for watch in here:
+            news = told.get(watch.name)
+            if news is None or any(watch.name in of for of in one.values()):
+                continue
+            finding = self._finding(baseline, watch, window, results[watch.name], news, steps[watch.name][2], standings)
+            findings.append(finding)
+            if news.opens:
+                standings[watch.name] = msgspec.structs.replace(standings[watch.name], open=finding.event_id)
         self._conclude(findings, Ledger(baseline.id, {**ledger.until, group: window.end}, standings, ledger.stale))
         return len(results), findings
+
+    def _of_all(self, baseline: Baseline, group: str, window: Window, word: Literal["no_data", "ok"],
+                monitors: list[str]) -> Finding:
+        """What is news of several monitors and one thing: nothing came, or something comes again."""
+        return Finding(
+            event_id=event_id(window.end, baseline.id, group, word), time=self._clock.now(),
+            subject=f"baseline:{baseline.row.name}", check="drift:window", status=word, severity="info",
+            reason=f"{SAID[word]} ({len(monitors)} monitors that {WAITS[group]})", evidence={
+                "window": {"start": window.start.isoformat(), "end": window.end.isoformat()},
+                "baseline": _named(baseline), "monitors": monitors})
 
     def _step(self, baseline: Baseline, watch: Watch, window: Window,
               standing: Standing) -> tuple[Result, dict[str, Any] | None, Any]:

@@ -17,6 +17,7 @@ from incumbent.stores.store import Control
 
 CURSOR = "drift/ledger"
 RECENT = 60  # windows whose results a standing shows
+AGAIN_DATA = "data again"  # how a reason begins that says so
 ORDINARY = 0.1  # a window's rank among the baseline's from which on it is ordinary
 
 Word = Literal["ok", "drift", "invalid", "no_data"]
@@ -95,14 +96,14 @@ def after(
     if before.open is not None:
         standing, news = _open(base, result, start, risk, recovery)
         if again and news is None:
-            news = News(alarm, "info", f"data again, the incident is still open: {result.reason}")
+            news = News(alarm, "info", f"{AGAIN_DATA}, the incident is still open: {result.reason}")
         return standing, news
     if result.status == "drift":
         severity: Any = result.severity if alarm == "drift" else "ticket"
         return (_moved(base, alarm, severity, result.reason, start, memory=None, calm=0),
                 News(alarm, severity, result.reason, opens=True))
     standing = _moved(base, "ok", "info", result.reason, start, memory=memory)
-    return standing, News("ok", "info", f"data again: {result.reason}") if again else None
+    return standing, News("ok", "info", f"{AGAIN_DATA}: {result.reason}") if again else None
 
 
 def _without_data(base: Standing, result: Result, start: datetime, quiet: bool) -> tuple[Standing, News | None]:
