@@ -208,6 +208,23 @@ def test_where_nothing_changed_there_are_no_worst_cells() -> None:
     assert alone >= 4 and led <= 1
 
 
+def test_a_rare_thing_that_did_not_happen_this_week_is_no_loss() -> None:
+    """One click a week in a thousand slots; none this week. Where two in three had one, none is a loss."""
+    state, control = METRICS["click_through"].state(), MemoryControl()
+    for at in range(35):
+        rare, often = np.zeros(150), (np.arange(150) % 3 > 0).astype(float)
+        rare[0] = at >= 7 and at % 7 == 0
+        rows = np.arange(150) * 37 % 128
+        cells = {value: {"click_through": state.update(rows, np.stack([top, np.ones(150)], axis=1))}
+                 for value, top in (("rare", rare), ("often", often * (at >= 7)))}
+        put(control, LAST - timedelta(days=at), {Cell("home", by="country", value=value): one
+                                                 for value, one in cells.items()} | {Cell("home"): cells["often"]})
+    by = {one.value: one for one in tree(Reader(control), "home", CONFIG, NOW).slices}
+    assert by["rare"].now == 0 and by["rare"].before > 0 and by["rare"].worst == 0
+    assert by["rare"].low == -1 and by["rare"].high > 0
+    assert by["often"].worst > 0.9 and by["often"].high < -0.5
+
+
 def test_the_worst_cells_come_first_and_small_ones_have_no_number() -> None:
     rng, control = np.random.default_rng(3), history(3)
     for at in range(36):

@@ -86,7 +86,7 @@ def ranked(cells: Mapping[Cell, Days], metrics: Mapping[str, Metric], since: dat
     tested = {at: p for at, (_, p) in enumerate(found) if p is not None}
     told = set(compress(tested, benjamini_hochberg(list(tested.values()), ALPHA).rejected))
     out = [one if at in told else replace(one, worst=0.0) for at, (one, _) in enumerate(found)]
-    out.sort(key=lambda one: (-one.worst, one.value == OTHER, -one.share, one.by, one.value, one.metric))
+    out.sort(key=lambda one: (-one.worst, one.harm is None, one.value == OTHER, -one.share, one.by, one.value, one.metric))
     return out[:WORST]
 
 
@@ -149,9 +149,12 @@ def _over_buckets(now: Seen, before: Seen) -> Change | None:
     influence = now.influence / before.value - now.value / before.value**2 * before.influence
     k = len(influence)
     se = math.sqrt(k / (k - 1) * float(influence @ influence))
+    if not now.influence.any():  # what is all the same has no spread of its own: that of before, of as many rows
+        spread = k / (k - 1) * float(before.influence @ before.influence) / before.value**2
+        se = math.sqrt(spread * (1 + before.n / now.n))
     half = float(stats.t.ppf(1 - ALPHA / 2, k - 1)) * se
     p = 2 * float(stats.t.sf(abs(change) / se, k - 1)) if se > 0 else float(change == 0)
-    return change - half, change + half, p
+    return max(change - half, -1.0) if now.value == 0 else change - half, change + half, p
 
 
 def _over_order(now: Seen, before: Seen) -> Change | None:
