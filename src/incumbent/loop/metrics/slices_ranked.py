@@ -86,7 +86,8 @@ def ranked(cells: Mapping[Cell, Days], metrics: Mapping[str, Metric], since: dat
     tested = {at: p for at, (_, p) in enumerate(found) if p is not None}
     told = set(compress(tested, benjamini_hochberg(list(tested.values()), ALPHA).rejected))
     out = [one if at in told else replace(one, worst=0.0) for at, (one, _) in enumerate(found)]
-    out.sort(key=lambda one: (-one.worst, one.harm is None, one.value == OTHER, -one.share, one.by, one.value, one.metric))
+    out.sort(key=lambda one: (-one.worst, one.harm is None, one.value == OTHER, -one.share, one.by, one.value,
+                              one.metric))
     return out[:WORST]
 
 
