@@ -36,24 +36,27 @@ class EventIds:
         self._random = random
         self._ms = -1
         self._count = 0
-        self._words: list[int] = []
+        self._head = ""  # the digits of the millisecond, up to the counter
+        self._tails: list[str] = []  # the random digits behind it, drawn and written for many ids at once
         self._process = os.getpid()
 
-    def new(self) -> str:
-        """The next event id, 36 characters."""
-        ms = (self._now() - EPOCH) // _MILLISECOND
-        if ms > self._ms:
-            self._ms, self._count = ms, 0
+    def new(self, now: datetime | None = None) -> str:
+        """The next event id, 36 characters; `now` where the caller has just asked the clock."""
+        ms = ((now or self._now()) - EPOCH) // _MILLISECOND
+        if ms > self._ms or self._count == 0xFFF:
+            self._ms, self._count = max(ms, self._ms + 1), 0
+            self._head = f"{self._ms >> 16:08x}-{self._ms & 0xFFFF:04x}-7"
         else:
             self._count += 1
-            if self._count > 0xFFF:
-                self._ms, self._count = self._ms + 1, 0
-            ms = self._ms
-        if not self._words or self._process != os.getpid():  # one draw for many ids, and none shared with a fork
-            self._words, self._process = list(_words(self._random(8 * _WORDS))), os.getpid()
-        low = self._words.pop() & 0x3FFFFFFFFFFFFFFF
-        return (f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7{self._count:03x}-{0x8000 | low >> 48:04x}-"
-                f"{low & 0xFFFFFFFFFFFF:012x}")
+        if not self._tails or self._process != os.getpid():  # what a fork has drawn is not shared with it
+            self._tails, self._process = _tails(self._random(8 * _WORDS)), os.getpid()
+        return f"{self._head}{self._count:03x}-{self._tails.pop()}"
+
+
+def _tails(random: bytes) -> list[str]:
+    """The last two groups of digits of so many ids: the variant's bits 10, and 62 random ones."""
+    lows = [word & 0x3FFFFFFFFFFFFFFF for word in _words(random)]
+    return [f"{0x8000 | low >> 48:04x}-{low & 0xFFFFFFFFFFFF:012x}" for low in lows]
 
 
 def id_time(event_id: str) -> datetime:

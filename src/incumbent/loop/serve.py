@@ -108,7 +108,8 @@ class Gateway:
                             expected=f"1 to {surface.plan.k_max}")
         self._check_limits(request)
         unit = request.user_id if self._user_secret is None else hash_user(request.user_id, self._user_secret)
-        event_id, now = self._ids.new(), self._now()
+        now = self._now()
+        event_id = self._ids.new(now)
         surface, page = self._page(surface, request, unit, event_id)
         excluded = page.hidden.get("excluded", _NONE)
         ask = Ask(request.user_id, surface.name, surface.plan.depth, request.context, request.session_id,

@@ -3,37 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator, Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
 
+from incumbent.eager import Rest, begin
 from incumbent.models.guard import Guarded
 from incumbent.models.recommender import Answer, Ask
-
-
-class _Resumed:
-    """The rest of a coroutine that was stepped once on the caller's stack and suspended on `awaited`."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Answer], awaited: Any) -> None:
-        self._coroutine = coroutine
-        self._awaited = awaited
-
-    def __await__(self) -> Generator[Any, Any, Answer]:
-        awaited = self._awaited
-        try:
-            while True:
-                try:
-                    value = yield awaited
-                except BaseException as error:
-                    awaited = self._coroutine.throw(error)
-                else:
-                    awaited = self._coroutine.send(value)
-        except StopIteration as stop:
-            answer: Answer = stop.value
-            return answer
-
-
-async def _resume(coroutine: Coroutine[Any, Any, Answer], awaited: Any) -> Answer:
-    return await _Resumed(coroutine, awaited)
 
 
 def _begin(guard: Guarded, request: Ask, k: int) -> Answer | asyncio.Task[Answer]:
@@ -46,19 +20,19 @@ def _begin(guard: Guarded, request: Ask, k: int) -> Answer | asyncio.Task[Answer
     refused = guard.admit()
     if refused is not None:
         return refused
-    coroutine = guard.start(request, k)
+    asked: Awaitable[Answer] = guard.start(request, k)
     guard.running += 1
     if guard.local:
         try:
-            coroutine = _resume(coroutine, coroutine.send(None))
-        except StopIteration as stop:
-            guard.running -= 1
-            answer: Answer = stop.value
-            return answer
+            begun = begin(asked)
         except BaseException:
             _leave(guard, gave_up=True)
             raise
-    task = asyncio.ensure_future(coroutine)
+        if not isinstance(begun, Rest):
+            guard.running -= 1
+            return begun
+        asked = begun
+    task = asyncio.ensure_future(asked)
     task.add_done_callback(lambda done: _leave(guard, gave_up=done.cancelled()))  # also before its first step
     return task
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from incumbent.clock import Clock
+from incumbent.eager import Rest, begin
 from incumbent.errors import DataError, IncumbentError, TooLargeError
 from incumbent.events.ids import BATCH_HEADER
 from incumbent.logs import get
@@ -179,24 +180,33 @@ class Shim:
 
     async def _body(self, receive: Receive) -> bytes | None:
         """The whole body; None where the sender went away."""
+        first = begin(receive())
+        if not isinstance(first, Rest) and not first.get("more_body"):  # it came with the headers: nothing to time
+            return self._piece(first, 0)
         pieces: list[bytes] = []
         size = 0
         try:
             async with asyncio.timeout(self._body_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    piece = message.get("body", b"")
-                    size += len(piece)
-                    if size > self._body_bytes:
-                        raise self._too_large(f"more than {self._body_bytes} bytes")
-                    if not message.get("more_body"):
-                        return b"".join([*pieces, piece]) if pieces else piece
+                message = await first if isinstance(first, Rest) else first
+                while (piece := self._piece(message, size)) is not None:
                     pieces.append(piece)
+                    size += len(piece)
+                    if not message.get("more_body"):
+                        return b"".join(pieces)
+                    message = await receive()
+                return None
         except TimeoutError:
             raise BodyTimeoutError("the body stopped half-way", got=f"{size} bytes",
                                    expected=f"the rest within {self._body_timeout_s:g} s") from None
+
+    def _piece(self, message: Message, before: int) -> bytes | None:
+        """The part of a body in a message, `before` bytes of which came already; None where the sender went away."""
+        if message["type"] == "http.disconnect":
+            return None
+        piece: bytes = message.get("body", b"")
+        if before + len(piece) > self._body_bytes:
+            raise self._too_large(f"more than {self._body_bytes} bytes")
+        return piece
 
     async def _cold(self, scope: Message, receive: Receive, send: Send) -> None:
         started, begun, status = self._monotonic(), False, 500
