@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import count
 from types import MappingProxyType
 from typing import Any
 
@@ -80,7 +81,7 @@ def clean(
     >>> cleaned.items, cleaned.items.scores, cleaned.reason
     (['a', 'c'], [4.0, 1.0], 'delisted=1 duplicates=1')
     """
-    ranks = dict(zip(items, range(1, len(items) + 1), strict=True))
+    ranks = dict(zip(items, count(1)))
     if not keys and len(ranks) == len(items):
         for gone in hidden.values():
             if not gone.isdisjoint(ranks):

@@ -130,33 +130,20 @@ class Shim:
 
     async def _hot(self, route: Route, scope: Message, receive: Receive, send: Send) -> None:
         started = self._monotonic()
-        length = content_type = coding = b""
-        asked_id = host = origin = signature = None
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                content_type = value
-            elif name == b"content-length":
-                length = value
-            elif name == b"x-request-id":
-                asked_id = value
-            elif name == b"content-encoding":
-                coding = value
-            elif name == b"host":
-                host = value
-            elif name == b"origin":
-                origin = value
-            elif name == _SIGNATURE:
-                signature = value
-        request_id = self._request_id(asked_id)
+        header = dict(scope["headers"]).get
+        request_id = self._request_id(header(b"x-request-id"))
         complete = False
         try:
-            if self._sites is not None and (refused := self._sites.judge(host, origin)) is not None:
+            if self._sites is not None and (
+                    refused := self._sites.judge(header(b"host"), header(b"origin"))) is not None:
                 raise refused
             self._keys.check(scope["headers"], route.scope)
+            content_type, coding = header(b"content-type", b""), header(b"content-encoding")
             kind = TYPES.get(content_type) or _content_type(content_type)
             if coding and coding != b"identity":
                 raise BodyTypeError("content coding is not read here", got=coding.decode("latin-1"),
                                     expected="none", hint="send the body uncompressed")
+            length = header(b"content-length", b"")
             if len(length) > 18 or (length.isdigit() and int(length) > self._body_bytes):
                 raise self._too_large(f"{length[:20].decode('latin-1')} bytes")
             body = await self._body(receive)
@@ -164,6 +151,7 @@ class Shim:
                 self._meter.add("incumbent_http_aborted", (route.name,))
                 return
             complete = True
+            signature = header(_SIGNATURE) if route.signed is not None else None
             if signature is None or route.signed is None:
                 reply = await route.handler.handle(body, kind)
             else:

@@ -18,7 +18,7 @@ from incumbent.loop.requests import ShownItem
 
 def written(items: list[ShownItem], merged: Merged, given: Sequence[Given], roles: Sequence[Role]) -> list[ShownItem]:
     """The items with their words."""
-    if all(one.answer.generated is None for one in given):
+    if not _wrote(given):
         return items
     by_role: dict[str, dict[str, ItemText]] = {}
     for role, one in zip(roles, given, strict=True):
@@ -33,10 +33,16 @@ def written(items: list[ShownItem], merged: Merged, given: Sequence[Given], role
     return out
 
 
+def _wrote(given: Sequence[Given]) -> bool:
+    return any(one.answer.generated is not None for one in given)
+
+
 def of_page(merged: Merged, given: Sequence[Given], roles: Sequence[Role]) -> str | UnsetType:
     """The words about the whole page, where there are any to show."""
+    if merged.mode == "interleave" or not _wrote(given):
+        return UNSET
     owners = {slot.owner for slot in merged.slots if slot.owner is not None}
-    if merged.mode == "interleave" or len(owners) != 1:
+    if len(owners) != 1:
         return UNSET
     for role, one in zip(roles, given, strict=True):
         if role in owners and one.ok and one.answer.generated is not None:
