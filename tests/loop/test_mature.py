@@ -16,10 +16,11 @@ from incumbent.clock import ManualClock
 from incumbent.config import ExperimentConfig
 from incumbent.events.schema import Decision, Feedback, Impression
 from incumbent.events.window import Window, day_of
-from incumbent.loop import watermark
+from incumbent.loop import units, watermark
 from incumbent.loop.attribute import Attributor
 from incumbent.loop.definitions import currency_of, definitions
 from incumbent.loop.mature import Maturer, expire_units
+from incumbent.loop.readings import Meter
 from incumbent.loop.relations import ArrowEngine, DuckEngine, Engine
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
@@ -44,6 +45,7 @@ class Run:
         self.config, self.engine = config, engine or ArrowEngine()
         self.lake, self.control = MemoryLake(buckets), MemoryControl()
         self.clock = ManualClock(START)
+        self.maturer = Maturer(self.lake, self.control, self.clock, grace_s=GRACE, engine=self.engine)
         self.sequence = 0
         self.control.conclude(
             Decision(event_id=event_id("start", START), time=START, experiment="e", verdict="start", reason="test",
@@ -70,7 +72,8 @@ class Run:
                    engine=self.engine).run_once()
 
     def mature(self) -> Any:
-        return Maturer(self.lake, self.control, self.clock, grace_s=GRACE, engine=self.engine).run_once()
+        """One maturer all along: what it remembers of earlier runs must not show."""
+        return self.maturer.run_once()
 
     def expected(self, events: list[Any]) -> dict[str, dict[str, Any]]:
         """All units by the naive recomputation, matured or not."""
@@ -411,3 +414,38 @@ def test_a_pass_reads_the_units_that_it_needs() -> None:
                 impression("known-late", START + timedelta(hours=5), "v", "home", "e/canary/holdout", ["a:solo:C"])])
     run.at("2026-03-25T00:31")
     assert run.control.seals("e")[-1].units == 2 and {"u20", "v"} <= {unit.unit for unit in run.control.matured("e")}
+
+
+def test_first_exposures_are_read_once_and_anew_where_a_day_before_changes() -> None:
+    run = Run(definition())
+    scope = units.Scope("e", run.config, "", day_of(START))
+    read: list[Window] = []
+    scan = run.lake.scan
+    run.lake.scan = lambda table, period=None, *rest, **more: (  # type: ignore[method-assign]
+        read.append(period), scan(table, period, *rest, **more))[1]
+    known = units.FirstExposures(run.lake)
+
+    def look(until: str) -> tuple[list[str], set[Any]]:
+        read.clear()
+        made = known.of(run.engine, scope, [0, 1], day_of(moment(until)), Meter())
+        days = sorted({f"{period.start:%m-%d}" for period in read})
+        anew = units.first_exposures(run.lake, run.engine, scope, [0, 1], day_of(moment(until)), Meter())
+        assert sorted(made.to_pylist(), key=str) == sorted(anew.to_pylist(), key=str)
+        return days, {row["user_id"] for row in made.to_pylist()}
+
+    def show(user: str, at: str) -> None:
+        run.commit([impression("r" + user + at, moment(at), user, "home", "e/canary/interleave", ["a:pair0:C"])])
+
+    show("u1", "2026-03-01T10:00")
+    show("u2", "2026-03-03T10:00")
+    assert look("2026-03-02T00:00")[1] == {"u1"}
+    show("u1", "2026-03-03T11:00")
+    days, users = look("2026-03-03T00:00")
+    assert (days, users) == (["03-03"], {"u1", "u2"}) and look("2026-03-03T23:00")[0] == []
+    show("u3", "2026-03-01T12:00")  # late: what stands of its bucket is read anew
+    assert look("2026-03-04T00:00")[1] == {"u1", "u2", "u3"}
+    run.lake.erase(["u1"])
+    assert look("2026-03-04T00:00")[1] == {"u2", "u3"} and look("2026-03-02T00:00")[1] == {"u3"}
+    few = units.FirstExposures(run.lake, most=0)
+    assert few.of(run.engine, scope, [0, 1], day_of(START), Meter()).num_rows == 1
+    assert not any(one.num_rows for _, _, one in few._known.values())

@@ -68,7 +68,7 @@ class Maturer:
                  silent_days: float = watermark.SILENT_DAYS, ids: EventIds | None = None) -> None:
         self._silent_days, self._ids = silent_days, ids or EventIds(clock)
         self._lake, self._control, self._clock, self._engine = lake, control, clock, engine
-        self._grace = timedelta(seconds=grace_s)
+        self._grace, self._firsts = timedelta(seconds=grace_s), units.FirstExposures(lake)
         self._holder, self._lease_s, self._retention_days = holder, lease_s, retention_days
 
     def run_once(self) -> MaturedRun:
@@ -134,7 +134,7 @@ class Maturer:
         found: list[Matured] = []
         meter = Meter()
         for buckets in by_buckets(range(self._lake.buckets), meter):
-            first = units.first_exposures(self._lake, self._start(), scope, buckets, until, meter)
+            first = self._firsts.of(self._start(), scope, buckets, until, meter)
             due = first.filter(pc.less(pc.add(first["t0"], scope.period_us), deadline))
             fresh = self._fresh(scope, due, open_days[0], shown)
             found += units.matured_units(self._lake, self._start(), scope, buckets, fresh, meter)

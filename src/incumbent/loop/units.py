@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from incumbent.clock import EPOCH
 from incumbent.config import ExperimentConfig
@@ -56,6 +56,39 @@ def first_exposures(
         return whole
     whole = whole.sort_by([("t0", "ascending")])
     return whole.take(_first_rows(whole["user_id"]))
+
+
+class FirstExposures:
+    """`first_exposures`, where what was read before is not read again: days only follow, until one of those changes.
+
+    Of at most `most` units in all; more are read anew each time.
+    """
+
+    def __init__(self, lake: Lake, most: int = 200_000) -> None:
+        self._lake, self._most = lake, most
+        self._known: dict[tuple[str, date, int], tuple[int, date, pa.Table]] = {}  # version, last day, units
+
+    def of(self, engine: Engine, scope: Scope, buckets: Sequence[int], until: date, meter: Meter) -> pa.Table:
+        """As `first_exposures`."""
+        return relations.concat([self._bucket(engine, scope, bucket, until, meter) for bucket in buckets], _UNITS)
+
+    def _bucket(self, engine: Engine, scope: Scope, bucket: int, until: date, meter: Meter) -> pa.Table:
+        key = (scope.name, scope.since, bucket)
+        version, last, known = self._known.pop(key, (-1, date.min, None))
+        now, changed = self._lake.changes("impression", version)
+        until = max(until, scope.since)
+        if known is None or until < last or any(part.bucket == bucket and part.day <= last for part in changed):
+            whole = first_exposures(self._lake, engine, scope, [bucket], until, meter)
+        elif until == last:
+            whole = known
+        else:
+            later = structs.replace(scope, since=last + timedelta(days=1))
+            more = first_exposures(self._lake, engine, later, [bucket], until, meter)
+            whole = relations.concat([known, more.filter(pc.invert(pc.is_in(
+                more["user_id"], value_set=known["user_id"].combine_chunks())))], _UNITS)
+        if whole.num_rows + sum(one.num_rows for _, _, one in self._known.values()) <= self._most:
+            self._known[key] = (now, until, whole)
+        return whole
 
 
 def _unpacked(rows: pa.Table) -> pa.Table:

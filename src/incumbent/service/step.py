@@ -84,7 +84,8 @@ class Stepper:
 async def step(control: Control, clock: Clock, *, wait_s: float = WAIT_S) -> Step:
     """Ask for a step and wait until it is done; `UnavailableError` where the loop does not answer in time."""
     token = secrets.token_hex(8)
-    until = clock.monotonic() + wait_s
+    asked = clock.monotonic()
+    until = asked + wait_s
     await asyncio.to_thread(control.set_cursor, ASKED, token)
     while True:
         done = await asyncio.to_thread(_read, control)
@@ -93,7 +94,7 @@ async def step(control: Control, clock: Clock, *, wait_s: float = WAIT_S) -> Ste
         if clock.monotonic() >= until:
             raise UnavailableError("the loop did not take the step", got=f"no answer in {wait_s:g} s",
                                    hint="is the part `loop` running?")
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(min(max(POLL_S, (clock.monotonic() - asked) / 20), 0.25))  # a step may take seconds
 
 
 def routes(control: Control, clock: Clock) -> APIRouter:

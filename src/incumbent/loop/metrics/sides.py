@@ -184,8 +184,11 @@ class Ages:
 
 
 def vectors(lake: Lake, space: str) -> pa.Table | None:
-    """The newest vector of every item in a space; None where there is none. Vectors of other lengths are left out."""
-    rows = lake.scan("embedding", columns=["time", "event_id", "space", "entity", "entity_id", "vector"])
+    """The newest vector of every item in a space; None where there is none. Vectors of other lengths are left out.
+
+    What is no user's stands in the lake's bucket 0.
+    """
+    rows = lake.scan("embedding", buckets=[0], columns=["time", "event_id", "space", "entity", "entity_id", "vector"])
     rows = rows.filter(pc.and_(pc.equal(rows["space"], space), pc.equal(rows["entity"], "item")))
     if not rows.num_rows:
         return None
