@@ -150,7 +150,7 @@ class TestRefusals:
         (b'{"type":"nope"}', "Invalid value 'nope'", "type"), (b'{"type":1}', "Expected `str`", "type"),
         (raw(time="2026-03-01T12:00:00"), "timezone", "time"), (raw(time="yesterday"), "Invalid RFC3339", "time"),
         (raw(action="look"), "Invalid enum value 'look'", "action"), (raw(quantity="3"), "Expected `int", "quantity"),
-        (raw(valu=1), "unknown field `valu`", None), (raw(context={"a": 10**30}), "Expected `int`", "context[...]"),
+        (raw(valu=1), "unknown field `valu`", "valu"), (raw(context={"a": 10**30}), "Expected `int`", "context[...]"),
         (raw(value_minor=10**30), "Expected `int`", "value_minor"), (raw(user_id=None), "Expected `str`", "user_id"),
         (raw(seconds=1e400), "does not parse|Expected|out of range", None),
     ])

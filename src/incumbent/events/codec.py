@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import struct
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from incumbent.errors import DataError
 from incumbent.events.schema import SCHEMA_VERSION, Event, Incoming
 
+_NAMED = re.compile(r"(?:missing required|unknown) field `([^`]{1,64})`")
 _to_msgpack = msgspec.msgpack.Encoder()
 _to_json = msgspec.json.Encoder()
 _from_msgpack = msgspec.msgpack.Decoder(Event)
@@ -78,9 +80,11 @@ def _plain(data: Any, plain: Any) -> Any:
 
 
 def _explain(error: msgspec.ValidationError) -> DataError:
-    """A msgspec message taken apart: the field is the path behind `` - at `$.``."""
+    """A msgspec message taken apart: the field is the path behind `` - at `$.``, and what lacks or is unknown there."""
     what, _, path = str(error).partition(" - at `$")
-    return DataError(what, field=path.rstrip("`").lstrip(".") or None)
+    named = _NAMED.search(what)
+    parts = [path.rstrip("`").lstrip("."), named[1] if named else ""]
+    return DataError(what, field=".".join(part for part in parts if part) or None)
 
 
 def upgrade(raw: dict[str, Any]) -> dict[str, Any]:
