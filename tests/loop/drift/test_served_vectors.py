@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incumbent import config
-from incumbent.events.schema import Embedding, Impression
+from incumbent.events.schema import Embedding, Feedback, Impression
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift import status as drift_status
 from incumbent.loop.drift.facts import Catalogue
@@ -139,6 +139,16 @@ def test_an_index_that_is_half_of_another_version_is_told_with_the_versions_and_
     told = found.evidence["explanation"]
     assert {(one["model"], one["items"]) for one in told["versions"]} == {("v1", "v1"), ("v1", "v2")}
     assert 0.3 < told["share"]["value"] < 0.7 and "model v1, vectors v2" in told["text"] and "0.00% -> " in told["text"]
+    day = (datetime.fromisoformat(found.evidence["window"]["start"]) - START).days
+    events, gap = world.shop.day(day), told["click_gap"]
+    clicked = {(one.request_id, one.item_id) for one in events if isinstance(one, Feedback) and one.action == "click"}
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    for one in (one for one in events if isinstance(one, Impression)):
+        for slot in one.slots:
+            hits[int(slot.item_id.rpartition("-")[2]) % 2 == 1].append((one.request_id, slot.item_id) in clicked)
+    assert gap["n"] == len(hits[True]) + len(hits[False]) and min(map(sum, hits.values())) > 3
+    assert gap["value"] == pytest.approx(sum(hits[True]) / len(hits[True]) - sum(hits[False]) / len(hits[False]))
+    assert gap["unit"] == "clicks/item" and gap["low"] < gap["value"] < gap["high"] and "so far: " in told["text"]
     found = drift_status.status(world.control, world.config, world.clock.now())
     row = next(one for one in found["monitors"] if one["name"] == SKEW)
     assert (row["status"], row["monitor"], row["severity"]) == ("drift", "skew", "ticket") and row["open"]

@@ -33,6 +33,7 @@ from incumbent.loop.drift.frames import Frame, shared
 from incumbent.loop.drift.grid import micros
 from incumbent.loop.drift.judges import Share
 from incumbent.loop.drift.shards import Reader, grid_of
+from incumbent.loop.drift.skew_clicks import skew_clicks
 from incumbent.loop.drift.watch import Watch
 from incumbent.stats.buckets import Buckets
 from incumbent.stats.items import Items
@@ -176,8 +177,11 @@ class Explainer:
         share = skew_share(now)
         lines = [f"newest vector of another version than the model's: {_percent(skew_share(then).value)} -> "
                  f"{_percent(share.value)} of {sum(n for (_, item), n in met.items() if item):,} recommended items"]
+        gap = skew_clicks(reader, watch.judge.stream, window)
+        lines.append(f"clicks of those minus clicks of the others, so far: {gap}")
         lines += [f"  model {one['model']}, vectors {one['items'] or '(none)'}: {one['rows']:,}" for one in pairs]
-        return {"text": "\n".join(lines), "share": share.to_dict(), "versions": pairs}
+        return {"text": "\n".join(lines), "share": share.to_dict(), "click_gap": gap.to_dict(),
+                "versions": pairs}
 
     # --------------------------------------------------------------------------------------------------------- numbers
     def _numbers(self, now: Any, then: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def of_responses(impressions: pa.Table, outcomes: pa.Table, grid: Grid, waits: W
     """`response`, `delay`, `ndcg`, `calibration` of first pages; `outcomes` are those of their users until the wait is
     over."""
     first = impressions.filter(pc.equal(impressions["page"], 1))
-    clicks, bought = _clicks(outcomes, waits), _purchases(outcomes, waits)
+    clicks, bought = clicks_of(outcomes, waits), _purchases(outcomes, waits)
     clicked = np.asarray(pc.is_in(first["request_id"], value_set=clicks["request_id"]))
     late = _first_delay(first["request_id"], bought)
     failed, segment = _failed(_lists(first["models"]), first.num_rows), segments(first, waits.segment)
@@ -57,7 +57,7 @@ def of_responses(impressions: pa.Table, outcomes: pa.Table, grid: Grid, waits: W
     return {**found, **_calibration(first, starts, clicks)}
 
 
-def _clicks(outcomes: pa.Table, waits: Waits) -> pa.Table:
+def clicks_of(outcomes: pa.Table, waits: Waits) -> pa.Table:
     """`request_id` and `item_id` of clicks in time."""
     rows = _of_exposures(outcomes, "click")
     return rows.filter(pa.array(_waited(rows) <= waits.click_hours * HOUR_US)).select(["request_id", "item_id"])
@@ -122,12 +122,13 @@ def segments(rows: pa.Table, field: str | None) -> pa.Array:
     return pc.fill_null(texts.take(coded.indices), REST)
 
 
-def _calibration(rows: pa.Table, starts: pa.Array, clicks: pa.Table) -> Rows:
-    """`score`, `label` and `group` of every slot with an owner and a score, by the owner's name and version."""
+def of_slots(rows: pa.Table, clicks: pa.Table) -> pa.Table:
+    """Every slot of some requests that has an owner whose answer is known: `request`, the number of its row, the
+    owner's `name`, `version` and `query` (its version of a space), `item_id`, `score`, `place` from 0, and whether it
+    was `clicked`."""
     slots, models = _lists(rows["slots"]), _lists(rows["models"])
     parent, flat = np.asarray(pc.list_parent_indices(slots)), slots.flatten()
-    chosen = np.asarray(pc.and_(pc.is_valid(pc.struct_field(flat, "owner")),
-                                pc.is_valid(pc.struct_field(flat, "score"))))
+    chosen = np.asarray(pc.is_valid(pc.struct_field(flat, "owner")))
     flat, parent = flat.filter(pa.array(chosen)), parent[chosen]
     of, answers = np.asarray(pc.list_parent_indices(models)), models.flatten()
     asked = pa.array(parent)
@@ -135,13 +136,25 @@ def _calibration(rows: pa.Table, starts: pa.Array, clicks: pa.Table) -> Rows:
     where = pc.index_in(key, value_set=_joined(pa.array(of).cast(pa.string()), pc.struct_field(answers, "role")))
     pairs = _joined(_lists(rows["request_id"]).take(asked), pc.struct_field(flat, "item_id"))
     hit = pc.is_in(pairs, value_set=_joined(_lists(clicks["request_id"]), _lists(clicks["item_id"])))
-    place = np.minimum(np.asarray(pc.struct_field(flat, "position")) - 1, POSITIONS - 1)
     table = pa.table({
-        "start": starts.take(asked), "surface": rows["surface"].take(asked),
-        **{name: pc.struct_field(answers, name).take(where) for name in ("name", "version")},
-        "score": pc.struct_field(flat, "score"), "label": hit.cast(pa.float64()), "group": place})
+        "request": asked, **{name: pc.struct_field(answers, field).take(where) for name, field in (
+            ("name", "name"), ("version", "version"), ("query", "embedding_version"))},
+        "item_id": pc.struct_field(flat, "item_id"), "score": pc.struct_field(flat, "score"),
+        "place": pc.subtract(pc.struct_field(flat, "position"), 1), "clicked": hit})
+    return table.filter(pc.is_valid(table["name"]))
+
+
+def _calibration(rows: pa.Table, starts: pa.Array, clicks: pa.Table) -> Rows:
+    """`score`, `label` and `group` of every slot with an owner and a score, by the owner's name and version."""
+    told = of_slots(rows, clicks)
+    told = told.filter(pc.is_valid(told["score"]))
+    asked = _lists(told["request"])
+    table = pa.table({
+        "start": starts.take(asked), "surface": rows["surface"].take(asked), "name": told["name"],
+        "version": told["version"], "score": told["score"], "label": told["clicked"].cast(pa.float64()),
+        "group": np.minimum(np.asarray(told["place"]), POSITIONS - 1)})
     found = {}
-    for group, part in parts(table.filter(pc.is_valid(table["name"])), ["surface", "name", "version"]):
+    for group, part in parts(table, ["surface", "name", "version"]):
         found[names.stream("calibration", group["surface"], group["name"], group["version"])] = part.select(
             ["start", "score", "label", "group"])
     return found
