@@ -52,8 +52,9 @@ class RankStream:
         log_m = e_step(memory["log_m"] if memory else None, calibrated(p), self.kind)
         drift = log_m >= math.log(1 / self.alpha)
         seen = (memory["windows"] if memory else 0) + 1
-        reason = (f"evidence {_shown(log_m)} of {1 / self.alpha:.4g} after "
-                  f"{seen} window{'' if seen == 1 else 's'}; the last has p = {p:.3g}, most off in {result.statistic} ({result.components[0].said})")
+        many = "a window" if seen == 1 else f"{seen} windows"
+        reason = (f"evidence {_shown(log_m)} of {1 / self.alpha:.4g} after {many}; the last has p = {p:.3g}, most "
+                  f"off in {result.statistic} ({result.components[0].said})")
         said = Result(status="drift" if drift else "ok", severity="ticket" if drift else "info", reason=reason,
                       statistic=result.statistic, score=judged.score, p_value=p, e_value=math.exp(min(log_m, 709.0)),
                       resolution=judged.resolution, windows=result.windows, n=result.n, components=result.components)
