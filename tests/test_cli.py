@@ -64,6 +64,18 @@ def test_the_examples_models_answer_as_models_must(shop):
     assert not any(item.startswith("game-") for items in left for item in items)
 
 
+@pytest.mark.parametrize(("text", "said"), [
+    ('sliced = ["clik_through"]', "no such metric to cut. Got 'clik_through'. Hint: did you mean 'click_through'"),
+    ('item_sliced = ["recall"]', "only what is counted by user-day, and slots bought, can be told by item"),
+    ('without = ["ginni@10"]', "did you mean 'gini@10'?"),
+    ('parents = { click_through = "timespent" }', "'time_spent'")])
+def test_config_check_names_metrics_that_there_are_none_of(shop, capsys, text, said):
+    with (shop / "incumbent.toml").open("a") as file:
+        file.write(f"\n[metrics]\n{text}\n")
+    code, _, err = run(capsys, "config", "check")
+    assert code == 2 and said in err
+
+
 def test_config_check_names_every_mistake(shop, capsys):
     code, out, _ = run(capsys, "config", "check")
     assert code == 0 and "the configuration is sound" in out and "surface home: champion popular" in out

@@ -110,6 +110,23 @@ def _check(config: MetricsConfig, field: str, known: tuple[Any, ...], every: Map
         raise NotFoundError("no such metric to cut", got=name, field=f"metrics.{field}", hint=near(name, can))
 
 
+def check(config: MetricsConfig) -> None:
+    """Raise for whatever names no metric: what is cut, as `measured`, what is left out, and what stands under what.
+
+    >>> check(MetricsConfig(without=("ginni@10",)))
+    Traceback (most recent call last):
+    ...
+    incumbent.errors.NotFoundError: no such metric. Got 'ginni@10'. Hint: did you mean 'gini@10'?
+    """
+    measured(config)
+    every = measured(config.model_copy(update={"without": ()})).all()
+    for field, names in (("without", config.without), ("parents", (*config.parents, *config.parents.values()))):
+        known = {*every, *(stem(name) for name in every), *registry.names("metrics")} if field == "without" else every
+        for name in names:
+            if name not in known:
+                raise NotFoundError("no such metric", got=name, field=f"metrics.{field}", hint=near(name, known))
+
+
 def cuts(names: tuple[str, ...], metric: Metric) -> bool:
     """Is a metric among those that are cut?"""
     return ALL in names or stem(metric.name) in names or metric.name in names
