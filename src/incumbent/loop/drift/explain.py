@@ -22,6 +22,7 @@ from incumbent.drift.null import merged
 from incumbent.drift.segments import LEAST
 from incumbent.drift.skew import skew_share
 from incumbent.drift.vector_age import age_s
+from incumbent.errors import IncumbentError
 from incumbent.events.window import Window
 from incumbent.loop.drift import latest_vectors, names
 from incumbent.loop.drift.arrivals import arrivals
@@ -56,8 +57,11 @@ class Explainer:
         if self._config.segment is None or isinstance(watch.judge.of, Share):  # responses are counted by segment
             return found
         held = [one.period for one in watch.reference(window).windows if one.period is not None]
-        feeler = Feeler(reader, self._baseline, self._config, watch.judge.stream)
-        more = felt_told(feeler.felt(window, held), watch.judge, frame.kind, self._config.segment)
+        try:
+            felt = Feeler(reader, self._baseline, self._config, watch.judge.stream).felt(window, held)
+            more = felt_told(felt, watch.judge, frame.kind, self._config.segment)
+        except IncumbentError as error:  # what moved is worth more than by whom it is felt
+            more = {"segments": [], "text": f"no segments: {error}"}
         return {**found, **more, "text": "\n".join(filter(None, [found["text"], more.get("text")]))}
 
     def _moved(self, watch: Watch, window: Window, state: Any, frame: Frame, reader: Reader) -> dict[str, Any]:

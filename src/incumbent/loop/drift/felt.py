@@ -23,7 +23,6 @@ from incumbent.loop.drift import rows as drift_rows
 from incumbent.loop.drift.baselines import Baseline, outdated
 from incumbent.loop.drift.felt_vectors import clusters
 from incumbent.loop.drift.frames import SEGMENTS, Frame
-from incumbent.loop.drift.grid import micros
 from incumbent.loop.drift.responses import REST, segments
 from incumbent.loop.drift.shards import Reader
 from incumbent.loop.rollup import pieces
@@ -139,17 +138,15 @@ class Feeler:
 
     def _shown(self, windows: Sequence[Window]) -> Iterator[tuple[date, str, pa.Table]]:
         """The requests of some windows and of the stream's surface, day by day and segment by segment."""
-        starts = pa.array([micros(one.start) for one in windows], pa.int64())
         known, columns = pa.array(self._known, pa.string()), sorted({*drift_rows.REQUEST_COLUMNS,
                                                                     *drift_responses.COLUMNS})
-        for day in sorted({day for one in windows for day in one.days()}):
+        for window, day in [(one, day) for one in windows for day in one.days()]:
             whole = Window.of_day(day)
-            for piece in pieces(whole, self._requests(whole)):
+            span = Window(max(window.start, whole.start), min(window.end, whole.end))
+            for piece in pieces(span, self._requests(span)):
                 rows = self._reader.lake.scan("impression", piece, self._buckets, columns)
                 if self._surface is not None:
                     rows = rows.filter(pc.equal(rows["surface"], self._surface))
-                begun = self._reader.grid.starts(rows["time"].cast(pa.int64()).to_numpy())
-                rows = rows.filter(pc.is_in(pa.array(begun), value_set=starts))
                 if not rows.num_rows:
                     continue
                 values = segments(rows, self._config.segment)
