@@ -12,8 +12,10 @@ from incumbent.loop import attribute, looks
 from incumbent.loop.decide import Decider
 from incumbent.loop.operate import Operator
 from incumbent.loop.report import report
+from incumbent.stats.counts import Counts
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
+from incumbent.stores.store import StateRow
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TREE = {"models": {"a": {"target": "m:a"}, "b": {"target": "m:b"}}, "surfaces": {"home": {"champion": "a"}},
@@ -60,6 +62,15 @@ def test_a_surface_without_numbers_says_when_they_come(minutes, said):
     assert loop.notes(minutes)[0] == [said]
 
 
+def test_a_surface_that_fell_silent_says_since_when():
+    loop = Loop()
+    loop.control.put(T0.date(), 0, "exact", [StateRow("requests/home", T0.date(), 0, "counts", "1", Counts.zero().update(
+        ["interleave/ok"], [3]).to_bytes())])
+    loop.measured(0)
+    assert loop.notes(60)[0] == []
+    assert loop.notes(30 * 24 * 60)[0] == ["nothing has come in since 2026-03-01"]
+
+
 def test_a_look_that_came_before_the_first_measuring_is_none():
     loop = Loop()
     loop.measured(0)
@@ -90,3 +101,12 @@ def test_under_a_replay_clock_nobody_is_promised_a_time():
         "not judged yet: next when the replay steps the loop (and every 600 s of ours)"]
     row = loop.control.experiment("e1")
     assert looks.unjudged(loop.control, replay, row, at(1)) == loop.notes(1, replay)[1][0]
+
+
+def test_a_run_that_takes_some_seconds_is_not_overdue():
+    every_five = parse({**TREE, "loop": {"attribute_s": 5, "decide_s": 5}})
+    loop = Loop()
+    loop.measured(0)
+    told = [looks.unmeasured(loop.control, every_five, T0 + timedelta(seconds=late)) for late in (4, 11, 64, 66)]
+    assert ["next at" in told[0], *("next is due now" in one for one in told[1:3]), "does a service run?" in told[3]] == [
+        True] * 4

@@ -40,7 +40,8 @@ def put(desk, days, rate=0.1):
 
 
 def test_nothing_measured_is_said_and_a_surface_that_is_none_is_refused(desk, capsys):
-    assert desk.metrics()[0]["notes"] == ["nothing was measured yet"]
+    [note] = desk.metrics()[0]["notes"]
+    assert note.startswith("nothing was measured yet") and note.endswith("00:00 UTC")
     show(desk.metrics())
     assert "nothing was measured yet" in capsys.readouterr().out
     with pytest.raises(NotFoundError, match="no such surface"):
@@ -105,3 +106,23 @@ def test_a_day_that_has_just_ended_is_told_once_it_was_measured(desk):
     desk.clock.set(datetime(2026, 7, 1, 0, 5, tzinfo=UTC))  # the day is over, and nobody has measured since
     assert measured_at(NOW) == yesterday
     assert measured_at(desk.clock.now()) == str(NOW.date())
+
+
+def test_a_surface_that_fell_silent_shows_its_last_days_and_says_so(desk, capsys):
+    put(desk, 20)
+    last = str((NOW - timedelta(days=1)).date())
+    made = desk.metrics("home")[0]
+    assert made["quiet_since"] is None and made["until"] == last
+    desk.clock.set(NOW + timedelta(days=3))  # within the period: the days stay the last whole ones
+    desk.stores.control.set_cursor(attribute.CURSOR, msgspec.json.encode(
+        attribute.AttributeCursor(at=desk.clock.now())).decode())
+    made = desk.metrics("home")[0]
+    assert made["quiet_since"] == last and made["until"] > last
+    desk.clock.set(NOW + timedelta(days=20))
+    desk.stores.control.set_cursor(attribute.CURSOR, msgspec.json.encode(
+        attribute.AttributeCursor(at=desk.clock.now())).decode())
+    made = desk.metrics("home")[0]
+    assert made["quiet_since"] == made["until"] == last
+    assert next(node for node in made["nodes"] if node["name"] == "click_through")["value"]["n"] > 0
+    show([made])
+    assert f"nothing has come in since {last}" in capsys.readouterr().out

@@ -9,6 +9,8 @@ from incumbent.loop.attribute import read_cursor
 from incumbent.loop.decide import Evaluation, latest
 from incumbent.stores.store import Control, ExperimentRow
 
+LATE_S = 60.0  # that a run may take before its successor counts as overdue
+
 
 def unmeasured(control: Control, config: Config, now: datetime) -> str:
     """That there is nothing measured, up to when, and when it will be looked again.
@@ -56,6 +58,6 @@ def _next(last: datetime, every_s: float, config: Config, now: datetime) -> str:
     if config.service.clock == "replay":
         return f"next when the replay steps the loop (and every {every_s:g} s of ours)"
     due = last + timedelta(seconds=every_s)
-    if now > due + timedelta(seconds=every_s):
+    if now > due + timedelta(seconds=max(every_s, LATE_S)):
         return f"due since {due:%Y-%m-%d %H:%M} UTC (every {every_s:g} s): does a service run?"
     return f"next at {due:%H:%M} UTC (every {every_s:g} s)" if now < due else f"next is due now (every {every_s:g} s)"

@@ -28,6 +28,7 @@ from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stores.store import Control, ExperimentRow
 
 DAYS = 7
+QUIET_DAYS = 90  # how far back a surface that fell silent is looked for
 
 
 class Line(Struct, frozen=True):
@@ -132,8 +133,15 @@ def _surface(control: Control, name: str, period: Window, config: Config, now: d
             unit = f"{keys.parts(key)['currency']} minor units/request"
             lines.append(_per_request("value per request", engagement.beside(state), "value_minor", unit))
     lines += _models(control, name, period)
-    notes = [] if lines else [looks.unmeasured(control, config, now)]
+    notes = [] if lines else [_quiet(control, name, now) or looks.unmeasured(control, config, now)]
     return Section(f"surface:{name}", f"surface {name}", lines, notes)
+
+
+def _quiet(control: Control, surface: str, now: datetime) -> str | None:
+    """Since when nothing has come in; None where nothing ever did, or not in a long time."""
+    days = [row.day for row in control.range(keys.of_surface("requests", surface),
+                                             Window(now - timedelta(days=QUIET_DAYS), now))]
+    return f"nothing has come in since {max(days)}" if days else None
 
 
 def _models(control: Control, surface: str, period: Window) -> Iterator[Line]:

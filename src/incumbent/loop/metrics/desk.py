@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from incumbent.config import MetricsConfig
-from incumbent.events.window import day_of
+from incumbent.events.window import Window, day_of
 from incumbent.loop.attribute import read_cursor
 from incumbent.loop.metrics.read import Reader
 from incumbent.loop.metrics.sides import Catalogue
@@ -28,7 +30,8 @@ class Trees:
 
     def of(self, surface: str, now: datetime, days: int) -> Tree:
         """The tree of a surface over the last `days` whole days before `now` that were measured: a day that has just
-        ended is none of them yet."""
+        ended is none of them yet. Where none of them had anything, the days up to the last that had, and
+        `quiet_since` says so."""
         with self._turn:
             measured = read_cursor(self._control).at
             now = now if measured is None or day_of(measured) >= day_of(now) else measured
@@ -38,6 +41,10 @@ class Trees:
                     self._made.pop(next(iter(self._made)))
                 facts = self._catalogue.as_of(day_of(now))
                 items = frozenset() if facts is None else frozenset(facts.table["item_id"].to_pylist())
-                self._made[key] = tree(self._reader, surface, self._config, now, days=days, catalogue=items,
-                                       currency=cursor_of(self._control).currencies.get(surface, ""))
+                currency = cursor_of(self._control).currencies.get(surface, "")
+                made = tree(self._reader, surface, self._config, now, days=days, catalogue=items, currency=currency)
+                if (quiet := made.quiet_since) is not None and quiet < made.since:
+                    made = replace(tree(self._reader, surface, self._config, Window.of_day(quiet).end, days=days,
+                                        catalogue=items, currency=currency), quiet_since=quiet)
+                self._made[key] = made
             return self._made[key]

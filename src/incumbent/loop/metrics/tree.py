@@ -73,6 +73,7 @@ class Tree(Struct, frozen=True):
     models: list[Model]
     slices: list[Slice]
     notes: list[str]
+    quiet_since: date | None = None  # the last day with anything, where the last whole day had nothing
 
 
 class View(Struct, frozen=True):
@@ -133,9 +134,11 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
              if node.level in ("proxy", "quality") and node.parent else node for node in nodes]
     models = [Model(cell.model or "", cell.role or "", _model(metrics, found, view, above))
               for cell, found in cells.items() if cell.model is not None and cell.by is None]
-    notes = [] if whole else ["nothing was measured yet"]
+    notes = [] if whole else ["nothing was measured yet: a day counts once it is over, the present one at "
+                              f"{day + timedelta(days=2)} 00:00 UTC"]
+    last = max(whole, default=day)
     return Tree(surface, view.since, day, day, currency, sorted(nodes, key=lambda one: LEVELS.index(one.level)), models,
-                ranked(cells, known, view.since, day, config), notes)
+                ranked(cells, known, view.since, day, config), notes, last if last < day else None)
 
 
 def _model(metrics: Measured, days: Days, view: View, above: Mapping[str, str | None]) -> list[Node]:
