@@ -302,7 +302,9 @@ class TestFiles:
     @pytest.mark.parametrize(("text", "error", "part"), [
         ("user,item\n1,2\n", DataError, "interactions lack columns user_id, item_id"),
         ("user_id,item_id\n", DataError, "no interactions"),
-        ("user_id,item_id,gain\na,b,much\n", DataError, "a gain must be a number")])
+        ("user_id,item_id,gain\na,b,much\n", DataError, "a gain must be a number"),
+        ("user_id,item_id,gain\na,b,1\na,c,\n", DataError, "a gain is missing or not finite. Got '1 rows'"),
+        ("user_id,user_id,item_id\na,a,b\n", DataError, "interactions hold columns twice: user_id")])
     def test_bad_files(self, tmp_path, text, error, part):
         (tmp_path / "d.csv").write_text(text)
         with pytest.raises(error, match=part):

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.schema import Context
 from incumbent.loop.evaluation.held_out import HeldOut, pairs_table, popularity_table, whole_users
-from incumbent.metrics.frames import as_ids
+from incumbent.metrics.frames import as_ids, numbers
 from incumbent.metrics.metric import Side
 from incumbent.models.recommender import Ask
 
@@ -32,7 +32,7 @@ def from_files(
     user has counts. `history` (user_id, item_id, perhaps event_id, oldest first): what they had before, and how popular
     each item was. `catalogue` (item_id, perhaps category): everything listed. Pairs given twice count once, rows
     without an id not at all; both are counted. `NotFoundError` for an absent file, `DataError` for absent
-    columns, all named, and an empty table.
+    columns, all named, and those that are there twice, for a gain that is missing, and an empty table.
     """
     rows, dropped = _interactions(interactions, "interactions")
     if not rows.num_rows:
@@ -50,7 +50,7 @@ def from_files(
         if user in number:
             mine += 1
             key = (number[user], item)
-            gains[key] = max(gains.get(key, float("-inf")), 1.0 if gain is None else float(gain))
+            gains[key] = max(gains.get(key, float("-inf")), float(gain))
     had: dict[tuple[int, str], None] = {}
     popular: Counter[str] = Counter()
     known: dict[str, int] = {}
@@ -92,9 +92,14 @@ def _interactions(path: str | Path, what: str) -> tuple[pa.Table, int]:
     for name in ("user_id", "item_id"):
         ids = as_ids(rows[name].combine_chunks(), f"{what}.{name}").cast(pa.string())
         rows = rows.set_column(rows.column_names.index(name), name, ids)
-    if "gain" in rows.column_names and not (
-            pa.types.is_integer(rows["gain"].type) or pa.types.is_floating(rows["gain"].type)):
-        raise DataError("a gain must be a number", got=str(rows["gain"].type), field=f"{what}.gain")
+    if "gain" in rows.column_names:
+        kind = rows["gain"].type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            raise DataError("a gain must be a number", got=str(kind), field=f"{what}.gain")
+        wrong = int((~np.isfinite(numbers(rows["gain"].combine_chunks(), f"{what}.gain"))).sum())
+        if wrong:
+            raise DataError("a gain is missing or not finite", got=f"{wrong} rows", expected="a number per row",
+                            field=f"{what}.gain", hint="0 is not wanted")
     there = pc.and_(pc.is_valid(rows["user_id"]), pc.is_valid(rows["item_id"]))
     there = pc.and_(there, pc.and_(pc.not_equal(rows["user_id"], ""), pc.not_equal(rows["item_id"], "")))
     kept = rows.filter(there)
@@ -135,6 +140,10 @@ def read_table(path: str | Path, what: str, names: tuple[str, ...]) -> pa.Table:
     if absent:
         raise DataError(f"{what} lack columns {', '.join(absent)}", got=rows.column_names, expected=", ".join(names),
                         field=f"{what}.{absent[0]}")
+    twice = sorted(name for name, times in Counter(rows.column_names).items() if times > 1)
+    if twice:
+        raise DataError(f"{what} hold columns twice: {', '.join(twice)}", got=rows.column_names,
+                        field=f"{what}.{twice[0]}")
     return rows
 
 
