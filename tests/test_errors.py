@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incumbent import errors
-from incumbent.errors import ConfigError, DataError, IncumbentError, shorten
+from incumbent.errors import ConfigError, DataError, IncumbentError, Quoted, shorten
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, IncumbentError)]
 
@@ -67,3 +67,9 @@ def test_shorten_never_fails_and_never_carries_much(value):
 @given(st.text(max_size=50) | st.integers() | st.lists(st.integers(), max_size=5))
 def test_small_values_are_shown_whole(value):
     assert shorten(value, 1000) == repr(value)
+
+
+def test_what_another_process_had_got_is_not_quoted_again():
+    first = DataError("no such surface", got="hoem")
+    assert str(DataError(first.what, got=Quoted(first.got))) == str(first)
+    assert len(shorten(Quoted("x" * 500))) == 120

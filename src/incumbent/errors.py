@@ -57,13 +57,24 @@ def near(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean {found[0]!r}?" if found else None
 
 
+class Quoted(str):
+    """What another process has got, in its own quotes: shown as it is.
+
+    >>> print(DataError("no such surface", got=Quoted("'hoem'")))
+    no such surface. Got 'hoem'.
+    """
+
+
 def shorten(value: Any, limit: int = 120) -> str:
     """The repr of a value, cut to `limit` characters so that an error never carries a megabyte back, nor makes one.
 
     What has no repr (nested too deep, a number of 5,000 digits) is named by its type.
     """
     try:
-        text = repr(value[: limit * 2]) if isinstance(value, str | bytes) else _brief.repr(value)
+        if isinstance(value, Quoted):
+            text = str(value)
+        else:
+            text = repr(value[: limit * 2]) if isinstance(value, str | bytes) else _brief.repr(value)
     except Exception:  # an error about a value must not fail on that value
         text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -255,6 +255,12 @@ class TestFiles:
         with pytest.raises(ConfigError, match=r"not TOML"):
             config.load(file)
 
+    def test_a_line_that_is_not_toml_is_shown(self, tmp_path):
+        file = tmp_path / "incumbent.toml"
+        file.write_text("[service]\nport = 8000\nhost = local host\n")
+        with pytest.raises(ConfigError, match=r"at line 3, column 8\): host = local host\."):
+            config.load(file)
+
     def test_the_replay_start(self):
         replay = tree(service__clock="replay", service__replay_start="2017-07-01T00:00:00Z")
         assert config.parse(replay).service.replay_start.year == 2017

@@ -160,6 +160,19 @@ class TestRefusals:
         if field:
             assert caught.value.field == field
 
+    @pytest.mark.parametrize(("changes", "expected", "hint"), [
+        ({"action": "clik"}, "one of add_to_cart, click, ", "did you mean 'click'?"),
+        ({"type": "feedbak"}, "one of embedding, feedback, impression, item, measurement", "did you mean 'feedback'?"),
+        ({"action": "zzz"}, "one of add_to_cart", None), ({"action": 3}, None, None), ({"user_id": 3}, None, None),
+        ({"time": "soon"}, None, None),
+    ])
+    def test_a_word_that_is_none_is_told_what_may_stand_there(self, changes, expected, hint):
+        with pytest.raises(DataError) as caught:
+            codec.decode_incoming(raw(**changes))
+        told = caught.value.expected
+        assert told is expected is None or (told or "").startswith(expected)
+        assert caught.value.hint == hint
+
     @settings(deadline=None, max_examples=200)
     @given(st.binary(max_size=60))
     def test_rubbish_is_a_data_error_and_nothing_else(self, data):

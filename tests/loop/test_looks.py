@@ -108,5 +108,4 @@ def test_a_run_that_takes_some_seconds_is_not_overdue():
     loop = Loop()
     loop.measured(0)
     told = [looks.unmeasured(loop.control, every_five, T0 + timedelta(seconds=late)) for late in (4, 11, 64, 66)]
-    assert ["next at" in told[0], *("next is due now" in one for one in told[1:3]), "does a service run?" in told[3]] == [
-        True] * 4
+    assert "next at" in told[0] and "due now" in told[1] and "due now" in told[2] and "does a service run?" in told[3]

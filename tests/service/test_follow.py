@@ -511,3 +511,18 @@ def test_a_clock_that_steps_back_is_counted_and_told():
     clock.advance(1)
     assert watch.look() is None
     assert b"incumbent_clock_steps_total 1.0" in meter.expose()
+
+
+def test_who_starts_it_says_what_keeps_the_first_plan_away_and_the_log_does_not_repeat_it(monkeypatch):
+    told = []
+
+    async def story(held):
+        monkeypatch.setattr(held.follower._log, "error", lambda what, **_: told.append(what), raising=False)
+        held.control.publish(build_plan(config(a="m:broken")))
+        await held.follower.start()
+        assert held.follower.unservable and "model does not load" in held.follower.problem and told == []
+        held.control.publish(build_plan(config(b="m:broken")))
+        await held.follower.poll()
+        assert len(told) == 1
+
+    run(story)

@@ -17,6 +17,7 @@ from incumbent.errors import (
     DataError,
     IncumbentError,
     NotFoundError,
+    Quoted,
     TooLargeError,
     UnavailableError,
 )
@@ -94,7 +95,7 @@ def _error(status: int, data: bytes) -> IncumbentError:
         told = body["error"]
         parts = {name: told.get(name) for name in ("expected", "hint", "field")}
         if told.get("got") is not None:
-            parts["got"] = told["got"]
+            parts["got"] = Quoted(told["got"])
         what = told["what"]
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return UnavailableError(f"the service answered {status}", got=data[:80])

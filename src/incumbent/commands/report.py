@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from rich.console import Console
@@ -37,9 +38,11 @@ def show(report: dict[str, Any], as_json: bool) -> None:
 def interval(low: float | None, high: float | None) -> str:
     """An interval as people read it.
 
-    >>> interval(0.1, 0.25), interval(None, 2), interval(None, None)
-    ('[0.1, 0.25]', '[-inf, 2]', '')
+    >>> interval(0.1, 0.25), interval(None, 2), interval(None, None), interval(float("-inf"), float("inf"))
+    ('[0.1, 0.25]', '[-inf, 2]', '', 'too few')
     """
     if low is None and high is None:
         return ""
+    if low == -math.inf and high == math.inf:
+        return "too few"
     return f"[{'-inf' if low is None else f'{low:.5g}'}, {'inf' if high is None else f'{high:.5g}'}]"

@@ -54,7 +54,8 @@ def show_user(traced: dict[str, Any], as_json: bool) -> None:
                             expected=f"somebody who was served or did something since {traced['since'][:10]}",
                             hint="what was just served is sealed within [loop] seal_s; after an erasure this is right")
     told = ", ".join(_so_many(counts[f"{what}s"], what) for what in ("request", "event", "outcome"))
-    print(f"shopper {traced['user_id']} since {traced['since'][:10]}: {told}")
+    first = f"known since {traced['first'][:10]}" if traced["first"] else f"nothing since {traced['since'][:10]}"
+    print(f"shopper {traced['user_id']}, {first}: {told}")
     if traced.get("exclusions"):
         print("excluded: " + _excluded(traced["exclusions"]))
     for one in traced.get("experiments", ()):

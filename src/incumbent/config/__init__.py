@@ -214,12 +214,15 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
     data: dict[str, Any] = {}
     if path is not None:
         file = Path(path)
+        text = ""
         try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            data = tomllib.loads(text)
         except OSError as error:
             raise ConfigError("configuration file cannot be read", got=str(file), hint=str(error.strerror)) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError("configuration file is not TOML", got=str(file), hint=str(error)) from None
+            raise ConfigError("configuration file is not TOML", got=str(file),
+                              hint=mistakes.not_toml(str(error), text)) from None
     return parse(_merge(data, overrides or {}))
 
 

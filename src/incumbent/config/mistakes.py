@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from incumbent.errors import near, shorten
+from incumbent.errors import Quoted, near, shorten
 
 _ROUNDS = 6  # a mistake can hide another; pruning what was reported brings it out
 
@@ -129,3 +130,19 @@ def _inner(annotation: Any) -> Any:
         if isinstance(argument, type) and issubclass(argument, BaseModel):
             return argument
     return annotation
+
+
+def not_toml(message: str, text: str) -> str:
+    """What the parser says, with the line that it is about.
+
+    >>> not_toml("Expected ']' at the end of a table declaration (at line 2, column 9)", "# shop\\n[service\\n")
+    "Expected ']' at the end of a table declaration (at line 2, column 9): [service"
+    >>> not_toml("Unclosed array (at end of document)", "a = [\\n")
+    'Unclosed array (at end of document), line 2'
+    """
+    found, lines = re.search(r"\(at line (\d+), column \d+\)", message), text.splitlines()
+    if found is None:
+        return message + (f", line {len(lines) + 1}" if "end of document" in message else "")
+    at = int(found[1]) - 1
+    line = lines[at].strip() if at < len(lines) else ""
+    return f"{message}: {shorten(Quoted(line))}" if line else message

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from incumbent.errors import DataError
+from incumbent.errors import DataError, near
+from incumbent.events.allowed import allowed, word_in
 from incumbent.events.schema import SCHEMA_VERSION, Event, Incoming
 
 _NAMED = re.compile(r"(?:missing required|unknown) field `([^`]{1,64})`")
@@ -57,7 +58,7 @@ def _decode(data: Any, decoder: Any, plain: Any) -> Any:
         raw = _plain(data, plain)
         if isinstance(raw, dict) and raw.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
             return _upgraded(raw, decoder.type)
-        raise _explain(error) from None
+        raise _explain(error, raw) from None
     except msgspec.DecodeError as error:
         raise DataError("event does not parse", got=str(error), expected="JSON or MessagePack") from None
     except (ValueError, RecursionError, OverflowError) as error:
@@ -69,7 +70,7 @@ def _upgraded(raw: dict[str, Any], kind: Any) -> Any:
     try:
         return msgspec.convert(upgrade(raw), kind)
     except msgspec.ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, raw) from None
 
 
 def _plain(data: Any, plain: Any) -> Any:
@@ -79,12 +80,16 @@ def _plain(data: Any, plain: Any) -> Any:
         return None
 
 
-def _explain(error: msgspec.ValidationError) -> DataError:
+def _explain(error: msgspec.ValidationError, raw: Any) -> DataError:
     """A msgspec message taken apart: the field is the path behind `` - at `$.``, and what lacks or is unknown there."""
     what, _, path = str(error).partition(" - at `$")
     named = _NAMED.search(what)
     parts = [path.rstrip("`").lstrip("."), named[1] if named else ""]
-    return DataError(what, field=".".join(part for part in parts if part) or None)
+    field = ".".join(part for part in parts if part) or None
+    word = word_in(what)
+    words = allowed(raw.get("type") if isinstance(raw, dict) else None, field) if word is not None and field else ()
+    return DataError(what, field=field, expected="one of " + ", ".join(words) if words else None,
+                     hint=near(word, words) if word is not None else None)
 
 
 def upgrade(raw: dict[str, Any]) -> dict[str, Any]:

@@ -131,10 +131,14 @@ def say(estimate: Estimate) -> str:
 
     >>> say(Estimate(0.25, 0.2, 0.3, n=9, unit="per list"))
     '0.25 [0.2, 0.3] per list, n 9'
+    >>> say(Estimate(0.25, -math.inf, math.inf, n=1))
+    '0.25 (too few for an interval), n 1'
     """
     if estimate.value is None:
         return f"none ({estimate.reason})"
     ends = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.4g}, {estimate.high:.4g}]"
+    if estimate.low == -math.inf and estimate.high == math.inf:
+        ends = " (too few for an interval)"
     return f"{estimate.value:.4g}{ends}{' ' + estimate.unit if estimate.unit else ''}, n {estimate.n}"
 
 

@@ -57,6 +57,7 @@ class Follower:
         self._log = get("incumbent.service.follow")
         self.problem: str | None = None
         self.unservable = False  # whether the newest plan could not be put to use
+        self._starting = False
         self._report("no plan yet" if gateway is not None else None)
 
     async def publish(self, config: Config) -> None:
@@ -73,10 +74,12 @@ class Follower:
 
     async def start(self) -> None:
         """Follow until the newest plan is in use or refused; at once where there is none or Control is away."""
+        self._starting = True
         await self.poll()
         while (loading := self._loading) is not None:
             if not (await asyncio.wait({loading}, timeout=PATIENCE_S))[0]:
                 await self.poll()
+        self._starting = False
 
     async def poll(self) -> bool:
         """Look once; True where a new plan came into use since the last look. Never raises.
@@ -205,7 +208,8 @@ class Follower:
         self.unservable = True
         self._again_s, self._wait_s = self._monotonic() + self._wait_s, min(2 * self._wait_s, RETRY_MOST_S)
         problem = f"plan {plan.version} cannot be served: {error}{self._serving()}"
-        if problem != self.problem:
+        starting = self._starting and isinstance(error, IncumbentError)  # who starts it says so
+        if problem != self.problem and not starting:
             self._log.error("a plan cannot be served; it is tried again, and the one before stays",
                             plan_version=plan.version, error=str(error),
                             exc_info=None if isinstance(error, IncumbentError) else error)

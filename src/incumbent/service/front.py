@@ -94,7 +94,8 @@ class Front:
             await self.follower.publish(self._config)
             await self.follower.start()
             if self.follower.unservable:
-                raise ConfigError(str(self.follower.problem), hint="check [models] and what they import")
+                problem = str(self.follower.problem)
+                raise ConfigError(problem, hint=None if "Hint: " in problem else "check [models] and what they import")
         self.meter.flush()
 
     async def tick(self) -> None:

@@ -173,5 +173,5 @@ def test_both_are_told_to_a_person():
         show_user(trace_user(traced.lake, "u42", traced.clock, control=traced.control), False)
     text = out.getvalue()
     for piece in ("recomputed: yes", "champion old 1: ok", "rounds", "u1 = ", "last_touch (in force)", "nobody",
-                  "shopper u42 since", "experiment e1: 1 request in interleave", "neutral"):
+                  "shopper u42, known since 20", "experiment e1: 1 request in interleave", "neutral"):
         assert piece in text or piece == "neutral", piece

@@ -69,8 +69,8 @@ def trace_user(lake: Lake, user_id: str, clock: Clock, *, days: int = 90,
     """A shopper (id as logged): their newest requests, events and credited outcomes, at most `ROWS` of each; and from
     `control` what they excluded, which experiments they were in, as they matured, and the findings on those.
 
-    ``told`` says each act in a sentence. A user of whom nothing is known gets empty lists: that is an answer, and the
-    right one after an erasure.
+    ``since`` is how far back was looked, ``first`` the first that is known of them. ``told`` says each act in a
+    sentence. A user of whom nothing is known gets empty lists: that is an answer, and the right one after an erasure.
     """
     now = clock.now()
     period = Window(now - timedelta(days=days), now + timedelta(days=1))
@@ -79,8 +79,10 @@ def trace_user(lake: Lake, user_id: str, clock: Clock, *, days: int = 90,
     outcomes = lake.scan("outcome", period, users=[user_id])
     events = [msgspec.to_builtins(event) for event in from_arrow("feedback", _newest(feedback))]
     newest = _rows(_newest(outcomes))
+    times = [pc.min(rows["time"]).as_py() for rows in (impressions, feedback, outcomes) if rows.num_rows]
     return {
         "user_id": user_id, "since": period.start.isoformat(),
+        "first": min(times).isoformat() if times else None,
         "counts": {"requests": impressions.num_rows, "events": feedback.num_rows, "outcomes": outcomes.num_rows},
         "requests": [msgspec.to_builtins(event) for event in from_arrow("impression", _newest(impressions))],
         "events": events, "outcomes": newest, "told": trace_told.told(events, newest),
