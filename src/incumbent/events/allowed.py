@@ -1,0 +1,62 @@
+"""What may stand at a place of an event that holds one of a few words."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from incumbent.events.schema import Event, Incoming
+
+
+def allowed(tag: Any, path: str) -> tuple[str, ...]:
+    """The words of ``action`` of a feedback, of ``slots[...].kind`` of an impression; of ``type``, those that come from
+    outside. Empty for any other place.
+
+    >>> allowed("embedding", "entity"), allowed("impression", "slots[...].owner"), allowed("item", "price_minor")
+    (('item', 'query', 'user'), ('candidate', 'champion'), ())
+    >>> allowed("feedbak", "type")
+    ('embedding', 'feedback', 'impression', 'item', 'measurement')
+    """
+    if path == "type":
+        return tuple(sorted(_structs(Incoming)))
+    return _words(tag, path.replace("[...]", ".*")) if isinstance(tag, str) else ()
+
+
+@cache
+def _structs(union: Any) -> dict[str, Any]:
+    from msgspec import inspect  # needed for refusals alone
+
+    found = inspect.type_info(union)
+    every = found.types if isinstance(found, inspect.UnionType) else [found]
+    return {str(one.tag): one for one in every if isinstance(one, inspect.StructType)}
+
+
+@cache
+def _words(tag: str, path: str) -> tuple[str, ...]:
+    from msgspec import inspect
+
+    at: list[Any] = [_structs(Event)[tag]] if tag in _structs(Event) else []
+    for part in path.split("."):
+        inner: list[Any] = []
+        for one in at:
+            if isinstance(one, inspect.StructType):
+                inner += [field.type for field in one.fields if field.encode_name == part]
+            elif isinstance(one, inspect.ListType):
+                inner.append(one.item_type)
+            elif isinstance(one, inspect.DictType):
+                inner.append(one.value_type)
+        at = [kind for one in inner for kind in (one.types if isinstance(one, inspect.UnionType) else [one])]
+    return tuple(sorted(word for one in at if isinstance(one, inspect.LiteralType) for word in one.values
+                        if isinstance(word, str)))
+
+
+def word_in(what: str) -> str | None:
+    """The word that a message of msgspec refuses.
+
+    >>> word_in("Invalid enum value 'clik'"), word_in("Expected `str`, got `int`")
+    ('clik', None)
+    """
+    if not what.startswith("Invalid ") or "'" not in what:
+        return None
+    return what[what.index("'") + 1:what.rindex("'")]
+
