@@ -204,3 +204,11 @@ def test_times_are_numbers_or_times():
             side = frame({**excluded, "since": [when(3)], "until": [when(9)]})
             found.append(metrics.excluded_share(rows, excluded=side).value)
     assert found == [0.5] * 9
+
+
+@pytest.mark.parametrize("name", ["excluded_share", "delisted_share"])
+def test_an_answer_without_a_time_is_missing(name):
+    rows = {"user_id": ["u", "v"], "items": [["a"], ["a"]], "time": [5.0, None]}
+    made = getattr(metrics, name)(rows, excluded={"user_id": ["u", "v"], "item_id": ["a", "a"], "since": [1, 1]},
+                                  catalogue={"item_id": ["a"], "delisted_at": [1]})
+    assert made.value == 1 and made.n == 1 and made.method.endswith("; 1 rows missing")

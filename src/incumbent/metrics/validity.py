@@ -35,14 +35,18 @@ def invented_share(**policy: Any) -> Rate:
 
 
 def delisted_share(**policy: Any) -> Rate:
-    """The share of slots whose item was delisted (``catalogue.delisted_at``, null: never) at or before the `time`."""
+    """The share of slots whose item was delisted (``catalogue.delisted_at``, null: never) at or before the `time`.
+
+    An answer without a time is a missing row.
+    """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         side.need("catalogue", "delisted_share")
         answers, place = batch.once(answers_of), batch.once(catalogue_place, side)
         column = columns(side.catalogue, "catalogue", ("item_id", "delisted_at"))["delisted_at"]
         since = np.append(numbers(column, "catalogue.delisted_at"), np.nan)[place]
-        return share(answers.sums(since <= numbers_of(batch, "time")[answers.owners()]), answers.lengths)
+        time = numbers_of(batch, "time")
+        return share(answers.sums(since <= time[answers.owners()]), np.where(np.isnan(time), np.nan, answers.lengths))
 
     return Rate("delisted_share", parts, "of slots", "down", "response", "impression", ("user_id", "items", "time"),
                 bounded=True, **policy)
@@ -52,14 +56,15 @@ def excluded_share(**policy: Any) -> Rate:
     """The share of slots whose item the shopper had excluded before the `time` of the answer.
 
     ``side.excluded``: since < time, and time < until where there is one. An answer of the very instant of an exclusion,
-    or of its being taken back, was decided before it.
+    or of its being taken back, was decided before it; one without a time is a missing row.
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
         answers = batch.once(answers_of)
         side.need("excluded", "excluded_share")
-        held = pair_holds(batch, side, "excluded", numbers_of(batch, "time")[answers.owners()])
-        return share(answers.sums(held), answers.lengths)
+        time = numbers_of(batch, "time")
+        held = pair_holds(batch, side, "excluded", time[answers.owners()])
+        return share(answers.sums(held), np.where(np.isnan(time), np.nan, answers.lengths))
 
     return Rate("excluded_share", parts, "of slots", "down", "response", "impression", ("user_id", "items", "time"),
                 bounded=True, **policy)
