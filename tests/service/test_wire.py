@@ -89,6 +89,17 @@ def test_a_head_too_long_is_refused_before_it_is_whole(pieces, status):
     assert got == status and error["code"] == "too_large" and counted == {("malformed", "too_large"): 1}
 
 
+def test_who_is_still_sending_gets_the_answer():
+    head = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 5000000\r\n\r\n"
+    answer, counted = talk(head, *[b"x" * 250_000] * 20, pause_s=0.001)
+    status, error = error_of(answer)
+    assert (status, error["code"]) == (413, "too_large") and counted == {("events", "too_large"): 1}
+    answer, _ = talk(b"GET / HTTP/1.1\r\n", *[b"x: " + b"a" * 9_000 + b"\r\n"] * 40, pause_s=0.001)
+    assert error_of(answer)[0] == 431
+    answer, _ = talk(head.replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n"))
+    assert error_of(answer)[0] == 413 and b" 100 " not in answer
+
+
 def test_headers_that_stop_half_way_are_waited_for_and_then_refused(monkeypatch):
     monkeypatch.setattr(wire, "HEAD_S", 0.2)
     status, error = error_of(talk(GOOD[:30])[0])

@@ -7,6 +7,7 @@ type, the body in pieces under its cap and its time limit, the request id, the m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
@@ -35,6 +36,7 @@ Headers = list[tuple[bytes, bytes]]
 TYPES = {b"application/json": "application/json", b"text/json": "application/json", b"": "application/json",
          b"application/msgpack": "application/msgpack", b"application/x-msgpack": "application/msgpack",
          b"application/vnd.msgpack": "application/msgpack"}
+WASTE_S = 0.5  # that the next piece of a body nobody wants is waited for
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _SIGNATURE = BATCH_HEADER.encode()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}").fullmatch
@@ -158,6 +160,8 @@ class Shim:
                 reply = await route.signed(body, kind, signature)
         except Exception as error:
             reply = self._failed(error, request_id, route.name)
+            if not complete and not isinstance(error, BodyTimeoutError):
+                await self._waste(scope, receive)
         headers: Headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)),
                             (b"x-request-id", request_id), *reply.headers]
         if not complete:
@@ -195,6 +199,23 @@ class Shim:
         if before + len(piece) > self._body_bytes:
             raise self._too_large(f"more than {self._body_bytes} bytes")
         return piece
+
+    async def _waste(self, scope: Message, receive: Receive) -> None:
+        """Read what is left of a body that is refused: who is still sending sees no answer before the end of it.
+
+        Nothing is waited for that was not begun, nor from who asks first whether to send.
+        """
+        if any(name == b"expect" for name, _ in scope["headers"]):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._body_timeout_s):
+                left = 64 * self._body_bytes
+                while left > 0:
+                    async with asyncio.timeout(WASTE_S):
+                        message = await receive()
+                    if not message.get("more_body"):
+                        return
+                    left -= len(message.get("body", b""))
 
     async def _cold(self, scope: Message, receive: Receive, send: Send) -> None:
         started, begun, status = self._monotonic(), False, 500

@@ -15,6 +15,7 @@ from incumbent.service.shim import BodyTimeoutError
 URL_BYTES = 65_535  # the parser's own limit
 HEAD_BYTES = 65_536  # of request line and headers, where they come in pieces
 HEAD_S = 10.0  # for all of them to come
+LINGER_S = 1.0  # that what is still sent after a refusal is read, and thrown away
 
 
 class MalformedError(DataError):
@@ -110,7 +111,9 @@ class Http(HttpToolsProtocol):
                    (b"connection", b"close"), *reply.headers]
         self.transport.write(b"".join([STATUS_LINE[reply.status], *(b"%s: %s\r\n" % pair for pair in headers), b"\r\n",
                                        reply.body]))
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # who is still sending would lose the answer to a reset
+        self._late = self.loop.call_later(LINGER_S, self.transport.close)
 
 
 def speaking(refuse: Callable[[IncumbentError], Reply]) -> type[Http]:
