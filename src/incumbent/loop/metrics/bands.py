@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,10 +26,11 @@ class Band(Struct, frozen=True):
     method: str = f"biweight location -+ {WIDTH:g} scales of past days"
 
 
-def band(past: Sequence[float | None], value: float | None) -> Band:
+def band(past: Sequence[float | None], value: float | None, most: float = math.inf) -> Band:
     """The band of past day values, and where `value` lies.
 
-    Where the past never moved, any other value is outside; where it was never negative, the band ends at 0.
+    Where the past never moved, any other value is outside; where it was never negative, the band ends at 0, and that of
+    what cannot be more than `most` ends there.
     A band of robust scales is a description of the past and no test: of ordinary days a few in a thousand lie outside
     where days are normal and independent, more where they are not. Alarms with a stated rate are those of drift.
 
@@ -40,7 +42,7 @@ def band(past: Sequence[float | None], value: float | None) -> Band:
     if len(known) < LEAST:
         return Band("no_data", value, days=len(known), reason=f"{len(known)} past days, fewer than {LEAST}")
     location, scale = biweight(known[:, None])
-    low, high = float(location[0] - WIDTH * scale[0]), float(location[0] + WIDTH * scale[0])
+    low, high = float(location[0] - WIDTH * scale[0]), min(float(location[0] + WIDTH * scale[0]), most)
     if value is None:
         return Band("no_data", None, low, high, float(location[0]), len(known), reason="the day has no value")
     low = max(low, 0.0) if known.min() >= 0 else low

@@ -6,6 +6,7 @@ whole day lies to that band, and, where it is a proxy, how well it has predicted
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -187,7 +188,8 @@ def _made(metric: Metric, value: Estimate, series: list[tuple[date, float | None
           **more: Any) -> Node:
     known = [at for at, (_, one) in enumerate(series) if one is not None]
     last = len(series) - 1 if not isinstance(metric, WithinDays) else (known[-1] if known else len(series) - 1)
-    made = band([one for _, one in series[:last]], series[last][1])
+    share = isinstance(metric, WithinDays) or getattr(metric, "bounded", False)
+    made = band([one for _, one in series[:last]], series[last][1], 1.0 if share else math.inf)
     return Node(metric.name, metric.level, parent, metric.direction, metric.unit, value.to_dict(), made,
                 _status(made.status, metric.direction), series, **more)
 
