@@ -90,7 +90,8 @@ def experiment(story: Story, seed: int, candidate: str, size: Size) -> Experimen
 DRIFT = {
     "false_alarms_per_month": 4.35, "monitors": {
         "embeddings": {"weight": 2.0}, "items": {"weight": 2.0}, "context": {"weight": 2.0},
-        "response": {"weight": 0.5}, "missing": {"weight": 0.5}, "prices": {"on": False}, "scores": {"on": False}},
+        "response": {"weight": 0.5}, "missing": {"weight": 0.5}, "prices": {"on": False}, "scores": {"on": False},
+        "ndcg": {"on": False}},
 }
 
 
