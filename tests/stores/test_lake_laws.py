@@ -29,7 +29,7 @@ class ForgetsSequences(MemoryLake):
 
 class KeepsDuplicates(MemoryLake):
     def _append(self, into, rows, writer, sequence):
-        into.known.clear()
+        into.ids.clear()
         return super()._append(into, rows, writer, sequence)
 
 
@@ -37,7 +37,8 @@ class LooksOnlyWhereItFalls(MemoryLake):
     """Knows the ids of a row's own partition alone."""
 
     def _append(self, into, rows, writer, sequence):
-        into.known = {i for partition in split(rows) for i in into.ids.get(partition, ())}
+        into._ids = {i for partition in split(rows) for part in into.parts.get(partition, ())
+                     for i in part["event_id"].to_pylist()}
         return super()._append(into, rows, writer, sequence)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from functools import reduce
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +27,6 @@ from incumbent.stores.tables import TABLES, TIME, conform, empty, schema
 
 #: a reading of fewer rows a chunk is handed out as one chunk: whoever reads pays for each chunk anew
 _CHUNK_ROWS = 4_096
-_JOURNAL = 32  # of a partition, the newest appends that are known one by one
 
 
 class _Rows:
@@ -33,44 +35,58 @@ class _Rows:
     def __init__(self) -> None:
         self.version = -1
         self.parts: dict[Partition, list[pa.Table]] = {}
-        self.ids: dict[Partition, set[str]] = {}
-        self.known: set[str] = set()  # the ids of all partitions
         self.loose: Counter[Partition] = Counter()  # parts that came since the last compaction
         self.changed: dict[Partition, int] = {}
         self.marks: dict[str, int] = {}
-        self.journal: dict[Partition, list[tuple[int, pa.Table]]] = {}  # version -> rows that came with it
-        self.unknown: dict[Partition, int] = {}  # up to this version the journal tells nothing
+        self.grown: dict[Partition, list[tuple[int, int]]] = {}  # versions that appended, and the rows there before
+        self.unknown: dict[Partition, int] = {}  # before this version the partition did not only grow
+        self._ids: set[str] | None = None  # of all rows, once somebody appends
 
     def touch(self, partitions: Iterable[Partition]) -> None:
         self.version += 1
         self.changed.update(dict.fromkeys(partitions, self.version))
 
-    def note(self, partition: Partition, part: pa.Table) -> None:
-        """Rows that came with the newest version."""
-        kept = self.journal.setdefault(partition, [])
-        kept.append((self.version, part))
-        if len(kept) > _JOURNAL:
-            self.unknown[partition] = kept.pop(0)[0]
+    @property
+    def ids(self) -> set[str]:
+        """The event ids of all rows."""
+        if self._ids is None:
+            self._ids = {event_id for parts in self.parts.values() for event_id in _ids(parts)}
+        return self._ids
+
+    def append(self, partition: Partition, part: pa.Table, ids: Iterable[str]) -> None:
+        """Add rows to a partition, as the next version will have them."""
+        parts = self.parts.setdefault(partition, [])
+        self.grown.setdefault(partition, []).append((self.version + 1, sum(map(len, parts))))
+        self.ids.update(ids)
+        parts.append(part)
+        self.loose[partition] += 1
 
     def since(self, partition: Partition, version: int) -> list[pa.Table] | None:
-        """What came after a version, None where that is not known; what came before is forgotten."""
+        """What came after a version, None where that is not known."""
         if not max(0, self.unknown.get(partition, 0)) <= version <= self.version:
             return None
-        kept = [(at, part) for at, part in self.journal.get(partition, ()) if at > version]
-        self.journal[partition], self.unknown[partition] = kept, version
-        return [part for _, part in kept]
+        grown = self.grown.get(partition, [])
+        at = bisect_right(grown, version, key=itemgetter(0))
+        if at == len(grown):
+            return []
+        known, new = grown[at][1], []
+        for part in self.parts[partition]:
+            if part.num_rows > known:
+                new.append(part.slice(known))
+            known = max(known - part.num_rows, 0)
+        return new
 
     def put(self, partition: Partition, parts: list[pa.Table]) -> None:
         """Make `parts` the rows of a partition; the next version is the first that knows them."""
-        self.journal.pop(partition, None)
+        self.grown.pop(partition, None)
         self.unknown[partition] = self.version + 1
+        if self._ids is not None:
+            self._ids.difference_update(_ids(self.parts.get(partition, ())))
+            self._ids.update(_ids(parts))
         self.parts[partition] = [part for part in parts if part.num_rows]
         self.loose[partition] = len(self.parts[partition])
-        self.known -= self.ids.get(partition, set())
-        self.ids[partition] = {i for part in self.parts[partition] for i in part["event_id"].to_pylist()}
-        self.known |= self.ids[partition]
         if not self.parts[partition]:
-            del self.parts[partition], self.ids[partition]
+            del self.parts[partition]
 
     def whole(self, partition: Partition) -> list[pa.Table]:
         """The parts of a partition, small ones put together first, so that the next reading need not."""
@@ -108,17 +124,13 @@ class MemoryLake:
         fresh: dict[Partition, pa.Table] = {}
         for partition, part in split(first_of_each(rows)).items():
             ids = part["event_id"].to_pylist()
-            part = part.filter(pa.array([i not in into.known for i in ids], pa.bool_()))
-            if part.num_rows:
-                new = part["event_id"].to_pylist()
-                into.ids.setdefault(partition, set()).update(new)
-                into.known.update(new)
-                into.parts.setdefault(partition, []).append(part)
-                into.loose[partition] += 1
+            new = [event_id for event_id in ids if event_id not in into.ids]
+            if len(new) < len(ids):
+                part = part.filter(pc.is_in(part["event_id"], pa.array(new, pa.string())))
+            if new:
+                into.append(partition, part, new)
                 fresh[partition] = part
         into.touch(fresh)
-        for partition, part in fresh.items():
-            into.note(partition, part)
         return Commit(True, sum(part.num_rows for part in fresh.values()), frozenset(fresh))
 
     def replace(self, table: Table, partition: Partition, rows: pa.Table, writer: str, sequence: int) -> Commit:
@@ -234,6 +246,10 @@ class MemoryLake:
         if touched:
             rows.touch(touched)
         return went
+
+
+def _ids(parts: Iterable[pa.Table]) -> Iterator[str]:
+    return chain.from_iterable(part["event_id"].to_pylist() for part in parts)
 
 
 def _mask(table: Table, rows: pa.Table, period: Window | None, users: Collection[str] | None,
