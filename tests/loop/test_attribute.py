@@ -293,6 +293,21 @@ def test_a_second_run_has_nothing_to_do_and_a_late_event_rebuilds_what_it_touche
     assert comparable(run.rows()) == oracle([*events, late])
 
 
+def test_a_rebuild_that_changes_nothing_writes_nothing() -> None:
+    events = [msgspec.structs.replace(e, request_id=None) if isinstance(e, Feedback) else e
+              for e in history(3, days=20, requests=120, told=100)]
+    run = Run(1)
+    run.commit(events)
+    run.attributor().run_once()
+    version, _ = run.lake.changes("outcome", -1)
+    told = next(e for e in history(11, days=3) if isinstance(e, Feedback) and e.action == "click")
+    run.commit([msgspec.structs.replace(told, request_id=None)])  # of a day behind which others have feedback too
+    again = run.attributor().run_once()
+    assert again.partitions > 3
+    assert run.lake.changes("outcome", version)[1] == {Partition(day_of(told.time), 0)}
+    assert comparable(run.rows()) == oracle([*events, msgspec.structs.replace(told, request_id=None)])
+
+
 def test_erased_users_go_from_the_outcomes() -> None:
     events = history(5)
     run = Run(2)

@@ -252,8 +252,9 @@ def test_only_what_came_is_read_again() -> None:
     assert run.run().added == 0
     run.commit([shown("r9", "2026-03-01T15:00", "u9", "e/ramp_50/interleave", ["a:pair0:T", "b:pair0:C"])])
     assert run.run().added == 1
-    run.commit(DAY)  # a day more; the one before the newest is remembered still
-    assert run.run().added == 1
+    run.commit(DAY)  # a day more; the one before the newest is remembered still, and two had outcomes alone
+    more = run.run()
+    assert (more.shards, more.added) == (4, 3)
     run.commit([shown("r10", "2026-03-05T15:00", "u9", "-", ["a:solo:C"])])
     run.run()
     run.commit([shown("r11", "2026-03-01T16:00", "u9", "-", ["a:solo:C"])])  # a late one, days behind
@@ -262,6 +263,28 @@ def test_only_what_came_is_read_again() -> None:
     run.lake.erase(["u9"])
     run.run()
     assert run.counts("requests/home")["champion/none"] == 1
+
+
+def test_late_feedback_of_an_old_day_reads_no_list() -> None:
+    run, read = Run(1), []
+    run.commit([*DAY, shown("r9", "2026-03-08T15:00", "u9", "-", ["a:solo:C"])])
+    run.run()
+    assert '"2026-03-01/0"' not in run.control.cursor("rollup")
+    lists = run.lake.fresh
+    run.lake.fresh = lambda *where: read.append(where) or lists(*where)  # type: ignore[method-assign,func-returns-value]
+    run.commit([told("late", "2026-03-01T10:06", "u1", "b", "click", request_id="r1")])
+    done = run.run()
+    assert done.shards == done.added >= 1 and read == []
+    assert run.sums("engagement/home", "clicks") == 2 and run.sums("engagement/home", "requests") == 6
+    frozen = ExperimentConfig.model_validate({**CONFIG["e"].model_dump(mode="json"), "guardrails": [
+        {"metric": "latency_p95", "margin": 0.02, "slow_ms": 20.0}]})
+    for n, again in enumerate([True, False]):  # counted again once, when what is slow is known
+        run.commit([told(f"later{n}", f"2026-03-01T10:0{7 + n}", "u1", "b", "click", request_id="r1")])
+        Attributor(run.lake, run.control, run.clock, lambda: CONFIG, engine=ArrowEngine()).run_once()
+        Rollup(run.lake, run.control, run.clock, lambda: {"e": frozen}).run_once()
+        assert bool(read) is again
+        read.clear()
+    assert run.sums("slow/e/stage=ramp_50/lane=holdout/role=candidate/model=new", "over_p95") == 1
 
 
 def test_what_is_slow_is_counted_again_once_it_is_frozen() -> None:

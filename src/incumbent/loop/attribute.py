@@ -1,11 +1,12 @@
 """attribute: the outcomes of every (day, user bucket) that events touched, rebuilt whole.
 
 One run asks the lake what changed since its cursors, derives which outcome partitions that can touch, and replaces
-each. Before the first replacement the plan (partitions, sequences, the versions it stands on) is written to Control;
-after the last one the cursors move to those versions. A crash anywhere is harmless: the same plan is carried out
-again, replacements that were done are recognised by their sequence, and what arrived meanwhile is a later version,
-which the next run finds. Where Control was restored from an older copy, the lake would refuse its sequences as done
-already: a plan begins above the lake's, and rebuilds what changed since the copy's cursors.
+each that comes out otherwise than it stands. Before the first replacement the plan (partitions, sequences, the versions
+it stands on) is written to Control; after the last one the cursors move to those versions. A crash anywhere is
+harmless: the same plan is carried out again, replacements that were done are recognised by their sequence, and what
+arrived meanwhile is a later version, which the next run finds. Where Control was restored from an older copy, the lake
+would refuse its sequences as done already: a plan begins above the lake's, and rebuilds what changed since the copy's
+cursors.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from incumbent.loop.outcomes import FEEDBACK_COLUMNS, IMPRESSION_COLUMNS, outcom
 from incumbent.loop.readings import Meter, by_buckets, by_days
 from incumbent.loop.relations import DuckEngine, Engine
 from incumbent.stores.store import Control, Lake, Partition
+from incumbent.stores.tables import PARTITION_COLUMNS
 
 CURSOR = "attribute"
 _log = logs.get(__name__)
@@ -142,12 +144,20 @@ class Attributor:
                 if not lease.renew():
                     return Attributed(done, rows, reasons, "the lease went to another process")
                 for partition, ours in split(made, days, batch, self._lake.buckets):
-                    self._lake.replace("outcome", partition, ours, CURSOR, sequence[partition])
+                    if not self._stands(partition, ours):
+                        self._lake.replace("outcome", partition, ours, CURSOR, sequence[partition])
                     done += 1
                 rows += made.num_rows
                 for count in pc.value_counts(made["reason"].drop_null()).to_pylist():
                     reasons[count["values"]] = reasons.get(count["values"], 0) + count["counts"]
         return Attributed(done, rows, reasons)
+
+    def _stands(self, partition: Partition, ours: pa.Table) -> bool:
+        """Whether these are a partition's outcomes already, as most often where late feedback touched an earlier day:
+        then nothing is written, and what stands on them is not made again."""
+        names = [name for name in ours.column_names if name not in PARTITION_COLUMNS]
+        there = self._lake.scan("outcome", Window.of_day(partition.day), [partition.bucket], names)
+        return there.num_rows == ours.num_rows and bool(there.equals(ours.select(names).cast(there.schema)))
 
     def _rebuild(self, days: list[date], buckets: list[int], terms: TermsOf, reach: int, meter: Meter,
                  strangers: Strangers) -> pa.Table:

@@ -3,8 +3,9 @@
 Each shard is replaced in one transaction together with the cursor. What is of impressions alone is the bulk of the work
 and only adds: of a shard of the last days the cursor remembers up to which version of the lake its impressions are in
 the states, and the next run adds those that came since. It is rebuilt whole where rows went (erasure), where the cursor
-does not remember, or where what is slow was frozen meanwhile. What outcomes have a part in is always rebuilt whole: it
-needs no lists. Shards add over days and buckets.
+does not remember, or where what is slow was frozen meanwhile; where only outcomes changed, late feedback of an old day,
+its states of impressions stay as they are. What outcomes have a part in is always rebuilt whole: it needs no lists.
+Shards add over days and buckets.
 """
 
 from __future__ import annotations
@@ -80,17 +81,32 @@ class Rollup:
             cursor = _under(cursor, limits)
             made = added = 0
             for i, shard in enumerate(shards):
-                version, whole, fold = self._shown(shard, cursor.shards.get(_name(shard), -1), limits)
+                fold = None if shard in impressions else self._unchanged(shard, limits)
+                version, whole = cursor.shards.get(_name(shard), -1), False
+                if fold is None:
+                    version, whole, fold = self._shown(shard, version, limits)
                 states = list(self._states(shard, fold, currencies))
                 if not lease.renew():
                     return RolledUp(i, made, "the lease went to another process", added)
                 added += not whole
-                cursor = _remember(cursor, shard, version)
+                cursor = _remember(cursor, shard, version) if version >= 0 else cursor
                 if i == len(shards) - 1:
                     cursor = msgspec.structs.replace(cursor, impression=shown, outcome=told)
                 self._control.put(shard.day, shard.bucket, keys.FAMILY, states, (CURSOR, _encoded(cursor)))
                 made += len(states)
             return RolledUp(len(shards), made, None, added)
+
+    def _unchanged(self, shard: Partition, limits: tallies.SlowLimits) -> dict[str, Any] | None:
+        """The states of a shard's impressions as they stand; None where they cannot be read, or were made before what
+        is slow was frozen."""
+        try:
+            fold = self._kept(shard)
+        except StateError:
+            return None
+        slow = {key.removeprefix("slow/") for key in fold if key.startswith("slow/")}
+        frozen = {key.removeprefix("model/") for key in fold
+                  if key.startswith("model/") and keys.parts(key)["subject"] in limits}
+        return fold if slow == frozen else None
 
     def _shown(self, shard: Partition, since: int, limits: tallies.SlowLimits) -> tuple[int, bool, dict[str, Any]]:
         """The version of the lake that the states of a shard's impressions are of, whether all was read again for them,
