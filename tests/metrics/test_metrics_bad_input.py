@@ -212,3 +212,8 @@ def test_an_answer_without_a_time_is_missing(name):
     made = getattr(metrics, name)(rows, excluded={"user_id": ["u", "v"], "item_id": ["a", "a"], "since": [1, 1]},
                                   catalogue={"item_id": ["a"], "delisted_at": [1]})
     assert made.value == 1 and made.n == 1 and made.method.endswith("; 1 rows missing")
+
+
+def test_a_type_that_arrow_does_not_have():
+    with pytest.raises(DataError, match="a type that Arrow does not have"):
+        metrics.ndcg({**SHOWN, "rank": np.array([1, 2, 1], dtype=">i8")}, BOUGHT)

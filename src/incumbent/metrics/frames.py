@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from incumbent.errors import DataError
 
 Codes = NDArray[np.int64]
-_UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError)
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError)
 
 
 def columns(frame: Any, what: str, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, pa.Array]:
@@ -57,6 +57,8 @@ def _unreadable(error: Exception, what: str, path: str) -> DataError:
     if isinstance(error, OverflowError):
         return DataError(f"{what} holds a whole number beyond 64 bits", got=str(error), field=path,
                          hint="cast ids to text")
+    if isinstance(error, pa.ArrowNotImplementedError):
+        return DataError(f"{what} is of a type that Arrow does not have", got=str(error), field=path)
     return DataError(f"{what} holds mixed types", got=str(error), field=path, hint="cast ids to text, in every frame")
 
 
