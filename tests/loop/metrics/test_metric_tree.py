@@ -108,6 +108,23 @@ def test_a_proxy_that_drives_its_parent_is_told_from_one_that_does_not() -> None
     assert over["cells"].correlation["reason"] and over["experiments"].correlation["reason"]
 
 
+def test_a_proxy_may_predict_who_comes_back() -> None:
+    """Clicks of a day drive the part of its users who come back the day after; the last day's cohort is too young."""
+    rng, control = np.random.default_rng(6), MemoryControl()
+    users, back = [f"u{n}" for n in range(400)], list[tuple[str, int]]()
+    for at in range(60, 0, -1):
+        move = float(rng.normal(0, 0.25))
+        put(control, LAST - timedelta(days=at - 1), {Cell("home"): {
+            "click_through": ratio("click_through", 1 + move, rng),
+            "cohort:users_returned": counted(28, users, [1] * 400, back)}})
+        back = [(user, 1) for user in users if rng.random() < 0.4 * (1 + move)]
+    config = CONFIG.model_copy(update={"baseline_days": 40, "parents": {"click_through": "return_rate_1d"}})
+    node = next(n for n in tree(Reader(control), "home", config, NOW).nodes if n.name == "click_through")
+    days = next(one for one in node.predicts if one.over == "days")
+    assert node.parent == "return_rate_1d" and days.correlation["low"] > 0.3
+    assert days.points == 60 - 7 - 1
+
+
 def test_past_experiments_count_as_points() -> None:
     rng, control, cells = np.random.default_rng(7), history(3), {}
     for n in range(12):

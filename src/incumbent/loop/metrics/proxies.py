@@ -11,9 +11,11 @@ import msgspec
 from msgspec import Struct
 from scipy import stats
 
+from incumbent.loop.metrics.cohorts import cohorts, counts_of
 from incumbent.loop.metrics.keys import Cell, States
 from incumbent.loop.metrics.read import Days, noisy, summed
 from incumbent.loop.metrics.slices import OTHER, UNKNOWN
+from incumbent.metrics.within_days import USERS, WithinDays
 from incumbent.stats.shared_noise import Noisy, Relation, relation
 
 WEEK = 7
@@ -36,7 +38,9 @@ class Prediction(Struct, frozen=True):
 class Predictions:
     """What proxies of a surface have predicted; the sums that all of them need are made once."""
 
-    def __init__(self, cells: Mapping[Cell, Days], surface: str, first: date, last: date) -> None:
+    def __init__(self, cells: Mapping[Cell, Days], surface: str, first: date, last: date,
+                 of_cohorts: Sequence[WithinDays] = ()) -> None:
+        cells = {cell: matured(days, of_cohorts, last) for cell, days in cells.items() if cell.model is None}
         self._days, self._first, self._last = cells.get(Cell(surface), {}), first, last
         self._halves, self._lanes = halves(cells, first, last), lanes(cells)
 
@@ -47,6 +51,16 @@ class Predictions:
         days = related(self._days, proxy, parent, self._first, self._last)
         return [_told("days", days), msgspec.structs.replace(_told("cells", relation(cells)), by=by),
                 _told("experiments", relation(_pairs(self._lanes, proxy, parent)))]
+
+
+def matured(days: Days, of_cohorts: Sequence[WithinDays], last: date) -> Days:
+    """The days with these metrics' states over buckets of users, of cohorts that are old enough on the last one."""
+    out = {day: dict(states) for day, states in days.items()} if of_cohorts else days
+    for metric in of_cohorts:
+        for day, states in days.items():
+            if counts_of(metric) in states and day + timedelta(days=metric.days) <= last:
+                out[day][metric.name] = cohorts(metric, days, day, day, last).part(USERS)
+    return out
 
 
 def related(days: Days, proxy: str, parent: str, first: date, last: date) -> Relation:
@@ -71,7 +85,7 @@ def halves(cells: Mapping[Cell, Days], first: date, last: date) -> dict[str, Hal
     parent. Attributes stay apart: each cuts the same users anew."""
     middle, out = first + (last - first) // 2, dict[str, Halves]()
     for cell, days in cells.items():
-        if cell.model is None and cell.by not in (None, "lane") and cell.value not in (OTHER, UNKNOWN):
+        if cell.by not in (None, "lane") and cell.value not in (OTHER, UNKNOWN):
             out.setdefault(cell.by, []).append(
                 (summed(days, first, middle), summed(days, middle + timedelta(days=1), last)))
     return out

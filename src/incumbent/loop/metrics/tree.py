@@ -130,7 +130,7 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
     total = summed(whole, view.since, view.day)
     nodes = [_node(metric, whole, total, view, above[name]) for name, metric in known.items()
              if name not in model_only or any(name in states for states in whole.values())]
-    told = Predictions(cells, surface, first, day)
+    told = Predictions(cells, surface, first, day, judged_cohorts(known, above))
     nodes = [msgspec.structs.replace(node, predicts=told.of(node.name, node.parent))
              if node.level in ("proxy", "quality") and node.parent else node for node in nodes]
     models = [Model(cell.model or "", cell.role or "", _model(metrics, found, view, above))
@@ -140,6 +140,13 @@ def tree(reader: Reader, surface: str, config: MetricsConfig, now: datetime, *, 
     last = max(whole, default=day)
     return Tree(surface, view.since, day, day, currency, sorted(nodes, key=lambda one: LEVELS.index(one.level)), models,
                 ranked(cells, known, view.since, day, config), notes, last if last < day else None)
+
+
+def judged_cohorts(metrics: Mapping[str, Metric], above: Mapping[str, str | None]) -> list[WithinDays]:
+    """The metrics of cohorts that are proxies or are predicted by one."""
+    edges = {name: parent for name, parent in above.items() if metrics[name].level in ("proxy", "quality")}
+    return [metric for name, metric in metrics.items()
+            if isinstance(metric, WithinDays) and (name in edges or name in edges.values())]
 
 
 def _model(metrics: Measured, days: Days, view: View, above: Mapping[str, str | None]) -> list[Node]:

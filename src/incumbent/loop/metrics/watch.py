@@ -15,11 +15,11 @@ from incumbent.events.schema import Finding
 from incumbent.events.window import day_of
 from incumbent.loop.enact import told
 from incumbent.loop.leases import Held
-from incumbent.loop.metrics.proxies import WEEK, predicts, related, stopped
+from incumbent.loop.metrics.proxies import WEEK, matured, predicts, related, stopped
 from incumbent.loop.metrics.read import Reader
 from incumbent.loop.metrics.set import measured
 from incumbent.loop.metrics.states import cursor_of
-from incumbent.loop.metrics.tree import parents
+from incumbent.loop.metrics.tree import judged_cohorts, parents
 from incumbent.stores.store import Control
 
 CURSOR = "metric_watch"
@@ -86,9 +86,11 @@ class MetricWatch:
         """(proxy, parent, why it has stopped or None, whether it predicts now)."""
         currency = cursor_of(self._control).currencies.get(surface, "")
         known = measured(config, currency).all()
-        edges = [(name, parent) for name, parent in parents(known, config).items()
+        above = parents(known, config)
+        edges = [(name, parent) for name, parent in above.items()
                  if parent is not None and known[name].level in ("proxy", "quality")]
-        days = self._reader.whole(surface, day - timedelta(days=EARLIER + RECENT + 2 * WEEK), day)
+        whole = self._reader.whole(surface, day - timedelta(days=EARLIER + RECENT + 2 * WEEK), day)
+        days = matured(whole, judged_cohorts(known, above), day)
         middle, week = day - timedelta(days=RECENT), timedelta(days=WEEK)
         before = middle - week  # no day is on both sides
         made = [(name, parent,
