@@ -1,5 +1,6 @@
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
@@ -89,3 +90,26 @@ def test_every_metric_of_the_catalogue_is_exposed_with_its_help():
     text = Meter(None, "front", ManualClock(T0)).expose().decode()
     for name, (_, _, help_text) in CATALOGUE.items():
         assert f"# HELP {name}" in text and help_text in text
+
+
+def test_on_a_full_disk_a_process_goes_on_saying_that_it_lives(tmp_path, monkeypatch):
+    clock = ManualClock(T0)
+    meter = Meter(tmp_path, "loop", clock)
+    meter.add("incumbent_clock_steps")
+    meter.flush()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    clock.advance(60)
+    meter.add("incumbent_clock_steps")
+    meter.flush()
+    [told] = [msgspec.msgpack.decode(path.read_bytes(), type=Snapshot) for path in tmp_path.iterdir()]
+    assert told == meter.snapshot() and told.at == clock.monotonic()
+    for route in range(500):  # what needs more room than the file has leaves it as it is
+        meter.add("incumbent_http_requests", (f"route-{route}", "200"))
+    meter.flush()
+    assert msgspec.msgpack.decode(next(tmp_path.iterdir()).read_bytes(), type=Snapshot) == told
+
+
+def full(path, data):
+    with path.open("wb") as file:
+        file.write(data[:10])
+    raise OSError(28, "No space left on device")

@@ -20,6 +20,7 @@ from incumbent.clock import Clock
 from incumbent.events.schema import Impression
 
 LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+_BLOCK = 4_096  # bytes that a file system gives a file at a time, or a multiple
 REASON_CHARS = 400  # of a problem, as a label
 
 Labels = tuple[str, ...]
@@ -127,13 +128,23 @@ class Meter:
                          for name, rows in self._rows.items() if rows})
 
     def flush(self) -> None:
-        """Rewrite this process's file; a disk that refuses costs the snapshot, never the service."""
+        """Rewrite this process's file; a disk that refuses costs the snapshot, never the service.
+
+        On a full disk what is there is written over, where it has the room: a process that lives goes on saying so.
+        """
         if self._path is None:
             return
-        aside = self._path.with_suffix(".tmp")
-        with contextlib.suppress(OSError):
-            aside.write_bytes(msgspec.msgpack.encode(self.snapshot()))
+        data, aside = msgspec.msgpack.encode(self.snapshot()), self._path.with_suffix(".tmp")
+        try:
+            aside.write_bytes(data)
             aside.replace(self._path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+                if len(data) <= -(-self._path.stat().st_size // _BLOCK) * _BLOCK:
+                    with self._path.open("r+b") as file:
+                        file.write(data)
+                        file.truncate()
 
     def neighbours(self) -> list[Snapshot]:
         """The snapshots of all processes of this service, this one's own first and fresh."""
