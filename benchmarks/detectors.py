@@ -16,9 +16,9 @@ and .75 of the clusters of 2 %; at equal false alarms it is worse than the best 
 Every world is fitted anew, judged on `nulls` windows without a fault and, for each fault, on `windows` windows in a row
 that have it: the share that alarms, and below it the mean number of windows to the first alarm (> where some had none;
 those count as one more). Peers (see `_peers.py`) judge the null windows and the first window of each fault in the first
-worlds, until a method has used `peer-cpu` seconds; at their defaults, and with the threshold that gives 5 % on the very
-null windows that it is then quoted with, which favours them. Of the same windows, "worse" says whether the best of them
-finds more than ours (exact one-sided McNemar). The seed stands in no other file; thresholds were frozen in the commit
+worlds, until a method has used `peer-cpu` seconds by the end of one; at their defaults, and with the threshold that
+gives 5 % on the very null windows that it is then quoted with; ours gets its own in the same way. Of the same windows,
+"worse" says whether the best of them finds more than ours (exact one-sided McNemar), with the interval of the difference. The seed stands in no other file; thresholds were frozen in the commit
 before it ran.
 """
 
@@ -199,7 +199,7 @@ def verdict(theirs: list[bool], mine: list[bool], shipped: float) -> str:
     p = float(stats.binom.sf(more - 1, more + less, 0.5)) if more > less else 1.0
     said = "worse" if p < 0.05 else "not worse" if more > less else "as good or better"
     return (f"ours {np.mean(mine):.2f} (as shipped {shipped:.2f}) of {n}, difference {(less - more) / n:+.2f} "
-            f"[{middle - 1.96 * spread:+.2f}, {middle + 1.96 * spread:+.2f}]: {said} (p = {p:.2g})")
+            f"[{max(middle - 1.96 * spread, -1):+.2f}, {min(middle + 1.96 * spread, 1):+.2f}]: {said} (p = {p:.2g})")
 
 
 if __name__ == "__main__":
