@@ -62,8 +62,9 @@ def test_a_day_without_a_value_is_not_a_day_without_a_band(desk, port, monkeypat
     bare = node("click_through", None, status="no_data")
     bare["band"]["value"] = None
     tree = {"surface": "home", "since": "2026-03-01", "until": "2026-03-08", "nodes": [bare], "models": [],
-            "slices": [], "notes": []}
+            "slices": [], "notes": [], "quiet_since": "2026-03-02"}
     monkeypatch.setattr(desk, "metrics", lambda surface, days: [tree])
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/measured") as answer:
         text = answer.read().decode()
+    assert "nothing has come in since 2026-03-02" in text
     assert ">without a value<" in text and "usual is 0.5 to 1.5" in text and "no band" not in text

@@ -24,7 +24,7 @@ def show(trees: list[dict[str, Any]], *, slices: int = 10) -> None:
             console.print(f"  {note}")
         if tree["notes"]:
             continue
-        if tree.get("quiet_since"):
+        if tree["quiet_since"]:
             console.print(f"  nothing has come in since {tree['quiet_since']}")
         rows = [row for node, depth in _order(tree["nodes"]) for row in _rows(node, "  " * depth + node["name"])]
         for model in tree["models"]:
