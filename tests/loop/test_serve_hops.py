@@ -11,8 +11,8 @@ from typing import Any
 from incumbent.service.recommendations import Recommendations
 from incumbent.testing.gateway import Shop
 
-#: modules that only give words, numbers and bytes to whoever asks: no hop
-GROUND = ("errors", "clock", "config", "registry", "events", "testing")
+#: modules that only give words, numbers, bytes and what is awaited to whoever asks: no hop
+GROUND = ("errors", "clock", "config", "registry", "eager", "events", "testing")
 BODY = b'{"surface": "home", "user_id": "u42", "k": 4}'
 
 

@@ -33,8 +33,11 @@ Stage: TypeAlias = Literal["shadow", "canary", "ramp_5", "ramp_10", "ramp_25", "
 Verdict: TypeAlias = Literal["promote", "hold", "discard", "roll_back", "inconclusive", "advance", "start"]
 
 
-class Slot(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One shown item: who contributed it, why, and where each model had ranked it."""
+class Slot(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One shown item: who contributed it, why, and where each model had ranked it.
+
+    Ten of them stand in a page: `gc=False`, since what holds text and numbers alone is in no cycle.
+    """
 
     position: Position  # absolute in the whole ranking, over pages, pinned slots included
     item_id: Id

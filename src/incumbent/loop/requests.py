@@ -41,7 +41,7 @@ class RecommendationRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     debug: Annotated[bool, Meta(description="Also tell who contributed what. Never show it to shoppers.")] = False
 
 
-class ShownItem(Struct, frozen=True, omit_defaults=True):
+class ShownItem(Struct, frozen=True, omit_defaults=True, gc=False):
     """One item at its absolute position in the ranking, counted over pages from 1."""
 
     item_id: str

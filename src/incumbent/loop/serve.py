@@ -233,7 +233,7 @@ class Gateway:
                 page.ranking_id, surface.name, surface.plan_hash, paging.unit_digest(page.unit), page.lane,
                 merged.digest, merged.mode == "interleave", impression.page, merged.offset + merged.organic,
                 merged.slots[-1].position,
-                [*(before.shown if before else ()), *(slot.item_id for slot in merged.slots)]), self._signer)
+                [*(before.shown if before else ()), *[slot.item_id for slot in merged.slots]]), self._signer)
         return RecommendationAnswer(
             request_id=impression.request_id, ranking_id=page.ranking_id, mode=merged.mode, cursor=cursor,
             logged=logged, items=texts.written(_shown(merged, surface), merged, given, surface.roles),
