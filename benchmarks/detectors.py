@@ -18,8 +18,8 @@ that have it: the share that alarms, and below it the mean number of windows to 
 those count as one more). Peers (see `_peers.py`) judge the null windows and the first window of each fault in the first
 worlds, until a method has used `peer-cpu` seconds by the end of one; at their defaults, and with the threshold that
 gives 5 % on the very null windows that it is then quoted with; ours gets its own in the same way. Of the same windows,
-"worse" says whether the best of them finds more than ours (exact one-sided McNemar), with the interval of the difference. The seed stands in no other file; thresholds were frozen in the commit
-before it ran.
+"worse" says whether the best of them finds more than ours (exact one-sided McNemar), with the interval of the
+difference. The seed stands in no other file; thresholds were frozen in the commit before it ran.
 """
 
 from __future__ import annotations
