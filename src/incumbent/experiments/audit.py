@@ -47,16 +47,17 @@ class Tally(Struct, frozen=True):
 
     def __add__(self, other: Tally) -> Tally:
         """The totals of both."""
-        sums = {}
-        for name in self.__struct_fields__:
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if name == "examples":
-                sums[name] = (mine + theirs)[:EXAMPLES]
-            elif isinstance(mine, tuple):
-                sums[name] = (mine[0] + theirs[0], mine[1] + theirs[1])
-            else:
-                sums[name] = mine + theirs
-        return Tally(**sums)
+        return Tally(
+            self.impressions + other.impressions, self.interleaved + other.interleaved,
+            self.mismatches + other.mismatches, (self.examples + other.examples)[:EXAMPLES],
+            self.organic + other.organic, self.shared + other.shared, self.uncontested + other.uncontested,
+            self.contested + other.contested, self.candidate_contested + other.candidate_contested,
+            _both(self.shown, other.shown), _both(self.first, other.first), _both(self.rank, other.rank),
+            self.uncounted + other.uncounted)
+
+
+def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return one[0] + other[0], one[1] + other[1]
 
 
 class Rankings:
@@ -134,10 +135,10 @@ class Auditor:
         problem = problem or _difference(impression, organic, choice)
         draws = impression.page == 1 and (fresh is None or fresh(impression))
         counted = _count(organic, one_coin=experiment.coin == "list", draws=draws)
-        return counted + (self._mismatch(impression, problem) if problem else Tally(impressions=1))
+        return counted if problem is None else counted + self._mismatch(impression, problem, impressions=0)
 
-    def _mismatch(self, impression: Impression, problem: str) -> Tally:
-        return Tally(impressions=1, mismatches=1, examples=(f"{impression.request_id}: {problem}",))
+    def _mismatch(self, impression: Impression, problem: str, impressions: int = 1) -> Tally:
+        return Tally(impressions=impressions, mismatches=1, examples=(f"{impression.request_id}: {problem}",))
 
     def _header(self, impression: Impression, experiment: ExperimentPlan) -> str | None:
         for name in ("stage", "share", "policy", "salt"):
@@ -220,8 +221,9 @@ def _count(organic: Sequence[Slot], *, one_coin: bool, draws: bool) -> Tally:
     kinds = [slot.kind for slot in organic]
     contested = [slot for slot in organic if slot.kind in (*COMPETITIVE, "solo")]
     return Tally(
-        interleaved=1, organic=len(organic), shared=kinds.count("shared"), uncontested=kinds.count("uncontested"),
-        contested=len(contested), candidate_contested=sum(slot.owner == "candidate" for slot in contested),
+        impressions=1, interleaved=1, organic=len(organic), shared=kinds.count("shared"),
+        uncontested=kinds.count("uncontested"), contested=len(contested),
+        candidate_contested=sum(slot.owner == "candidate" for slot in contested),
         shown=_terms(shown, one_coin), first=_terms(first, one_coin), rank=_terms(rank, one_coin))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from incumbent import registry
 from incumbent.events.schema import Decision, Feedback, Impression
@@ -95,7 +96,7 @@ def _promises(world: Simulation) -> None:
     for event_id, (user, _) in ledger.accepted.items():
         if user not in ledger.erased and event_id not in kept["feedback"]:
             ledger.violation(f"an acknowledged event is lost: {event_id}")
-    for table, known in (("impression", ledger.made), ("feedback", ledger.sent)):
+    for table, known in (("impression", ledger.made | ledger.answers.keys()), ("feedback", ledger.sent)):
         for event_id in kept[table].keys() - known:
             ledger.violation(f"{table} {event_id} came from nowhere")
     if not ledger.erased and sum(kept["quarantine"].values()) < ledger.rejected:
@@ -146,8 +147,10 @@ def _plain(rows: pa.Table) -> list[dict[str, Any]]:
 
 # -------------------------------------------------------------------------------------------------- what was credited
 def _served(world: Simulation) -> dict[str, tuple[str, datetime]]:
-    """Request -> whom it was served to, and when."""
+    """Each request that feedback names -> whom it was served to, and when."""
+    named = pc.unique(world.lake.scan("feedback", columns=["request_id"])["request_id"])
     rows = world.lake.scan("impression", columns=["request_id", "user_id", "time"])
+    rows = rows.filter(pc.is_in(rows["request_id"], named))
     requests, users, times = (values(rows[name]) for name in ("request_id", "user_id", "time"))
     return dict(zip(requests, zip(users, times, strict=True), strict=True))
 

@@ -15,7 +15,7 @@ from incumbent.testing.simulated_processes import POLL_S, Front
 _SLACK_S = 0.01  # what a poll itself may take
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, gc=False):
     """One answer that a shopper got."""
 
     user: str
@@ -31,7 +31,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.answers: dict[str, Answered] = {}  # by event id of the impression
-        self.made: set[str] = set()  # impressions that a gateway made, answered or not
+        self.made: set[str] = set()  # impressions that a gateway made and nobody has got as an answer
         self.accepted: dict[str, tuple[str, str]] = {}  # event id -> user, item
         self.sent: set[str] = set()  # events that were ever on their way
         self.rejected = 0
@@ -66,6 +66,9 @@ class Ledger:
         if len(set(shown)) != len(shown) or not hidden.isdisjoint(shown):
             self.violation(f"{request.user_id} was shown {shown}; hidden: {sorted(hidden)}")
         event_id = answer.request_id.partition(".")[0]
+        if event_id not in self.made:
+            self.violation(f"an answer was made without an impression, or given twice: {event_id}")
+        self.made.discard(event_id)
         self.answers[event_id] = Answered(request.user_id, front.name, front.durable, now, shown, answer.logged)
 
     def _hidden(self, request: RecommendationRequest, front: str, began: float) -> set[str]:

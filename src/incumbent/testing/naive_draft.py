@@ -61,7 +61,7 @@ def broken_draft(impression: Impression, coin: str) -> str | None:
         return None
     lists = {model.role: list(model.items) for model in impression.models}
     k = impression.offset + impression.k - sum(slot.kind == "pinned" for slot in impression.slots)
-    flips = coins(impression.salt or "", impression.user_id, impression.ranking_id, 2 * k + 32)
+    flips = coins(impression.salt or "", impression.user_id, impression.ranking_id, 2 * k + 2)
     wanted, used = draft(lists["champion"], lists["candidate"], k, impression.share or 0.0, flips, coin == "list")
     if list(impression.coins) != flips[:used]:
         return "the coins are not those of salt, user and ranking"

@@ -40,6 +40,12 @@ class Chaos:
                 break
         self._plan.sort()
 
+    @property
+    def moments(self) -> list[float]:
+        """When a front dies or a disk fills up; else, when anything happens."""
+        severe = [at for at, what in self._plan if what in ("front crash", "disk full")]
+        return severe or [at for at, _ in self._plan]
+
     async def reign(self) -> None:
         """Carry the timetable out; what takes time does so beside the rest."""
         doings = []
@@ -61,6 +67,7 @@ class Chaos:
             if answer is not None and not answer.durable:  # the stated loss window of bounded delay
                 world.ledger.counts["lost in the loss window"] += 1
                 del world.ledger.answers[event_id]
+                world.ledger.made.add(event_id)
         world.ledger.deaths[front.name] = front.died_at
         await asyncio.sleep(rng.choice([0.5, 20.0, 600.0]))
         await world.start_front(front.name.partition(".")[0])

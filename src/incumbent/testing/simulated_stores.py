@@ -105,6 +105,7 @@ class SimulatedLog(MemoryLog):
                 future.set_exception(StoreError("the process is dead"))
                 future.exception()  # its waiter may be dead too
         self._waiting.clear()
+        self._ids.clear()  # nobody sends to it again
 
     def erase(self, users: Iterable[str]) -> int:
         """Remove the users' records, those that wait for their sync too."""

@@ -41,6 +41,8 @@ from incumbent.testing.simulated_stores import SimulatedLog, WatchedControl
 from incumbent.testing.virtual_time import VirtualClock, VirtualLoop, run
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
+FULL_RATE_S = 5.0  # of model time from one visit to the next
+RUSH = 360  # visits of a rush: half an hour at the full rate
 _BURSTS = ("error", "hang", "slow", "bad_score", "not_a_list", "empty")
 
 
@@ -49,7 +51,8 @@ class Settings(Struct, frozen=True):
 
     seed: int = 1
     days: float = 14.0
-    every_s: float = 5.0  # of model time, from one visit to the next
+    every_s: float = FULL_RATE_S  # of model time, from one visit to the next
+    rushes: int = 0  # half hours at the full rate beside it, while a process crashes or its disk fills up
     users: int = 2_400
     appetite: float = 0.4  # how readily shoppers click and buy
     buckets: int = 2  # of users, in the lake
@@ -59,7 +62,7 @@ class Settings(Struct, frozen=True):
     @property
     def requests(self) -> int:
         """Visits; a few of them ask for more than one page, or twice because a front died."""
-        return round(self.days * DAY_S / self.every_s)
+        return round(self.days * DAY_S / self.every_s) + RUSH * self.rushes
 
 
 class Report(Struct, frozen=True):
@@ -116,9 +119,11 @@ class Simulation:
             for name in ("loop-a", "loop-b"):
                 self.start_loop(name)
             watch = loop.create_task(self._watch())
-            chaos = loop.create_task(Chaos(self, self.rng("chaos")).reign())
+            chaos = Chaos(self, self.rng("chaos"))
+            rushes = self.rng("rushes").choices(chaos.moments, k=self.settings.rushes)
+            beside = [loop.create_task(work) for work in (chaos.reign(), *map(self._rush, rushes))]
             await self._traffic()
-            await chaos
+            await asyncio.gather(*beside)
             await self._settle()
             watch.cancel()
 
@@ -168,15 +173,23 @@ class Simulation:
     # ---------------------------------------------------------------------------------------------------------- life
     async def _traffic(self) -> None:
         rng = self.rng("traffic")
-        left, users = self.settings.requests, self.settings.users
+        visits, users = self.settings.requests - RUSH * self.settings.rushes, self.settings.users
+        left = visits
         per_visit = (users - 30) / max(left * 0.9, 1)  # shoppers go on coming, nearly to the end
         while left:
             at_once = min(left, 1 if rng.random() < 0.96 else rng.randrange(2, 6))
             for _ in range(at_once):
-                self.shoppers.known = 30 + int(per_visit * (self.settings.requests - left))
+                self.shoppers.known = 30 + int(per_visit * (visits - left))
                 self.shoppers.start(self.shoppers.visit())
             left -= at_once
             await asyncio.sleep(at_once * self.settings.every_s)
+
+    async def _rush(self, around: float) -> None:
+        """Half an hour at the full rate, in the middle of which something breaks."""
+        await asyncio.sleep(max(around - RUSH * FULL_RATE_S / 2 - self.loop.time(), 0.0))
+        for _ in range(RUSH):
+            self.shoppers.start(self.shoppers.visit())
+            await asyncio.sleep(FULL_RATE_S)
 
     async def _watch(self) -> None:
         while True:

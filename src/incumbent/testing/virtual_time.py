@@ -10,7 +10,7 @@ import asyncio
 from asyncio import Handle, TimerHandle
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
@@ -18,6 +18,52 @@ from typing import Any, TypeVar
 from incumbent.errors import UnavailableError
 
 T = TypeVar("T")
+
+
+class _Soon(Handle):
+    """A callback in a context: what a `Handle` is outside a debug mode, in half its time."""
+
+    __slots__ = ()
+    _callback: Any
+    _args: Any
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None) -> None:
+        self._callback, self._args = callback, args
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._callback!r}>"
+
+    def cancel(self) -> None:
+        """Let it not be called, and what it holds go."""
+        self._cancelled = True
+        self._callback = self._args = None
+
+
+class _Due(TimerHandle):
+    """The same at a moment of model time."""
+
+    __slots__ = ()
+    _loop: VirtualLoop
+    _callback: Any
+    _args: Any
+
+    def __init__(self, when: float, callback: Callable[..., Any], args: tuple[Any, ...], loop: VirtualLoop,
+                 context: Context | None) -> None:
+        self._when, self._callback, self._args, self._loop = when, callback, args, loop
+        self._context = copy_context() if context is None else context
+        self._cancelled, self._scheduled = False, True
+
+    __repr__ = _Soon.__repr__
+
+    def cancel(self) -> None:
+        """Let it not be called, and what it holds go."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback = self._args = None
+            if self._scheduled:
+                self._loop._timer_handle_cancelled(self)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -36,8 +82,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._elapsed_s = 0.0
-        self._ready: deque[Handle] = deque()
-        self._timers: list[tuple[float, int, TimerHandle]] = []  # as tuples: compared without a call
+        self._ready: deque[_Soon | _Due] = deque()
+        self._timers: list[tuple[float, int, _Due]] = []  # as tuples: compared without a call
+        self._stopping = False
         self._set = 0
         self._cancelled = 0
         self._selector = self
@@ -49,8 +96,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any,  # type: ignore[override]
                 context: Context | None = None) -> TimerHandle:
         """Call back at a model time; timers of one moment run in the order in which they were set."""
-        timer = TimerHandle(when, callback, args, self, context)
-        timer._scheduled = True  # type: ignore[attr-defined]
+        timer = _Due(when, callback, args, self, context)
         self._set += 1
         heappush(self._timers, (when, self._set, timer))
         return timer
@@ -63,9 +109,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_soon(self, callback: Callable[..., Any], *args: Any,  # type: ignore[override]
                   context: Context | None = None) -> Handle:
         """Call back before any time passes, after what was to be called before."""
-        handle = Handle(callback, args, self, context)
+        handle = _Soon(callback, args, context)
         self._ready.append(handle)
         return handle
+
+    def create_task(self, coro: Coroutine[Any, Any, T], *, name: str | None = None,  # type: ignore[override]
+                    context: Context | None = None) -> asyncio.Task[T]:
+        """A task on this loop."""
+        return asyncio.Task(coro, loop=self, name=name, context=context)
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
         self._cancelled += 1
@@ -75,26 +126,40 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._cancelled = 0
 
     def _run_once(self) -> None:
-        """What `asyncio.BaseEventLoop.run_forever` repeats: all that is ready, or else the next timer's moment.
+        """All that `asyncio.BaseEventLoop.run_forever` repeats: what is ready, or else the next timer, until the loop
+        is told to stop.
 
         No event ever comes from outside, only time passes.
         """
         ready = self._ready
-        while not ready:
-            if not self._timers:
-                raise UnavailableError("the simulation stands still", expected="a timer or a callback",
-                                       hint="something is awaited that nobody will ever do")
-            when, _, timer = heappop(self._timers)
-            timer._scheduled = False  # type: ignore[attr-defined]
+        while not self._stopping:
+            if not ready:
+                ready.append(self._next())
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if handle._cancelled:
+                    continue
+                try:
+                    handle._context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler({"message": f"Exception in callback {handle!r}", "exception": error})
+
+    def _next(self) -> _Due:
+        """The next timer; it is its moment now."""
+        timers = self._timers
+        while timers:
+            when, _, timer = heappop(timers)
+            timer._scheduled = False
             if timer._cancelled:
                 self._cancelled -= 1
                 continue
-            self._elapsed_s = max(self._elapsed_s, when)
-            ready.append(timer)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+            if when > self._elapsed_s:
+                self._elapsed_s = when
+            return timer
+        raise UnavailableError("the simulation stands still", expected="a timer or a callback",
+                               hint="something is awaited that nobody will ever do")
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         """Run `func` now; the future that comes back is done."""
