@@ -16,7 +16,7 @@ from incumbent.config import MetricsConfig
 from incumbent.events.ids import EventIds
 from incumbent.loop.metrics import proxies, read
 from incumbent.loop.metrics.bands import band
-from incumbent.loop.metrics.cohorts import cohorts, counted
+from incumbent.loop.metrics.cohorts import cohorts, counted, mature
 from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
 from incumbent.loop.metrics.read import Reader
 from incumbent.loop.metrics.set import measured
@@ -270,6 +270,8 @@ def test_cohorts_are_put_together_from_the_days_on_which_users_came_back() -> No
         put(control, LAST - timedelta(days=3 - at), {Cell("home"): {"cohort:users_returned": state}})
     days = Reader(control).cells("home", LAST - timedelta(days=9), LAST)[Cell("home")]
     assert Reader(control).whole("home", LAST - timedelta(days=9), LAST).keys() == days.keys()
+    day_after, last = METRICS["return_rate_1d"], LAST - timedelta(days=2)
+    assert mature(day_after, days, last) == cohorts(day_after, days, last, last, LAST).part("users")
     metric, first = METRICS["return_rate_7d"], LAST - timedelta(days=3)
     made = cohorts(metric, days, first, first, LAST).part("delay")
     assert made.shown[3] == 100 and made.converted[3].tolist()[:4] == [0, 30, 10, 1]

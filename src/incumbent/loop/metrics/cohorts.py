@@ -68,6 +68,16 @@ def cohorts(metric: WithinDays, days: Mapping[date, Mapping[str, Any]], first: d
     return metric.of(delay, users)
 
 
+def mature(metric: WithinDays, days: Mapping[date, Mapping[str, Any]], day: date) -> Buckets:
+    """The users' part of `cohorts` of one day that is old enough, and no more."""
+    name = counts_of(metric)
+    size = _column(days, day, name, 0)
+    came = np.sum([_column(days, day + timedelta(days=k), name, k + 1) for k in range(metric.days + 1)], axis=0)
+    used = np.flatnonzero(size)
+    return Buckets.zero(k=CLUSTERS, variables=["came", "mature"]).update(
+        used, np.stack([came, np.maximum(size, came)], axis=1)[used])
+
+
 def _column(days: Mapping[date, Mapping[str, Any]], day: date, name: str, at: int) -> NDArray[np.float64]:
     found = days.get(day, {}).get(name)
     return np.zeros(CLUSTERS) if found is None or at >= found.sums.shape[1] else np.asarray(found.sums[:, at])

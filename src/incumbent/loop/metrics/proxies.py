@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Struct
 from scipy import stats
 
-from incumbent.loop.metrics.cohorts import cohorts, counts_of
+from incumbent.loop.metrics.cohorts import counts_of, mature
 from incumbent.loop.metrics.keys import Cell, States
 from incumbent.loop.metrics.read import Days, noisy, summed
 from incumbent.loop.metrics.slices import OTHER, UNKNOWN
-from incumbent.metrics.within_days import USERS, WithinDays
+from incumbent.metrics.within_days import WithinDays
 from incumbent.stats.shared_noise import Noisy, Relation, relation
 
 WEEK = 7
@@ -59,7 +59,7 @@ def matured(days: Days, of_cohorts: Sequence[WithinDays], last: date) -> Days:
     for metric in of_cohorts:
         for day, states in days.items():
             if counts_of(metric) in states and day + timedelta(days=metric.days) <= last:
-                out[day][metric.name] = cohorts(metric, days, day, day, last).part(USERS)
+                out[day][metric.name] = mature(metric, days, day)
     return out
 
 
