@@ -45,7 +45,7 @@ class Run:
         self.config, self.engine = config, engine or ArrowEngine()
         self.lake, self.control = MemoryLake(buckets), MemoryControl()
         self.clock = ManualClock(START)
-        self.maturer = Maturer(self.lake, self.control, self.clock, grace_s=GRACE, engine=self.engine)
+        self.maturers: dict[int, Maturer] = {}
         self.sequence = 0
         self.control.conclude(
             Decision(event_id=event_id("start", START), time=START, experiment="e", verdict="start", reason="test",
@@ -72,8 +72,9 @@ class Run:
                    engine=self.engine).run_once()
 
     def mature(self) -> Any:
-        """One maturer all along: what it remembers of earlier runs must not show."""
-        return self.maturer.run_once()
+        """One maturer all along, on one Control: what it remembers of earlier runs must not show."""
+        made = Maturer(self.lake, self.control, self.clock, grace_s=GRACE, engine=self.engine)
+        return self.maturers.setdefault(id(self.control), made).run_once()
 
     def expected(self, events: list[Any]) -> dict[str, dict[str, Any]]:
         """All units by the naive recomputation, matured or not."""
