@@ -12,6 +12,7 @@ from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
 from incumbent.loop.drift import baselines
 from incumbent.loop.drift import status as drift_status
+from incumbent.loop.drift.audited import audited
 from incumbent.testing.drift_loop import SPRING, World
 from incumbent.testing.event_shop import START
 
@@ -32,8 +33,8 @@ def test_what_the_spring_holds(built):
     streams = {one["stream"]: one for one in found["streams"]}
     assert set(streams) == {
         "calibration/home/popular/1", "context/home/age", "context/home/device", "delay/home",
-        "embeddings/titles/item/v1", "items/home/popular", "prices/home/popular", "response/home",
-        "scores/home/popular/1"}
+        "embeddings/titles/item/v1", "items/home/popular", "ndcg/home", "prices/home/popular",
+        "response/home", "scores/home/popular/1"}
     assert streams["embeddings/titles/item/v1"]["rows"] == SPRING * 40
     assert streams["items/home/popular"]["held"] == SPRING - SPRING // 4, "a quarter fitted the frame"
     assert "windows alarm against the others" in streams["items/home/popular"]["agreement"]
@@ -101,19 +102,19 @@ def test_a_second_one_is_another_version_and_is_pinned_by_hand():
 
 
 def test_the_audit_puts_delivered_beside_promised(built):
-    found = drift_status.audited(built.control, built.config)
+    found = audited(built.control, World(drift={"false_alarms_per_month": 7}).config)
     rows = {row["name"]: row for row in found["monitors"]}
     items = rows["items/home/popular"]
     assert items["judged"] == SPRING - SPRING // 4 and items["kept"] is True
     assert items["delivered"]["low"] <= items["promised"] and found["refused"] == {}
-    assert found["promised_per_month"] == pytest.approx(6, rel=0.01) and found["alarms"] <= found["judged"] * 0.1
+    assert found["promised_per_month"] == pytest.approx(7, rel=0.01) and found["alarms"] <= found["judged"] * 0.1
     poor = World(drift={"false_alarms_per_month": 0.1})
-    told = drift_status.audited(built.control, poor.config)
+    told = audited(built.control, poor.config)
     assert "items/home/popular" in told["refused"] and "never make evidence" in told["refused"]["items/home/popular"]
     assert {row["name"] for row in told["monitors"] if row["judged"]} <= {
         row["name"] for row in told["monitors"] if row["honoured"]}
     with pytest.raises(DataError, match="no baseline to audit"):
-        drift_status.audited(World().control, poor.config)
+        audited(World().control, poor.config)
 
 
 def test_the_status_shows_budget_standings_and_young_cohorts(after_spring):

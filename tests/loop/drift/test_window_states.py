@@ -19,7 +19,8 @@ from incumbent.stores.memory_lake import MemoryLake
 from incumbent.testing.drift_loop import SPRING, World
 from incumbent.testing.event_shop import START
 
-FLOATS = {"vectors": ("sums", "outer"), "numeric": ("sums", "excess"), "reliability": ("p", "scored_p", "loss")}
+FLOATS = {"vectors": ("sums", "outer"), "numeric": ("sums", "excess"), "reliability": ("p", "scored_p", "loss"),
+          "moments": ("means", "scatter")}
 
 
 def states(control: MemoryControl) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def test_buckets_and_the_order_of_arrival_change_nothing(after_spring):
     whole.measure()
     found = states(whole.control)
     assert_same(found, states(cut.control))
-    assert len(found) == 9 * 2  # streams of the baseline, days
+    assert len(found) == 10 * 2  # streams of the baseline, days
     shown = sum(isinstance(event, Impression) for event in events)
     counted = sum(state.counts[key] for name, state in found.items() if name.startswith("drift/response/")
                   for key in state.counts if key.startswith("shown|"))
