@@ -76,6 +76,9 @@ class Http(HttpToolsProtocol):
             self._answer(MalformedError("this is no HTTP request", expected="HTTP/1.1, as RFC 9112 has it",
                                         hint="is something else meant for this port, or a header written by hand?"))
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answered as any request; nobody here needs a library for it."""
+
     url = b""  # until the first message begins
 
     def _within_head(self) -> bool:
