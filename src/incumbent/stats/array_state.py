@@ -148,12 +148,14 @@ class ArrayState:
                 raise ValueError("it does not begin with the mark of a state")
             (length,) = struct.unpack_from("<I", data, 3)
             head = bytes(data[7:7 + length])
-            layout, version, config, empty = (_read if len(head) <= _KNOWN_BYTES else _read.__wrapped__)(cls, head)
+            read: Any = _read if len(head) <= _KNOWN_BYTES else _read.__wrapped__
+            layout, version, config, empty = read(cls, head)
             arrays = _arrays_of(data, 7 + length, layout)
             if empty is None:
                 config, arrays = cls._upgrade(version, copy.deepcopy(config), arrays)
                 empty = cls.zero(**config)
-            return empty._with(**arrays)._checked(empty)
+            made: Self = empty._with(**arrays)._checked(empty)
+            return made
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError, struct.error, DataError) as error:
             raise StateError("bytes are not a state", got=data[:24], expected=cls.name, hint=str(error)) from None
 
