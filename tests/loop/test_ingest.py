@@ -127,9 +127,22 @@ def test_numbers_that_are_none_are_refused(value):
         {**at, "type": "measurement", "name": "ctr", "value": value, "unit": "1"},
         {**at, "type": "embedding", "space": "s", "version": "1", "entity": "item", "entity_id": "i",
          "vector": [0.5, value]},
+        {**at, "type": "item", "item_id": "i", "attributes": {"margin": value}},
         msgpack=True)
-    assert receipt.accepted == 0 and receipt.rejected == 4
-    assert len(log.table("quarantine")) == 4
+    assert receipt.accepted == 0 and receipt.rejected == 5
+    assert len(log.table("quarantine")) == 5
+
+
+def test_what_the_catalogue_tells_of_an_item_has_a_size_and_is_told_by_its_field():
+    ingest, _ = make(limits=LimitsConfig(context_keys=2))
+    item = {"type": "item", "time": NOW.isoformat(), "item_id": "i"}
+    good, many, deep = (take(ingest, {**item, "attributes": attributes}).items[0] for attributes in (
+        {"season": "summer", "eco": True}, {"a": 1, "b": 2, "c": 3}, {"a": {"b": 1}}))
+    assert good.status == "accepted"
+    assert (many.status, many.field, many.kind) == ("rejected", "attributes", "size")
+    assert (deep.status, deep.kind) == ("rejected", "schema") and deep.field.startswith("attributes")
+    missing = take(ingest, {"type": "item", "time": NOW.isoformat(), "colour": 1}).items[0]
+    assert missing.status == "rejected" and missing.field in ("item_id", "colour")
 
 
 LARGEST = 3.4028234663852886e38  # of a float32; what rounds to it is kept as it
