@@ -161,6 +161,9 @@ def test_a_rotated_version_is_no_drift_and_a_shuffled_one_names_what_moved():
     shuffled = compared(base, day(3, dict(zip(names, [catalogue[i] for i in rng.permutation(names)], strict=True)), 5),
                         options).stream("vector")
     assert shuffled.status == "drift" and shuffled.version.reason == "items_moved" and len(shuffled.version.moved) == 10
+    alone = Options(time="at", item="item_id", versions=True, statistics=("cosine",))
+    asked = compared(base, day(2, {i: turn @ v for i, v in catalogue.items()}, 5), alone).stream("vector")
+    assert (asked.status, asked.version.reason, len(asked.components)) == ("ok", "rotation", 1)
     other = compared(base, day(4, {i: v[:4] for i, v in catalogue.items()}, 5), options).stream("vector")
     assert other.status == "no_data" and "version_warmup" in other.reason
 

@@ -112,7 +112,8 @@ def transported(baseline: Vectors, alignment: Alignment) -> Vectors:
 
 def turned(baseline: Vectors, turn: NDArray[np.float64], frame: VectorsConfig) -> Vectors:
     """`transported` by the rotation R (d, d) alone, into the frame that was made of it: what a store keeps of a carried
-    baseline. `DataError` for a rotation of another dimension."""
+    baseline. `DataError` for a rotation of another dimension, and for a state that keeps no covariance to turn."""
+    baseline.keeps("covariance")
     d = frame.dimension
     if turn.shape != (d, d) or baseline.frame.dimension != d:
         raise DataError("a rotation of another dimension", got=(baseline.frame.dimension, *turn.shape),

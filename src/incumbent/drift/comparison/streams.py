@@ -108,7 +108,9 @@ class Embedding:
 
     kind: ClassVar[str] = "vector"
 
-    def __init__(self, name: str, sample: list[NDArray[Any]], seed: int, asked: Asked = None) -> None:
+    def __init__(
+        self, name: str, sample: list[NDArray[Any]], seed: int, asked: Asked = None, turned: bool = False
+    ) -> None:
         some = np.concatenate(sample) if sample else np.empty((0, 2), dtype=np.float32)
         if len(some) < LEAST:
             raise DataError("the baseline is too small for its state", got=f"{len(some)} vectors to fit it on",
@@ -117,6 +119,8 @@ class Embedding:
         bins = int(np.clip(len(some) // 30, 8, 32))
         self.name, self.asked = name, asked
         settings = {"centroids": cells} | ({} if asked is None else alarm.light(asked))
+        if turned:
+            settings["covariance"] = True  # squares of coordinates alone do not rotate
         self.zero = Vectors.fit(some, seed=seed + 1, bins=bins, norm_bins=bins, **settings)
 
     def update(self, state: Vectors, column: Any, *, current: bool) -> Vectors:
@@ -174,7 +178,7 @@ class Sample:
             return Ids(name, self._counts[name], asked)
         if self._kinds[name] == "number":
             return Numbers(name, self._columns[name], asked)
-        return Embedding(name, self._columns[name], options.seed, asked)
+        return Embedding(name, self._columns[name], options.seed, asked, turned=options.versions)
 
 
 def _only(measure: Measure, asked: Asked) -> Measure:
