@@ -64,8 +64,8 @@ def test_a_surface_without_numbers_says_when_they_come(minutes, said):
 
 def test_a_surface_that_fell_silent_says_since_when():
     loop = Loop()
-    loop.control.put(T0.date(), 0, "exact", [StateRow("requests/home", T0.date(), 0, "counts", "1", Counts.zero().update(
-        ["interleave/ok"], [3]).to_bytes())])
+    three = Counts.zero().update(["interleave/ok"], [3]).to_bytes()
+    loop.control.put(T0.date(), 0, "exact", [StateRow("requests/home", T0.date(), 0, "counts", "1", three)])
     loop.measured(0)
     assert loop.notes(60)[0] == []
     assert loop.notes(30 * 24 * 60)[0] == ["nothing has come in since 2026-03-01"]
