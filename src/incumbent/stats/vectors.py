@@ -34,8 +34,8 @@ class Vectors(ArrayState):
     nearest to each centroid; `bins` (P, cells) on the projections; `norms` over |x|; `repeats` rows per hash of the
     whole y; `zeros` the coordinates that are 0. A frame may leave out any but `n`, `defects`, `sums`, `norms` and
     `zeros`. A defective row is counted under its first defect and enters nothing else; a norm above 1e18 counts as
-    infinite. All but `sums` and `outer` (float64) are whole numbers, equal to the bit however the rows were dealt (on machines of one
-    kind: a row on the edge of two cells falls as the matrix product rounds).
+    infinite. All but `sums` and `outer` (float64) are whole numbers, equal to the bit however the rows were dealt (on
+    machines of one kind: a row on the edge of two cells falls as the matrix product rounds).
 
     Duplicates add because they are counted by hash and not by neighbour: see `repeat_share`. Configurations come from
     `Vectors.fit`; states of different ones refuse to add.
