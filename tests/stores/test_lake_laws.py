@@ -4,7 +4,7 @@ import pytest
 
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.stores.partitions import split
-from incumbent.testing.checks.lake_samples import LAKES
+from incumbent.testing.checks.lake_samples import LAKES, clicks
 from incumbent.testing.checks.lakes import MAKERS
 
 CASES = [case for name, make in MAKERS.items() for case in LAKES.cases_of(name, make)]
@@ -88,3 +88,14 @@ def test_a_broken_lake_is_caught(broken, laws):
     failed = {case.law.name for case in LAKES.cases_of("broken", lambda directory, buckets: broken(buckets))
               if not case.run().ok}
     assert laws <= failed
+
+
+def test_what_is_erased_is_in_no_buffer_of_the_rows_beside_it():
+    """A segment of many users and days is taken apart; no part of it keeps the bytes of the whole."""
+    lake = MemoryLake(4)
+    lake.commit(clicks(range(120), users=7, hours=1.0), "w1", 0)
+    lake.erase(["user-3"])
+    columns = [part["user_id"] for parts in lake._tables["feedback"].parts.values() for part in parts]
+    held = b"".join(buffer.to_pybytes() for column in columns for chunk in column.chunks for buffer in chunk.buffers()
+                    if buffer is not None)
+    assert b"user-3" not in held and b"user-4" in held

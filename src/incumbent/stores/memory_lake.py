@@ -123,13 +123,10 @@ class MemoryLake:
         into.marks[writer] = sequence if last is None else max(last, sequence)
         fresh: dict[Partition, pa.Table] = {}
         for partition, part in split(first_of_each(rows)).items():
-            ids = part["event_id"].to_pylist()
-            new = [event_id for event_id in ids if event_id not in into.ids]
-            if len(new) < len(ids):
-                part = part.filter(pc.is_in(part["event_id"], pa.array(new, pa.string())))
-            if new:
-                into.append(partition, part, new)
-                fresh[partition] = part
+            new = [event_id for event_id in part["event_id"].to_pylist() if event_id not in into.ids]
+            if new:  # copied, as a slice would keep what is erased from the partitions beside it
+                fresh[partition] = part.filter(pc.is_in(part["event_id"], pa.array(new, pa.string())))
+                into.append(partition, fresh[partition], new)
         into.touch(fresh)
         return Commit(True, sum(part.num_rows for part in fresh.values()), frozenset(fresh))
 
