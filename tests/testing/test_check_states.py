@@ -201,7 +201,7 @@ class KeepsRows(Sound):
             return {"mean": Estimate.missing("no rows")}
         return {"mean": Estimate(float(self.rows.mean()), n=len(self.rows))}
 
-    def _checked(self) -> Any:
+    def _checked(self, empty) -> Any:
         return self
 
 

@@ -24,7 +24,7 @@ def reconstruction(current: Vectors, reference: Vectors) -> float:
     >>> round(reconstruction(zero.update(rows * ([1] * 8 + [2] * 4)), zero.update(rows)), 2)  # ln 4
     1.39
     """
-    frame = frame_of(current, reference, least=2)
+    frame = frame_of(current, reference, least=2, part="principal")
     if frame.principal >= frame.dimension:
         return 0.0
     about = reference.sums / int(reference.n)

@@ -151,8 +151,9 @@ class ArrayState:
             read: Any = _read if len(head) <= _KNOWN_BYTES else _read.__wrapped__
             layout, version, config, empty = read(cls, head)
             arrays = _arrays_of(data, 7 + length, layout)
-            if empty is None:
+            if version != cls.version:
                 config, arrays = cls._upgrade(version, copy.deepcopy(config), arrays)
+            if empty is None:
                 empty = cls.zero(**config)
             made: Self = empty._with(**arrays)._checked(empty)
             return made
@@ -191,8 +192,8 @@ def _dumps(value: Any) -> bytes:
 
 @lru_cache(maxsize=1_024)
 def _read(cls: type[ArrayState], head: bytes) -> tuple[list[_Layout], int, dict[str, Any], Any]:
-    """A header taken apart: the layout of its arrays, its version and configuration, and the empty state where the
-    version is today's. States of a store are many and their headers few."""
+    """A header taken apart: the layout of its arrays, its version and configuration, and the empty state where it
+    is small and the version today's. States of a store are many and their headers few."""
     header = json.loads(head)
     if header["name"] != cls.name:
         raise StateError("bytes of another state", got=header["name"], expected=cls.name)
@@ -204,8 +205,9 @@ def _read(cls: type[ArrayState], head: bytes) -> tuple[list[_Layout], int, dict[
         if _DTYPE(dtype) is None or min(shape, default=0) < 0:
             raise ValueError(f"array {key} is of no kind that a state holds")
         layout.append((key, np.dtype(dtype), tuple(shape), math.prod(shape)))
-    today = header["version"] == cls.version
-    return layout, header["version"], header["config"], cls.zero(**header["config"]) if today else None
+    small = sum(dtype.itemsize * count for _, dtype, _, count in layout) <= _KNOWN_BYTES
+    empty = cls.zero(**header["config"]) if small and header["version"] == cls.version else None
+    return layout, header["version"], header["config"], empty
 
 
 def _arrays_of(data: bytes, at: int, layout: list[_Layout]) -> dict[str, NDArray[Any]]:

@@ -145,8 +145,8 @@ class Vectors(ArrayState):
 
     # ------------------------------------------------------------------------------------------------------ reading
     def keeps(self, part: str) -> None:
-        """`DataError` where the frame leaves this part out: ``covariance``, or an array's name."""
-        if not (self.frame.covariance if part == "covariance" else getattr(self, part).size):
+        """`DataError` where the frame leaves this part out: ``covariance``, ``principal``, or an array's name."""
+        if not (getattr(self.frame, part) if part in ("covariance", "principal") else getattr(self, part).size):
             raise DataError("this state was made without what the statistic needs", got=f"no {part}",
                             expected="a frame that keeps it", hint="Vectors.fit(sample, seed=...) keeps all")
 
