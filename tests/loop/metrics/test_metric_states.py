@@ -147,6 +147,27 @@ def test_money_that_nobody_knows_is_counted_and_not_taken_for_nothing() -> None:
         assert (f"{missing} missing rows left out" in made.method) == bool(missing), made.method
 
 
+def test_negatives_that_stand_in_the_lake_are_left_out_and_stop_nothing() -> None:
+    """Older versions took them. Beside one of each, what else the day holds is measured as it was without it."""
+    run, kinds = Run(), measured(CONFIG, "EUR").all()
+    odd = shown("r8", "2026-03-01T13:00", "u5", "a c", lists={"champion": "ac"})
+    minus = msgspec.structs.replace(odd.models[0], latency_ms=-1.0, cost=-0.5, reason="duplicates=-3")
+    run.commit([*LOG, msgspec.structs.replace(odd, latency_ms=-1.0, models=[minus]),
+                told("m1", "2026-03-01T13:06", "u5", "a", "purchase", -900, request_id="r8"),
+                told("m2", "2026-03-01T13:07", "u5", "c", "dwell", seconds=-4.0, request_id="r8"),
+                told("m3", "2026-03-01T13:08", "u5", "c", "click", seconds=-4.0, request_id="r8")])
+    assert run.run().shards
+    champion = Cell("home", model="champion-model", role="champion")
+    for cell, name, value, n in ((Cell("home"), "latency_p50", 40.0, 4), (champion, "latency_p50", 20.0, 2),
+                                 (champion, "cost_per_thousand", 500.0, 2), (Cell("home"), "dwell", 55.0, 1),
+                                 (Cell("home"), "time_spent", 55 / 3, 3), (Cell("home"), "order_value", 1500.0, 3),
+                                 (Cell("home"), "completion_0.9", 1.0, 1)):
+        made = kinds[name].estimate(run.states(cell)[name])
+        assert (made.value, made.n) == (pytest.approx(value, rel=0.011), n), name
+        assert "1 missing " in made.method, made.method
+    assert run.value("removed_share", champion) == 0
+
+
 def test_a_past_day_goes_by_what_was_excluded_then() -> None:
     """Excluded, taken back and excluded again: at 12:00 `d` was excluded, on that day the purchase of `b` was."""
     run, bought = Run(), event_id("p0", moment("2026-02-27T09:10"))

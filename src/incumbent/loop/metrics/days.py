@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from incumbent.loop.metrics.rows import one_array
+from incumbent.loop.metrics.rows import not_negative, one_array
 from incumbent.metrics.metric import Batch
 
 Labels = NDArray[np.int64]
@@ -32,10 +32,10 @@ def events_of(outcomes: pa.Table, told: pa.Table, surface: str, currency: str) -
     ours = pc.fill_null(pc.equal(own["currency"], currency), False)
     value = pc.if_else(ours, own["value_minor"], pa.scalar(None, pa.int64()))
     bought, back, dwelt = (pc.equal(own["action"], one) for one in ("purchase", "refund", "dwell"))
-    seconds = one_array(more["seconds"]).take(at)
+    seconds = not_negative(one_array(more["seconds"])).take(at)
     return pa.table({
         "event_id": own["event_id"], "user_id": own["user_id"], "item_id": own["item_id"], "action": own["action"],
-        "request_id": own["request_id"], "value_minor": pc.if_else(bought, value, 0),
+        "request_id": own["request_id"], "value_minor": pc.if_else(bought, not_negative(value), 0),
         "refund_minor": pc.if_else(back, pc.abs(value), 0),
         "seconds": pc.if_else(dwelt, seconds, pc.fill_null(seconds, 0.0)),
         "order": pc.coalesce(one_array(more["order_id"]).take(at), own["event_id"])})

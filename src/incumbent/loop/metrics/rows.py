@@ -39,7 +39,7 @@ def of_surface(impressions: pa.Table) -> Lists:
     slots = one_array(impressions["slots"])
     items = pc.struct_field(slots.flatten(), "item_id")
     columns = {"user_id": impressions["user_id"], "time": impressions["time"], "k": impressions["k"],
-               "mode": impressions["mode"], "latency_ms": impressions["latency_ms"]}
+               "mode": impressions["mode"], "latency_ms": not_negative(impressions["latency_ms"])}
     return _lists(columns, items, _lengths(slots))
 
 
@@ -62,8 +62,8 @@ def of_models(impressions: pa.Table, ages: Mapping[str, Any]) -> dict[tuple[str,
         values, keep = items.flatten(), _first(_lengths(items), DEPTH)
         role, name = pair.split("\x1f", 1)
         columns = {"user_id": impressions["user_id"].take(rows), "time": time, "k": impressions["k"].take(rows),
-                   "status": one["status"], "latency_ms": one["latency_ms"], "cost": one["cost"],
-                   "removed": removed(one["reason"]),
+                   "status": one["status"], "latency_ms": not_negative(one["latency_ms"]),
+                   "cost": not_negative(one["cost"]), "removed": removed(one["reason"]),
                    "model_age_s": ages["model"](name, one["version"], time),
                    "vectors_age_s": ages["vectors"](one["embedding_version"], time)}
         out[name, role] = _lists(columns, values.filter(pa.array(keep)), lengths), rows.to_numpy().astype(np.int64)
@@ -142,8 +142,8 @@ def of_dwells(told: pa.Table, events: set[str]) -> Batch:
         sorted(events), pa.string()))))
     lengths = [json.decode(context).get("length_s") if context else None for context in rows["context"].to_pylist()]
     usable = [float(one) if isinstance(one, int | float) and not isinstance(one, bool) else None for one in lengths]
-    return Batch({"user_id": rows["user_id"], "seconds": rows["seconds"], "length_s": pa.array(usable, pa.float64()),
-                  "request_id": rows["request_id"]})
+    return Batch({"user_id": rows["user_id"], "seconds": not_negative(rows["seconds"]),
+                  "length_s": pa.array(usable, pa.float64()), "request_id": rows["request_id"]})
 
 
 def _lists(columns: Mapping[str, Any], items: pa.Array, lengths: NDArray[np.int64]) -> Lists:
@@ -162,6 +162,16 @@ def _first(lengths: NDArray[np.int64], depth: int) -> NDArray[np.bool_]:
 
 def _lengths(lists: pa.Array) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def not_negative(amounts: Any) -> Any:
+    """What cannot be below 0, as the lake has it: a negative, which older versions took, is null. Nobody knows it, and
+    the other rows of its day are measured all the same.
+
+    >>> not_negative(pa.array([2.0, -1.0, None])).to_pylist()
+    [2.0, None, None]
+    """
+    return pc.if_else(pc.less(amounts, 0), pa.scalar(None, amounts.type), amounts)
 
 
 def one_array(column: Any) -> pa.Array:
