@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incumbent.errors import DataError
+from incumbent.events import allowed as words
 from incumbent.events import codec
 from incumbent.events.schema import (
     Alert,
@@ -172,6 +173,17 @@ class TestRefusals:
         told = caught.value.expected
         assert told is expected is None or (told or "").startswith(expected)
         assert caught.value.hint == hint
+
+    def test_what_a_sender_writes_is_kept_nowhere(self):
+        def refused(n):
+            for changes in ({"action": "clik", "type": f"feedbak{n}"}, {"action": f"unknown field `x{n}`"}):
+                with pytest.raises(DataError):
+                    codec.decode_incoming(raw(**changes))
+            with pytest.raises(DataError):  # the last `type` is the one that a plain reading sees
+                codec.decode_incoming(b'{"action":"clik","type":"feedback","type":"%d"}' % n)
+            return sum(one.cache_info().currsize for one in vars(words).values() if hasattr(one, "cache_info"))
+
+        assert refused(0) == refused(1) == refused(2)
 
     @settings(deadline=None, max_examples=200)
     @given(st.binary(max_size=60))

@@ -19,7 +19,7 @@ def allowed(tag: Any, path: str) -> tuple[str, ...]:
     """
     if path == "type":
         return tuple(sorted(_structs(Incoming)))
-    return _words(tag, path.replace("[...]", ".*")) if isinstance(tag, str) else ()
+    return _words(tag, path.replace("[...]", ".*")) if isinstance(tag, str) and tag in _structs(Event) else ()
 
 
 @cache
@@ -31,11 +31,10 @@ def _structs(union: Any) -> dict[str, Any]:
     return {str(one.tag): one for one in every if isinstance(one, inspect.StructType)}
 
 
-@cache
 def _words(tag: str, path: str) -> tuple[str, ...]:
-    from msgspec import inspect
+    from msgspec import inspect  # and no cache: a sender can put any text into a path
 
-    at: list[Any] = [_structs(Event)[tag]] if tag in _structs(Event) else []
+    at: list[Any] = [_structs(Event)[tag]]
     for part in path.split("."):
         inner: list[Any] = []
         for one in at:
@@ -59,4 +58,3 @@ def word_in(what: str) -> str | None:
     if not what.startswith("Invalid ") or "'" not in what:
         return None
     return what[what.index("'") + 1:what.rindex("'")]
-
