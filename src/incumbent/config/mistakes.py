@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -133,16 +134,22 @@ def _inner(annotation: Any) -> Any:
 
 
 def not_toml(message: str, text: str) -> str:
-    """What the parser says, with the line that it is about.
+    """What the parser says, with what the line that it is about begins with: a key or a section, never a value.
 
     >>> not_toml("Expected ']' at the end of a table declaration (at line 2, column 9)", "# shop\\n[service\\n")
     "Expected ']' at the end of a table declaration (at line 2, column 9): [service"
+    >>> not_toml("Invalid value (at line 1, column 9)", "secret = s3cr3t\\n")
+    'Invalid value (at line 1, column 9): secret'
     >>> not_toml("Unclosed array (at end of document)", "a = [\\n")
     'Unclosed array (at end of document), line 2'
     """
-    found, lines = re.search(r"\(at line (\d+), column \d+\)", message), text.splitlines()
+    found = re.search(r"\(at line (\d+), column \d+\)", message)
     if found is None:
-        return message + (f", line {len(lines) + 1}" if "end of document" in message else "")
-    at = int(found[1]) - 1
-    line = lines[at].strip() if at < len(lines) else ""
-    return f"{message}: {shorten(Quoted(line))}" if line else message
+        return message + (f", line {len(text.splitlines()) + 1}" if "end of document" in message else "")
+    lines, at = text.replace("\r\n", "\n").split("\n"), int(found[1]) - 1
+    begins = re.match(r"\s*(\[{1,2}[\w.-]+|[\w.-]+(?=\s*[=:]))", lines[at]) if at < len(lines) else None
+    try:
+        tomllib.loads("\n".join(lines[:at]))
+    except tomllib.TOMLDecodeError:  # the line lies in a value that began before it
+        return message
+    return f"{message}: {shorten(Quoted(begins[1]))}" if begins else message
