@@ -115,6 +115,34 @@ def test_a_stated_length_over_the_cap_is_refused_unread(length):
     assert status == 413 and headers[b"connection"] == b"close"
 
 
+@pytest.mark.parametrize(("headers", "status", "most"), [
+    ([(b"content-encoding", b"gzip")], 415, 64), ([(b"x-api-key", b"r")], 403, 1), ([(b"x-api-key", b"?")], 401, 1)])
+def test_what_is_read_of_a_refused_body_is_one_cap_without_a_key(headers, status, most):
+    shim, _ = make(keys=KEYS)
+    taken = 0
+
+    async def receive():
+        nonlocal taken
+        taken += 512
+        return {"type": "http.request", "body": b"x" * 512, "more_body": True}
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [JSON_HEADER, (b"x-api-key", b"e"), *headers] if status == 415 else [JSON_HEADER, *headers]
+    asyncio.run(shim({"type": "http", "method": "POST", "path": "/v1/events", "headers": headers}, receive, send))
+    assert sent[0]["status"] == status and taken == most * 2048
+
+
+def test_who_leaves_a_refused_body_is_not_counted_as_answered():
+    shim, meter = make()
+    assert call(shim, [b"{"], headers=[JSON_HEADER, (b"content-encoding", b"gzip")], cut=True) is None
+    shown = meter.expose()
+    assert b'incumbent_http_aborted_total{route="events"} 1.0' in shown and b"status=" not in shown
+
+
 def test_a_body_at_the_cap_passes():
     shim, _ = make()
     assert call(shim, [b"x" * 2048])[0] == 200

@@ -13,7 +13,7 @@ from starlette.routing import Route as StarletteRoute
 from incumbent import __version__
 from incumbent.errors import DataError, IncumbentError, NotFoundError, UnavailableError
 from incumbent.service import docs_page, openapi
-from incumbent.service.shim import App, Message, Receive, Send
+from incumbent.service.asgi import App, Message, Receive, Send
 
 
 class MethodError(DataError):

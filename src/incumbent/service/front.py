@@ -15,6 +15,7 @@ from incumbent.loop.ingest import Ingest
 from incumbent.loop.serve import Gateway
 from incumbent.loop.shoppers import Shoppers
 from incumbent.service import app, health
+from incumbent.service.asgi import App, Message, Receive, Send
 from incumbent.service.auth import Keys, signing_secret
 from incumbent.service.events import EventsHandler
 from incumbent.service.exclusions import ROUTE as EXCLUSIONS
@@ -25,7 +26,7 @@ from incumbent.service.origin import sites_of
 from incumbent.service.parts import Part
 from incumbent.service.proxy import Proxy
 from incumbent.service.recommendations import Recommendations
-from incumbent.service.shim import App, Message, Receive, Route, Send, Shim
+from incumbent.service.shim import Route, Shim
 from incumbent.stores.store import Control, Log
 
 #: answered by the front itself, also while there is no page behind it

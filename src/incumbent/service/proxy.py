@@ -6,7 +6,7 @@ import aiohttp
 from yarl import URL
 
 from incumbent.errors import TooLargeError, UnavailableError
-from incumbent.service.shim import Message, Receive, Send
+from incumbent.service.asgi import Message, Receive, Send
 
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
                   b"transfer-encoding", b"upgrade", b"content-length", b"x-request-id", b"expect"})

@@ -41,7 +41,8 @@ def server_of(asgi: Shim, config: Config) -> Server:
     """A server for the shim: no access log, no lifespan, no websockets; stops within `drain_s`."""
     return Server(uvicorn.Config(
         asgi, loop="uvloop", http=speaking(asgi.refuse), ws="none", lifespan="off", interface="asgi3", access_log=False,
-        log_config=None, server_header=False, proxy_headers=False, timeout_keep_alive=75,
+        log_config=None, log_level="error",  # what it warns of, no HTTP request, is answered and counted by us
+        server_header=False, proxy_headers=False, timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(config.service.drain_s))))
 
 

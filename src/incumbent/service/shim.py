@@ -7,11 +7,9 @@ type, the body in pieces under its cap and its time limit, the request id, the m
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -21,22 +19,19 @@ from incumbent.eager import Rest, begin
 from incumbent.errors import DataError, IncumbentError, TooLargeError
 from incumbent.events.ids import BATCH_HEADER
 from incumbent.logs import get
+from incumbent.service.asgi import App, Message, Receive, Send
 from incumbent.service.auth import Keys, Scope
+from incumbent.service.body import BodyTimeoutError, Timely, waste
 from incumbent.service.metrics import Meter
 from incumbent.service.origin import SAFE, Sites
 from incumbent.service.reply import JSON, MSGPACK, Handler, Reply, reply_error
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 #: content types of a body -> how handlers are told
 TYPES = {b"application/json": "application/json", b"text/json": "application/json", b"": "application/json",
          b"application/msgpack": "application/msgpack", b"application/x-msgpack": "application/msgpack",
          b"application/vnd.msgpack": "application/msgpack"}
-WASTE_S = 0.5  # that the next piece of a body nobody wants is waited for
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _SIGNATURE = BATCH_HEADER.encode()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,128}").fullmatch
@@ -46,43 +41,6 @@ class BodyTypeError(DataError):
     """The body's content type or coding is not one that we read."""
 
     code, status = "content_type", 415
-
-
-class BodyTimeoutError(DataError):
-    """The body stopped half-way and did not go on."""
-
-    code, status = "timeout", 408
-
-
-class _Timely:
-    """`receive` under the time limit of a body, until that is complete or the answer begun; `late` once it passed.
-
-    Frameworks turn an error out of `receive` into an answer of their own: `late` is raised again where they send it.
-    """
-
-    def __init__(self, receive: Receive, limit_s: float) -> None:
-        self._receive, self._limit_s = receive, limit_s
-        self._until: float | None = None  # on the event loop's clock, from the first look at the body
-        self._size, self.done = 0, False
-        self.late: BodyTimeoutError | None = None
-
-    async def __call__(self) -> Message:
-        if self.done:
-            return await self._receive()
-        if self._until is None:
-            self._until = asyncio.get_running_loop().time() + self._limit_s
-        try:
-            async with asyncio.timeout_at(self._until):
-                message = await self._receive()
-        except TimeoutError:
-            if self.done:  # the answer began meanwhile
-                return await self._receive()
-            self.late = BodyTimeoutError("the body stopped half-way", got=f"{self._size} bytes",
-                                         expected=f"the rest within {self._limit_s:g} s")
-            raise self.late from None
-        self._size += len(message.get("body", b""))
-        self.done = self.done or not message.get("more_body")
-        return message
 
 
 class Route(Struct, frozen=True):
@@ -161,7 +119,11 @@ class Shim:
         except Exception as error:
             reply = self._failed(error, request_id, route.name)
             if not complete and not isinstance(error, BodyTimeoutError):
-                await self._waste(scope, receive)
+                stranger = reply.status in (401, 403)
+                if not await waste(scope, receive, most=(1 if stranger else 64) * self._body_bytes,
+                                   limit_s=self._body_timeout_s):
+                    self._meter.add("incumbent_http_aborted", (route.name,))
+                    return
         headers: Headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)),
                             (b"x-request-id", request_id), *reply.headers]
         if not complete:
@@ -200,28 +162,11 @@ class Shim:
             raise self._too_large(f"more than {self._body_bytes} bytes")
         return piece
 
-    async def _waste(self, scope: Message, receive: Receive) -> None:
-        """Read what is left of a body that is refused: who is still sending sees no answer before the end of it.
-
-        Nothing is waited for that was not begun, nor from who asks first whether to send.
-        """
-        if any(name == b"expect" for name, _ in scope["headers"]):
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._body_timeout_s):
-                left = 64 * self._body_bytes
-                while left > 0:
-                    async with asyncio.timeout(WASTE_S):
-                        message = await receive()
-                    if not message.get("more_body"):
-                        return
-                    left -= len(message.get("body", b""))
-
     async def _cold(self, scope: Message, receive: Receive, send: Send) -> None:
         started, begun, status = self._monotonic(), False, 500
         asked_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         request_id = self._request_id(asked_id)
-        timely = _Timely(receive, self._body_timeout_s)
+        timely = Timely(receive, self._body_timeout_s)
 
         async def noted(message: Message) -> None:
             nonlocal begun, status

@@ -9,8 +9,9 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from incumbent.errors import DataError, IncumbentError, TooLargeError
+from incumbent.service.asgi import App, Message, Receive, Send
+from incumbent.service.body import BodyTimeoutError
 from incumbent.service.reply import Reply
-from incumbent.service.shim import BodyTimeoutError
 
 URL_BYTES = 65_535  # the parser's own limit
 HEAD_BYTES = 65_536  # of request line and headers, where they come in pieces
@@ -47,7 +48,7 @@ class Http(HttpToolsProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._keep_alive()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
@@ -59,8 +60,12 @@ class Http(HttpToolsProtocol):
             return
         before = self._within_head()
         super().data_received(data)
+        if self._refused:
+            return
         if not self._within_head():
             self._in_time()
+            if self.cycle is None or self.cycle.response_complete:
+                self._keep_alive()  # these bytes began nothing, and uvicorn disarms it at any
             return
         self._head += len(data) if before else 0
         if len(self.url) > URL_BYTES or self._head > HEAD_BYTES:
@@ -69,7 +74,6 @@ class Http(HttpToolsProtocol):
             self._late = self.loop.call_later(HEAD_S, self._out_of_time)
 
     def send_400_response(self, msg: str) -> None:
-        self._in_time()
         if len(self.url) > URL_BYTES:
             self._answer(self._too_much())
         else:
@@ -85,6 +89,9 @@ class Http(HttpToolsProtocol):
         """Has a request begun whose headers are not complete?"""
         return not self._refused and self.scope is not None and (
             self.cycle is None or self.cycle.scope is not self.scope)
+
+    def _keep_alive(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _in_time(self) -> None:
         self._head = 0
@@ -106,17 +113,32 @@ class Http(HttpToolsProtocol):
     def _answer(self, error: IncumbentError) -> None:
         """Refuse and close; what was asked before on this connection is answered first."""
         self._refused = True
+        self._in_time()
         reply, cycle = self.refuse(error), self.cycle
-        if cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
-            cycle.keep_alive = False
-            return
         headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)),
                    (b"connection", b"close"), *reply.headers]
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or not cycle.more_body:
+                cycle.keep_alive = False
+                return
+            if self.pipeline:  # others are answered before it, and then this in place of what it asked
+                self.pipeline[0] = cycle, cast(Any, _saying(reply, headers))
+                return
+            cycle.disconnected = True  # whoever handles it has nobody to answer
+            cycle.message_event.set()
         self.transport.write(b"".join([STATUS_LINE[reply.status], *(b"%s: %s\r\n" % pair for pair in headers), b"\r\n",
                                        reply.body]))
         if self.transport.can_write_eof():
             self.transport.write_eof()  # who is still sending would lose the answer to a reset
         self._late = self.loop.call_later(LINGER_S, self.transport.close)
+
+
+def _saying(reply: Reply, headers: list[tuple[bytes, bytes]]) -> App:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    return app
 
 
 def speaking(refuse: Callable[[IncumbentError], Reply]) -> type[Http]:
