@@ -248,3 +248,4 @@ def test_worst_cells_hold_cohorts_that_stay_away_and_models_that_slow_down() -> 
     slow = by["latency_p99", "phone"]
     assert slow.low is not None and 2 < slow.low < 3 < slow.high < 4 and slow.n == 7 * 300
     assert slow.share == pytest.approx(0.5)
+    assert slow.worst == 0 < by["error_rate", "phone"].worst, "order statistics take requests for independent"

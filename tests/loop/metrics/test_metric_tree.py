@@ -243,6 +243,33 @@ def test_a_rare_thing_that_did_not_happen_this_week_is_no_loss() -> None:
     assert by["often"].worst > 0.9 and by["often"].high < -0.5
 
 
+def test_latencies_of_users_who_are_slow_on_any_day_lead_no_list() -> None:
+    """A user's requests hang together: order statistics alone would take luck in who came for a loss."""
+    rng, control = np.random.default_rng(1), history(3)
+    for at in (0, 20):  # now, and before: 20 users of 30 requests, each user as slow as always
+        slow = [METRICS["latency_p50"].state().update(np.exp(
+            3 + np.repeat(rng.normal(0, 0.6, 20), 30) + rng.normal(0, 0.3, 600))) for _ in range(20)]
+        put(control, LAST - timedelta(days=at), {Cell("home"): {"latency_p50": slow[0]}} | {
+            Cell("home", by="country", value=f"c{n}"): {"latency_p50": state} for n, state in enumerate(slow)})
+    worst = tree(Reader(control), "home", CONFIG, NOW).slices
+    assert len(worst) == 20 and all(one.worst == 0 for one in worst)
+    assert sum(not one.low <= 0 <= one.high for one in worst) > 5
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_what_varies_on_neither_side_is_no_discovery(share: float) -> None:
+    """Every user had 7 of 10 on the days before, and has `share` now: two numbers, and nothing to hold them against."""
+    control = MemoryControl()
+    for at in (0, 20):
+        top, bottom = (share if at == 0 else 0.7) * np.arange(1, 129), np.arange(1, 129)
+        state = METRICS["click_through"].state().update(np.arange(128), np.stack([top, bottom], axis=1))
+        put(control, LAST - timedelta(days=at), {Cell("home"): {"click_through": state},
+                                                 Cell("home", by="country", value="DE"): {"click_through": state}})
+    (one,) = tree(Reader(control), "home", CONFIG, NOW).slices
+    assert one.now == pytest.approx(share) and one.before == pytest.approx(0.7)
+    assert (one.worst, one.low, one.reason) == (0, None, "its change has no interval")
+
+
 def test_the_worst_cells_come_first_and_small_ones_have_no_number() -> None:
     rng, control = np.random.default_rng(3), history(3)
     for at in range(36):

@@ -27,8 +27,9 @@ from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stats.multiplicity import benjamini_hochberg
 
 WORST = 40  # cells that are listed
+ROUNDING = 1e-12  # a relative spread below it is that of sums of floats
 ALPHA = 0.05  # false discoveries among the losses that lead the list
-Change = tuple[float, float, float]  # the ends of the interval of a relative change, and its p-value
+Change = tuple[float, float, float | None]  # the ends of the interval of a relative change, and its p-value
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +70,9 @@ def ranked(cells: Mapping[Cell, Days], metrics: Mapping[str, Metric], since: dat
 
     Now is the period, before are the `baseline_days` that precede it; of cohorts both are so many days earlier that all
     are old enough. A loss counts towards the order only where its change is a discovery of Benjamini and Hochberg at
-    5 % over all pairs of cell and metric that have a number; the others follow by size. Changes of ratios are judged
-    over buckets of users, those of latencies by their order statistics.
+    5 % over all pairs of cell and metric that have a p-value; the others follow by size. Changes of ratios are judged
+    over buckets of users. Those of latencies have an interval by their order statistics, which take requests for
+    independent: no p-value, and never among the discoveries.
     """
     found: list[tuple[Slice, float | None]] = []
     whole = {cell: dict(_pairs(days, metrics, since, day, config))
@@ -94,8 +96,8 @@ def ranked(cells: Mapping[Cell, Days], metrics: Mapping[str, Metric], since: dat
 def _pairs(days: Days, metrics: Mapping[str, Metric], since: date, day: date,
            config: MetricsConfig) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """(metric, its states now and before) of a cell, of those whose change can be judged."""
-    back, week = timedelta(days=config.baseline_days), timedelta(days=1)
-    now, before = summed(days, since, day), summed(days, since - back, since - week)
+    back, a_day = timedelta(days=config.baseline_days), timedelta(days=1)
+    now, before = summed(days, since, day), summed(days, since - back, since - a_day)
     for name, state in now.items():
         if name in metrics and metrics[name].direction != "none" and (
                 isinstance(state, Buckets | LogHistogram)):
@@ -105,7 +107,7 @@ def _pairs(days: Days, metrics: Mapping[str, Metric], since: date, day: date,
         if isinstance(metric, WithinDays) and counts_of(metric) in told:
             old = timedelta(days=metric.days)
             yield name, (cohorts(metric, days, since - old, day - old, day),
-                         cohorts(metric, days, since - back - old, since - week - old, day))
+                         cohorts(metric, days, since - back - old, since - a_day - old, day))
 
 
 def _read(metric: Metric, state: Any) -> Seen:
@@ -122,7 +124,7 @@ def _read(metric: Metric, state: Any) -> Seen:
 
 
 def _slice(cell: Cell, metric: Metric, now: Seen, before: Seen, total: int, least: int) -> tuple[Slice, float | None]:
-    """The pair, and the two-sided p-value of its change; None where it has no number."""
+    """The pair, and the two-sided p-value of its change; None where none can be had."""
     base = Slice(cell.by or "", cell.value or "", metric.name, metric.unit, None, None, None, None, now.n,
                  min(now.n / total, 1.0) if total else 0.0, None, 0.0, None, cell.model, cell.role)
     if now.n < least:
@@ -142,7 +144,7 @@ def _slice(cell: Cell, metric: Metric, now: Seen, before: Seen, total: int, leas
 
 
 def _over_buckets(now: Seen, before: Seen) -> Change | None:
-    """The delta method over buckets of users."""
+    """The delta method over buckets of users; None where neither side varies: nothing tells how far luck goes."""
     if now.influence is None or before.influence is None or len(now.influence) != len(before.influence):
         return None
     assert now.value is not None and before.value
@@ -153,18 +155,18 @@ def _over_buckets(now: Seen, before: Seen) -> Change | None:
     if not now.influence.any():  # what is all the same has no spread of its own: that of before, of as many rows
         spread = k / (k - 1) * float(before.influence @ before.influence) / before.value**2
         se = math.sqrt(spread * (1 + before.n / now.n))
-    half = float(stats.t.ppf(1 - ALPHA / 2, k - 1)) * se
-    p = 2 * float(stats.t.sf(abs(change) / se, k - 1)) if se > 0 else float(change == 0)
+    if se <= ROUNDING * (1 + abs(now.value / before.value)):
+        return None
+    half, p = float(stats.t.ppf(1 - ALPHA / 2, k - 1)) * se, 2 * float(stats.t.sf(abs(change) / se, k - 1))
     return max(change - half, -1.0) if now.value == 0 else change - half, change + half, p
 
 
 def _over_order(now: Seen, before: Seen) -> Change | None:
-    """Of two quantiles: their intervals put together on the scale of logarithms."""
+    """Of two quantiles: their intervals put together on the scale of logarithms. No p-value: a user's requests hang
+    together, and the intervals take them for independent."""
     ends = [end for end in (now.value, now.low, now.high, before.value, before.low, before.high) if end is not None]
     if now.influence is not None or len(ends) < 6 or not all(0 < end < math.inf for end in ends):
         return None
     one, low, high, other, first, last = ends
     moved, half = math.log(one / other), math.hypot(math.log(high / low), math.log(last / first)) / 2
-    z = abs(moved) / half * float(stats.norm.ppf(1 - ALPHA / 2)) if half else math.inf if moved else 0.0
-    p = 2 * float(stats.norm.sf(z))
-    return math.exp(moved - half) - 1, math.exp(moved + half) - 1, p
+    return math.exp(moved - half) - 1, math.exp(moved + half) - 1, None
