@@ -14,6 +14,7 @@ from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit, Decision
 from incumbent.loop.attribute import read_cursor
 from incumbent.loop.door.states import Doored
+from incumbent.loop.erase import subject_of
 from incumbent.loop.mature import MatureCursor
 from incumbent.loop.metrics.states import Measured
 from incumbent.loop.operate import Operator
@@ -50,11 +51,12 @@ class Process:
         self.looper.scheduler.wake("measure")
         assert self.measuring.wait(30)
 
-    def ask(self, user="u1"):
+    def ask(self, user="u1", subject="user:x"):
         audit = Audit(event_id=self.ids.new(), time=self.clock.now(), actor="ada", action="user.erase.asked",
                       subject="user:x", reason="asked")
         self.control.conclude(audit, outbox=[OutboxRow(f"{audit.event_id}:erase", "erase", {
-            "user_id": user, "actor": "ada", "reason": "asked", "audit": self.ids.new()}, audit.time)])
+            "user_id": user, "actor": "ada", "reason": "asked", "audit": self.ids.new(),
+            **({} if subject is None else {"subject": subject})}, audit.time)])
 
     def kinds(self):
         return {row.kind for row in self.control.outbox()}
@@ -112,6 +114,14 @@ def test_the_erasure_itself_runs_between_two_sealings_and_two_measurings(process
     assert process.looper.scheduler.run_now("erase").error is None
     assert held == [(True, True)] and len(process.erased()) == 1 and process.control.outbox() == []
     assert not process.looper._sealing.locked() and not process.looper._measuring.locked()
+
+
+def test_an_erasure_that_an_earlier_version_was_asked_for_is_carried_out(process, monkeypatch):
+    monkeypatch.setenv("INCUMBENT_SECRET", "a secret of the service")
+    process.ask("u42", subject=None)
+    assert process.looper.scheduler.run_now("erase").error is None
+    assert [audit.subject for audit in process.erased()] == [subject_of("u42", b"a secret of the service")]
+    assert process.control.outbox() == []
 
 
 def test_an_erasure_that_fails_backs_off_and_is_told(process):

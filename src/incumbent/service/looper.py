@@ -26,7 +26,7 @@ from incumbent.loop.door import quarantine
 from incumbent.loop.door.states import DoorStates
 from incumbent.loop.door.watch import DoorWatch
 from incumbent.loop.drift.job import DriftJob
-from incumbent.loop.erase import Eraser
+from incumbent.loop.erase import Eraser, subject_of
 from incumbent.loop.evaluation.expectations import Expectations
 from incumbent.loop.generated.states import TextStates
 from incumbent.loop.live import LiveTally
@@ -38,6 +38,7 @@ from incumbent.loop.rollup import Rollup
 from incumbent.loop.schedule import Job, Scheduler
 from incumbent.loop.seal import Sealer
 from incumbent.service import health
+from incumbent.service.auth import signing_secret
 from incumbent.service.metrics import Meter
 from incumbent.service.parts import Assignment, open_stores
 from incumbent.service.run import tell, watch_parent
@@ -123,6 +124,8 @@ class Looper:
 
         A measuring may take minutes, so it is waited for first: sealing goes on until the erasure itself begins.
         """
+        if "subject" not in payload:  # asked for of a version that did not key the hash
+            payload = {**payload, "subject": subject_of(payload["user_id"], signing_secret(self._config))}
         with self._measuring, self._sealing:
             self._eraser.carry_out(payload)
 
