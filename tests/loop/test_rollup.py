@@ -276,15 +276,16 @@ def test_late_feedback_of_an_old_day_reads_no_list() -> None:
     done = run.run()
     assert done.shards == done.added >= 1 and read == []
     assert run.sums("engagement/home", "clicks") == 2 and run.sums("engagement/home", "requests") == 6
-    frozen = ExperimentConfig.model_validate({**CONFIG["e"].model_dump(mode="json"), "guardrails": [
-        {"metric": "latency_p95", "margin": 0.02, "slow_ms": 20.0}]})
-    for n, again in enumerate([True, False]):  # counted again once, when what is slow is known
-        run.commit([told(f"later{n}", f"2026-03-01T10:0{7 + n}", "u1", "b", "click", request_id="r1")])
+    key = "slow/e/stage=ramp_50/lane=holdout/role=candidate/model=new"
+    for n, (limit, again, over) in enumerate([  # counted again once, when what is slow is known, and when it changes
+            (20.0, True, 1), (20.0, False, 1), (2000.0, True, 0), (2000.0, False, 0), (20.0, True, 1)]):
+        frozen = ExperimentConfig.model_validate({**CONFIG["e"].model_dump(mode="json"), "guardrails": [
+            {"metric": "latency_p95", "margin": 0.02, "slow_ms": limit}]})
+        run.commit([told(f"later{n}", f"2026-03-01T10:{10 + n}", "u1", "b", "click", request_id="r1")])
         Attributor(run.lake, run.control, run.clock, lambda: CONFIG, engine=ArrowEngine()).run_once()
-        Rollup(run.lake, run.control, run.clock, lambda: {"e": frozen}).run_once()
-        assert bool(read) is again
+        Rollup(run.lake, run.control, run.clock, {"e": frozen}.copy).run_once()
+        assert (bool(read), run.sums(key, "over_p95")) == (again, over)
         read.clear()
-    assert run.sums("slow/e/stage=ramp_50/lane=holdout/role=candidate/model=new", "over_p95") == 1
 
 
 def test_what_is_slow_is_counted_again_once_it_is_frozen() -> None:

@@ -3,9 +3,9 @@
 Each shard is replaced in one transaction together with the cursor. What is of impressions alone is the bulk of the work
 and only adds: of a shard of the last days the cursor remembers up to which version of the lake its impressions are in
 the states, and the next run adds those that came since. It is rebuilt whole where rows went (erasure), where the cursor
-does not remember, or where what is slow was frozen meanwhile; where only outcomes changed, late feedback of an old day,
-its states of impressions stay as they are. What outcomes have a part in is always rebuilt whole: it needs no lists.
-Shards add over days and buckets.
+does not remember, or where what is slow was frozen or changed meanwhile; where only outcomes changed, late feedback of
+an old day, its states of impressions stay as they are. What outcomes have a part in is always rebuilt whole: it needs
+no lists. Shards add over days and buckets.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Rollup:
                 version, whole = cursor.shards.get(_name(shard), -1), False
                 if fold is None:
                     version, whole, fold = self._shown(shard, version, limits)
-                states = list(self._states(shard, fold, currencies))
+                states = list(self._states(shard, fold, currencies, limits))
                 if not lease.renew():
                     return RolledUp(i, made, "the lease went to another process", added)
                 added += not whole
@@ -97,16 +97,17 @@ class Rollup:
             return RolledUp(len(shards), made, None, added)
 
     def _unchanged(self, shard: Partition, limits: tallies.SlowLimits) -> dict[str, Any] | None:
-        """The states of a shard's impressions as they stand; None where they cannot be read, or were made before what
-        is slow was frozen."""
+        """The states of a shard's impressions as they stand; None where they cannot be read, or were counted by
+        other limits of what is slow than these."""
         try:
             fold = self._kept(shard)
         except StateError:
             return None
-        slow = {key.removeprefix("slow/") for key in fold if key.startswith("slow/")}
-        frozen = {key.removeprefix("model/") for key in fold
-                  if key.startswith("model/") and keys.parts(key)["subject"] in limits}
-        return fold if slow == frozen else None
+        counted = {row.key: row.config_hash for row in self._control.range("slow/", Window.of_day(shard.day))
+                   if row.bucket == shard.bucket}
+        models = {key.removeprefix("model/"): keys.parts(key)["subject"] for key in fold if key.startswith("model/")}
+        asked = {f"slow/{rest}": _hash(limits[name]) for rest, name in models.items() if name in limits}
+        return fold if counted == asked else None
 
     def _shown(self, shard: Partition, since: int, limits: tallies.SlowLimits) -> tuple[int, bool, dict[str, Any]]:
         """The version of the lake that the states of a shard's impressions are of, whether all was read again for them,
@@ -132,7 +133,8 @@ class Rollup:
                     found[row.key] = registry.load("states", row.state).from_bytes(row.data)
         return found
 
-    def _states(self, shard: Partition, shown: Mapping[str, Any], currencies: dict[str, str]) -> Iterator[StateRow]:
+    def _states(self, shard: Partition, shown: Mapping[str, Any], currencies: dict[str, str],
+                limits: tallies.SlowLimits) -> Iterator[StateRow]:
         window = Window.of_day(shard.day)
         requests = self._lake.scan("impression", window, [shard.bucket], GUARDRAIL_COLUMNS)
         outcomes = self._lake.scan("outcome", window, [shard.bucket], tallies.OUTCOME_COLUMNS)
@@ -141,7 +143,9 @@ class Rollup:
         for key, state in chain(sorted(shown.items()), tallies.of_engagement(by_surface, outcomes),
                                 of_guardrails(requests, outcomes, currencies)):
             if not state.empty:
-                yield state_row(key, shard, state)
+                row, part = state_row(key, shard, state), keys.parts(key)
+                yield row if part["measure"] != "slow" else msgspec.structs.replace(
+                    row, config_hash=_hash(limits[part["subject"]]))
 
     def _write(self, cursor: RollupCursor) -> None:
         self._control.set_cursor(CURSOR, _encoded(cursor))
@@ -149,9 +153,17 @@ class Rollup:
 
 def _under(cursor: RollupCursor, limits: tallies.SlowLimits) -> RollupCursor:
     """The cursor under what counts as slow now: states that were counted otherwise are not added to."""
-    digest = hashlib.blake2b(msgspec.json.encode({name: list(map(str, limits[name])) for name in sorted(limits)}),
-                             digest_size=8).hexdigest()
+    digest = _digest({name: list(map(str, limits[name])) for name in sorted(limits)})
     return cursor if digest == cursor.limits else msgspec.structs.replace(cursor, shards={}, limits=digest)
+
+
+def _hash(limits: tuple[float, ...]) -> str:
+    """The configuration of states of what is slow: the limits by which they were counted."""
+    return _digest(list(map(str, limits)))
+
+
+def _digest(plain: Any) -> str:
+    return hashlib.blake2b(msgspec.json.encode(plain), digest_size=8).hexdigest()
 
 
 def _remember(cursor: RollupCursor, shard: Partition, version: int) -> RollupCursor:
