@@ -139,7 +139,16 @@ def test_what_is_left_out_stands_in_the_method():
     novel = metrics.measure(rows, ["novelty@1"], Side(popularity=COUNTS))
     assert novel.counts == {"lists": 2, "rows": 3, "rows_without_id": 1, "tied_ranks": 0}
     assert novel.estimates["novelty_ceiling@1"].method == "mean; 1 rows without an id dropped"
-    assert metrics.error_rate({"user_id": ["u", "v"], "status": ["ok", None]}).method.endswith("; 1 rows missing")
+
+
+@pytest.mark.parametrize("name, column", [
+    ("dwell", "seconds"), ("latency", "latency_ms"), ("click_rank", "position"), ("error_rate", "status")])
+def test_missing_rows_are_told_once(name, column):
+    values = {"status": ["ok", None], "position": [1, None]}.get(column, [1.0, None])
+    made = getattr(metrics, name)({"user_id": ["u", "v"], column: values})
+    assert made.n == 1 and made.method.count("missing") == 1, made.method
+    none = getattr(metrics, name)({"user_id": ["u", "v"], column: pa.nulls(2, pa.array(values).type)})
+    assert none.value is None and f"{none.method} {none.reason}".count("missing") == 1
 
 
 @pytest.mark.parametrize("scale", [1e200, 1e-200])
@@ -211,7 +220,7 @@ def test_an_answer_without_a_time_is_missing(name):
     rows = {"user_id": ["u", "v"], "items": [["a"], ["a"]], "time": [5.0, None]}
     made = getattr(metrics, name)(rows, excluded={"user_id": ["u", "v"], "item_id": ["a", "a"], "since": [1, 1]},
                                   catalogue={"item_id": ["a"], "delisted_at": [1]})
-    assert made.value == 1 and made.n == 1 and made.method.endswith("; 1 rows missing")
+    assert made.value == 1 and made.n == 1 and "1 missing rows left out" in made.method
 
 
 def test_a_type_that_arrow_does_not_have():

@@ -24,7 +24,9 @@ from incumbent.metrics.measurement import measure
 from incumbent.metrics.metric import COLUMNS_OF, Batch, Side
 from incumbent.metrics.per_list import PerList
 from incumbent.metrics.ranking import evaluate
+from incumbent.stats.buckets import Buckets
 from incumbent.stats.estimate import Estimate
+from incumbent.stats.log_histogram import LogHistogram
 
 
 def precision(recommendations: Any, interactions: Any, k: int = 10, **options: Any) -> Estimate:
@@ -122,7 +124,7 @@ def function_of(name: str) -> Callable[..., Estimate]:
             return measure(rows, [metric], side).estimates[metric.name]
         state = metric.state(None if cap is None else {"cap": cap}).update(*metric.observe(Batch(rows), side))
         made: Estimate = metric.estimate(state)
-        missing = int(getattr(state, "missing", 0))
+        missing = 0 if isinstance(state, Buckets | LogHistogram) else int(getattr(state, "missing", 0))  # these tell it
         return made.noting(missing and f"{missing} rows missing")
 
     function.__name__ = function.__qualname__ = name
