@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from incumbent import cli
+from incumbent import cli, registry
 from incumbent.commands.init import FILES, init
 from incumbent.config import load
 from incumbent.loop import watermark
@@ -74,6 +74,27 @@ def test_config_check_names_metrics_that_there_are_none_of(shop, capsys, text, s
         file.write(f"\n[metrics]\n{text}\n")
     code, _, err = run(capsys, "config", "check")
     assert code == 2 and said in err
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
+    ("from numpy import nothing_of_that_name", "cannot import name 'nothing_of_that_name' from 'numpy'"),
+    ("import numpy.nothing_of_that_name", "No module named 'numpy.nothing_of_that_name'")])
+def test_config_check_names_a_metric_that_cannot_be_imported(shop, capsys, monkeypatch, text, said):
+    (shop / "basket_fit.py").write_text(text)
+    (shop / "basket_fit-1.dist-info").mkdir()
+    (shop / "basket_fit-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: basket-fit\nVersion: 1\n")
+    (shop / "basket_fit-1.dist-info" / "entry_points.txt").write_text(
+        "[incumbent.metrics]\nbasket_fit = basket_fit:basket_fit\n")
+    with (shop / "incumbent.toml").open("a") as file:
+        file.write("\n[metrics.settings.basket_fit]\n")
+    monkeypatch.syspath_prepend(str(shop))
+    registry._points.cache_clear()
+    try:
+        code, out, err = run(capsys, "config", "check")
+    finally:
+        registry._points.cache_clear()
+    assert code == 2 and "a metric cannot be imported" in err and said in err and "sound" not in out
 
 
 def test_config_check_names_every_mistake(shop, capsys):

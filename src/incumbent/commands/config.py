@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
+from incumbent.commands.codes import LOCAL
 from incumbent.config import Config
+from incumbent.errors import ConfigError
 
 
 def summary(config: Config) -> str:
     """What a sound configuration says, in a few lines; `ConfigError` or `NotFoundError` for metrics that are none.
 
-    Of metrics only where they are measured: a gateway's install has none of them.
+    Of metrics only where they are measured: a gateway's install has none of them. A plugin whose own import fails is a
+    `ConfigError`.
     """
-    with suppress(ModuleNotFoundError):
+    try:
         from incumbent.loop.metrics.set import check
 
         check(config.metrics)
+    except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError) or error.name not in LOCAL:
+            raise ConfigError("a metric cannot be imported", got=str(error), field="metrics",
+                              hint="install what its module imports, beside incumbent") from error
     lines = ["the configuration is sound"]
     for name, surface in sorted(config.surfaces.items()):
         lines.append(f"  surface {name}: champion {surface.champion}, {surface.deadline_ms} ms")
