@@ -450,3 +450,45 @@ def test_first_exposures_are_read_once_and_anew_where_a_day_before_changes() -> 
     few = units.FirstExposures(run.lake, most=0)
     assert few.of(run.engine, scope, [0, 1], day_of(START), Meter()).num_rows == 1
     assert not any(one.num_rows for _, _, one in few._known.values())
+
+
+def test_of_a_shopper_who_is_erased_and_an_experiment_that_is_over_no_first_exposure_stays() -> None:
+    run = Run(definition())
+    run.commit([impression(f"r{user}", moment("2026-03-01T10:00"), user, "home", "e/canary/interleave", ["a:pair0:C"])
+                for user in ("u1", "u2", "u3", "u4")])
+    run.at("2026-03-05T00:31")
+    (maturer,) = run.maturers.values()
+
+    def held() -> set[str]:
+        return {user for *_, table in maturer._firsts._known.values() for user in table["user_id"].to_pylist()}
+
+    assert held() == {"u1", "u2", "u3", "u4"}
+    maturer.forget("u1")
+    assert "u1" not in held() and held()
+    row = msgspec.structs.replace(run.control.experiments()[0], stage="ended", ended_at=run.clock.now(), version=2)
+    run.control.conclude(Decision(event_id=event_id("end", START), time=START, experiment="e", verdict="roll_back",
+                                  reason="test", by="test"), experiment=row)
+    run.at("2026-03-06T00:31")  # late units may still come
+    assert held()
+    run.at("2026-05-01T00:31")  # its last days are dealt with
+    run.at("2026-05-01T00:41")
+    assert not held()
+
+
+def test_first_exposures_that_are_too_many_are_read_together_and_those_that_fit_kept() -> None:
+    run = Run(definition(), buckets=4)
+    run.commit([impression(f"r{n}", moment("2026-03-01T10:00"), f"u{n}", "home", "e/canary/interleave", ["a:pair0:C"])
+                for n in range(40)])
+    scope, day = units.Scope("e", run.config, "", day_of(START)), day_of(moment("2026-03-02T00:00"))
+    for most, readings in ((0, {(0, 1, 2, 3)}), (40, set()), (20, {(3,), (2, 3), (1, 2, 3)})):
+        read: list[tuple[int, ...]] = []
+        scan, known = run.lake.scan, units.FirstExposures(run.lake, most=most)
+        for _ in range(2):
+            read.clear()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(run.lake, "scan", lambda table, period, buckets, *rest, **more: (
+                    read.append(tuple(buckets)), scan(table, period, buckets, *rest, **more))[1])  # noqa: B023
+                made = known.of(run.engine, scope, [0, 1, 2, 3], day, Meter())
+            assert sorted(made["user_id"].to_pylist()) == sorted(f"u{n}" for n in range(40))
+        assert set(read) <= readings and bool(read) is (most < 40)
+        assert sum(table.num_rows for *_, table in known._known.values()) <= most

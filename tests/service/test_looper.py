@@ -124,6 +124,15 @@ def test_an_erasure_that_an_earlier_version_was_asked_for_is_carried_out(process
     assert process.control.outbox() == []
 
 
+def test_an_erasure_reaches_what_the_process_remembers(process, monkeypatch):
+    told = []
+    monkeypatch.setattr(process.looper.maturer, "forget", lambda user: told.append(("matured", user)))
+    monkeypatch.setattr(process.looper.live, "forget", lambda user: told.append(("live", user)))
+    process.ask("u42")
+    assert process.looper.scheduler.run_now("erase").error is None
+    assert sorted(told) == [("live", "u42"), ("matured", "u42")]
+
+
 def test_an_erasure_that_fails_backs_off_and_is_told(process):
     def refused(payload):
         raise StoreError("the inbox is damaged")

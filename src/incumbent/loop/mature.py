@@ -76,12 +76,18 @@ class Maturer:
         with Held(self._control, self._clock, LEASE, self._holder, self._lease_s) as lease:
             sealed: dict[str, int] = {}
             restated: dict[str, int] = {}
-            for row in self._control.experiments():
+            rows, today = self._control.experiments(), day_of(self._clock.now())
+            self._firsts.keep({(row.name, _since(row)) for row in rows if (_last_day(row) or today) >= today})
+            for row in rows:
                 if not lease.renew():
                     return MaturedRun(sealed, restated, "another process holds the lease")
                 sealed[row.name], restated[row.name] = self._one(row, lease.renew)
             watermark.retire_silent(self._control, self._ids, self._clock.now(), silent_days=self._silent_days)
             return MaturedRun(sealed, restated, waits_for=self._waits_for())
+
+    def forget(self, user_id: str) -> None:
+        """Let go of what is remembered of an erased user. Not while `run_once` runs."""
+        self._firsts.forget(user_id)
 
     def _waits_for(self) -> str | None:
         """The source that is furthest behind, where a day that is over and twice past its grace waits for it."""
@@ -98,7 +104,7 @@ class Maturer:
             return 0, 0
         definition = ExperimentConfig.model_validate(row.definition)
         scope = Scope(row.name, definition, currency_of(self._control, row.name, definition, self._lake),
-                      day_of(row.started_at) - timedelta(days=1))
+                      _since(row))
         name = f"{LEASE}/{row.name}"
         text = self._control.cursor(name)
         cursor = MatureCursor() if text is None else msgspec.json.decode(text, type=MatureCursor)
@@ -209,6 +215,10 @@ def expire_units(control: Control, now: datetime, retention_days: int) -> dict[s
         if dealt_with is not None and dealt_with > ends and (count := control.expire_units(row.name)):
             gone[row.name] = count
     return gone
+
+
+def _since(row: ExperimentRow) -> date:
+    return day_of(row.started_at) - timedelta(days=1)
 
 
 def _last_day(row: ExperimentRow) -> date | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from incumbent.clock import EPOCH
 from incumbent.config import ExperimentConfig
+from incumbent.events.ids import user_bucket
 from incumbent.events.window import Window, day_of
 from incumbent.experiments.maturity import rounded_all
 from incumbent.loop import relations
@@ -61,34 +62,63 @@ def first_exposures(
 class FirstExposures:
     """`first_exposures`, where what was read before is not read again: days only follow, until one of those changes.
 
-    Of at most `most` units in all; more are read anew each time.
+    Of at most `most` units in all, of experiments that are not over (`keep`); more are read anew each time.
     """
 
     def __init__(self, lake: Lake, most: int = 200_000) -> None:
         self._lake, self._most = lake, most
         self._known: dict[tuple[str, date, int], tuple[int, date, pa.Table]] = {}  # version, last day, units
 
+    def keep(self, experiments: Collection[tuple[str, date]]) -> None:
+        """Let go of all experiments but these, by name and `Scope.since`."""
+        self._known = {key: one for key, one in self._known.items() if key[:2] in experiments}
+
+    def forget(self, user_id: str) -> None:
+        """Let go of whom an erasure takes, with all of the same bucket: its days change, and are read anew anyway."""
+        bucket = user_bucket(user_id, self._lake.buckets)
+        self._known = {key: one for key, one in self._known.items() if key[2] != bucket}
+
     def of(self, engine: Engine, scope: Scope, buckets: Sequence[int], until: date, meter: Meter) -> pa.Table:
         """As `first_exposures`."""
-        return relations.concat([self._bucket(engine, scope, bucket, until, meter) for bucket in buckets], _UNITS)
-
-    def _bucket(self, engine: Engine, scope: Scope, bucket: int, until: date, meter: Meter) -> pa.Table:
-        key = (scope.name, scope.since, bucket)
-        version, last, known = self._known.pop(key, (-1, date.min, None))
-        now, changed = self._lake.changes("impression", version)
         until = max(until, scope.since)
-        if known is None or until < last or any(part.bucket == bucket and part.day <= last for part in changed):
-            whole = first_exposures(self._lake, engine, scope, [bucket], until, meter)
-        elif until == last:
-            whole = known
-        else:
+        stand = {bucket: self._standing(engine, scope, bucket, until, meter) for bucket in buckets}
+        anew = [bucket for bucket, units in stand.items() if units is None]
+        found = [units for units in stand.values() if units is not None]
+        return relations.concat([*found, self._anew(engine, scope, anew, until, meter)] if anew else found, _UNITS)
+
+    def _standing(self, engine: Engine, scope: Scope, bucket: int, until: date, meter: Meter) -> pa.Table | None:
+        """What is known of a bucket, with the days that followed; None where it is to be read anew."""
+        key = (scope.name, scope.since, bucket)
+        if key not in self._known:
+            return None
+        version, last, units = self._known.pop(key)
+        now, changed = self._lake.changes("impression", version)
+        if until < last or any(part.bucket == bucket and part.day <= last for part in changed):
+            return None
+        if until > last:
             later = structs.replace(scope, since=last + timedelta(days=1))
             more = first_exposures(self._lake, engine, later, [bucket], until, meter)
-            whole = relations.concat([known, more.filter(pc.invert(pc.is_in(
-                more["user_id"], value_set=known["user_id"].combine_chunks())))], _UNITS)
-        if whole.num_rows + sum(one.num_rows for _, _, one in self._known.values()) <= self._most:
-            self._known[key] = (now, until, whole)
+            units = relations.concat([units, more.filter(pc.invert(pc.is_in(
+                more["user_id"], value_set=units["user_id"].combine_chunks())))], _UNITS)
+        self._remember(key, now, until, units)
+        return units
+
+    def _anew(self, engine: Engine, scope: Scope, buckets: Sequence[int], until: date, meter: Meter) -> pa.Table:
+        now, _ = self._lake.changes("impression", -1)
+        whole = first_exposures(self._lake, engine, scope, buckets, until, meter)
+        if self._room() > 0:
+            users = whole["user_id"].to_pylist()
+            theirs = pa.array([user_bucket(user, self._lake.buckets) for user in users], pa.int64())
+            for bucket in buckets:
+                self._remember((scope.name, scope.since, bucket), now, until, whole.filter(pc.equal(theirs, bucket)))
         return whole
+
+    def _room(self) -> int:
+        return self._most - sum(len(units) for _, _, units in self._known.values())
+
+    def _remember(self, key: tuple[str, date, int], version: int, until: date, units: pa.Table) -> None:
+        if units.num_rows <= self._room():
+            self._known[key] = (version, until, units)
 
 
 def _unpacked(rows: pa.Table) -> pa.Table:

@@ -82,7 +82,7 @@ class Looper:
         plan_of = lambda: current_plan(config, control)  # noqa: E731
         self._sealing, self._measuring = threading.Lock(), threading.Lock()
         long = {**common, "lease_s": FOREVER_S if replay else max(300.0, config.loop.lease_s)}
-        self._eraser = Eraser(stores, clock, EventIds(clock), also=self._forget_live, **long)
+        self._eraser = Eraser(stores, clock, EventIds(clock), also=self._forget, **long)
         self.actor = Actor(control, log, clock, plan_of, left=(erase.KIND,),
                            more={quarantine.KIND: quarantine.returner(log, lake, control)}, **common)
         self.erasures = Errands(control, clock, {erase.KIND: self._erase}, lease=erase.KIND, **long)
@@ -140,7 +140,8 @@ class Looper:
         with self._counting:
             self.live.publish(self._stores.control)
 
-    def _forget_live(self, user_id: str) -> None:
+    def _forget(self, user_id: str) -> None:
+        self.maturer.forget(user_id)
         with self._counting:
             self.live.forget(user_id)
 
