@@ -101,3 +101,14 @@ def test_what_cannot_be_said_is_missing():
     assert maturity(zero, past).value is None
     with pytest.raises(StateError, match="different windows"):
         final_rate(Delay.zero(ages=3).update([1], [None]), past)
+
+
+def test_a_share_and_its_interval_end_at_1():
+    """Half of the conversions of before came on the first day; of a cohort all have, or nearly all."""
+    past = Delay.zero(ages=2).update([2] * 2000, [0] * 1000 + [1] * 900 + [2] * 90 + [None] * 10)
+    for young in (Delay.zero(ages=2).update([0] * 400, [0] * came + [None] * (400 - came)) for came in (198, 210, 400)):
+        found = final_rate(young, past)
+        assert 0 < found.low < found.value <= found.high <= 1, found
+        assert ("cut at 1" in found.method) is (young.conversions > 200)
+    few = final_rate(Delay.zero(ages=2).update([0] * 4, [0] * 4), past)
+    assert few.value == 1 and few.low < 0.4, few

@@ -139,6 +139,42 @@ def test_the_weekday_counts_once_there_are_enough():
     assert judge(Estimate(1000.0, n=1000, method="count"), sunday, past, "log").status == "drift"
 
 
+@pytest.mark.parametrize("weeks", [5, 6])
+def test_few_days_of_a_weekday_do_not_hide_what_all_days_show(weeks):
+    """81 % missing against always 0 before, on each weekday."""
+    rng = random.Random(3)
+    past = days([share(0, rng.randint(60, 90)) for _ in range(7 * weeks)])
+    for at in range(7):
+        today = date(2026, 3, 2) + timedelta(days=7 * weeks + at)
+        found = judge(share(57, 70), today, past, "share", Terms(alpha=5e-4))
+        assert (found.status, found.matched) == ("drift", "weekday") and found.high < 0.79, found
+
+
+def test_a_weekday_of_two_kinds_of_days_is_judged_and_a_shop_open_on_mondays_has_a_past():
+    def count(value):
+        return Estimate(float(value), n=value, method="count")
+
+    mixed = days([count((10 if n // 7 % 2 else 10_000) if n % 7 == 0 else 1000 + n) for n in range(42)])
+    assert judge(count(1000), date(2026, 4, 13), mixed, "log").low < 1000
+    mondays = {date(2026, 1, 5) + timedelta(days=7 * n): count(100 + n) for n in range(8)}
+    assert judge(count(103), date(2026, 3, 2), mondays, "log").status == "ok"
+    assert judge(count(10), date(2026, 3, 2), mondays, "log").status == "drift"
+
+
+def test_false_alarms_keep_to_alpha_with_weekdays():
+    """Six weeks with a level of each weekday, at alpha 0.02: about 20 of 1,000 alarm; at most five deviations more."""
+    rng, alarms = np.random.default_rng(8), 0
+    terms = Terms(alpha=0.02, least_share=0.0, least_factor=0.0)
+    level = np.tile([0.0, 0.1, 0.1, 0.2, 0.5, 1.0, -2.0], 7)[:43]
+    for _ in range(1_000):
+        told = [Estimate(float(n), n=int(n), method="count")
+                for n in rng.poisson(2000 * np.exp(level + rng.normal(0, 0.1, 43)))]
+        found = judge(told[42], date(2026, 4, 13), days(told[:42]), "log", terms)
+        alarms += found.status == "drift"
+        assert found.matched == "weekday"
+    assert 4 < alarms < 1_000 * (0.02 + 5 * (0.02 * 0.98 / 1_000) ** 0.5), alarms
+
+
 def test_one_mad_day_in_the_past_hides_nothing():
     past = days([share(20 + n % 4) for n in range(13)] + [share(700)])
     assert judge(share(200), date(2026, 3, 16), past, "share").status == "drift"

@@ -183,6 +183,23 @@ def test_a_currency_is_one():
             getattr(metrics, name)(money, currency="XXY")
 
 
+@pytest.mark.parametrize("name", ["revenue_per_user", "revenue_per_slot", "order_value", "refund_share"])
+def test_money_of_several_currencies_does_not_add(name):
+    def read(*codes, **settings):
+        return getattr(metrics, name)({"user_id": ["u", "v"], "value_minor": [5, 10], "refund_minor": [0, 0],
+                                       "orders": [1, 1], "slots": [1, 1], "currency": list(codes)}, **settings)
+
+    with pytest.raises(DataError, match=r"does not add\. Got \['EUR', 'USD'\]"):
+        read("EUR", "USD")
+    with pytest.raises(DataError, match=r"no such currency\. Got 'XXY'"):
+        read("XXY", "XXY")
+    assert read("EUR", "EUR").value == read("EUR", None).value
+    if name != "refund_share":
+        with pytest.raises(DataError, match=r"does not add\. Got \['EUR'\]\. Expected SEK"):
+            read("EUR", "EUR", currency="SEK")
+        assert read("SEK", None, currency="SEK").unit.startswith("SEK")
+
+
 def test_names_of_the_one_pass_may_have_a_k():
     made = metrics.measure(SHOWN, ["novelty@5", "novelty"], Side(popularity=COUNTS)).estimates
     assert list(made) == ["novelty_ceiling@5", "novelty_ceiling@10"]

@@ -17,7 +17,7 @@ class DoorConfig(Part):
     settle_s: Annotated[float, Field(ge=0)] = 3_600.0  # how long after its end a day is judged
     baseline_days: Annotated[int, Field(ge=7, le=180)] = 42  # past days that a day is compared with
     min_days: Annotated[int, Field(ge=5)] = 7  # past days with a value before anything is judged
-    min_weekdays: Annotated[int, Field(ge=4)] = 5  # from so many of the same weekday on they stand for the past
+    min_weekdays: Annotated[int, Field(ge=4)] = 5  # from so many of the same weekday on their level is compared with
     false_findings_per_month: Annotated[float, Field(gt=0)] = 1.0  # of all checks together
     least_share: Annotated[float, Field(ge=0, lt=1)] = 0.01  # a smaller change of a share is no finding
     least_factor: Annotated[float, Field(ge=0)] = 0.25  # so of volumes and delays, in parts of what is usual

@@ -66,10 +66,11 @@ def final_rate(cohort: Delay, reference: Delay, *, alpha: float = 0.05) -> Estim
     """The share of a cohort that will have converted by the end of the window, from what it did so far and a triangle.
 
     ``c / sum n_a F(a)``: the conversions over the impressions, each counted by the part of its conversions that should
-    have come. Interval on the log scale from ``(1 - p) / c`` and the covariance of F; Clopper and Pearson's upper end
-    for no conversions. The cohort may hold any mix of ages and may be part of the reference. That delays are what they
-    were in the reference is an assumption: a rate that differs, with it, is a change of quality or of delay. Missing
-    without impressions, where the reference has no mature conversions, and for a cohort too young to say anything.
+    have come. Interval on the log scale from ``(1 - p) / c`` and the covariance of F, cut at 1; Clopper and Pearson's
+    upper end for no conversions, and their lower one where the ratio is above 1: the share is 1 then, and the method
+    says so. The cohort may hold any mix of ages and may be part of the reference. That delays are what they were in the
+    reference is an assumption: a rate that differs, with it, is a change of quality or of delay. Missing without
+    impressions, where the reference has no mature conversions, and for a cohort too young to say anything.
     `StateError` for different windows.
 
     >>> past = Delay.zero(ages=2).update([2] * 1000, [0] * 40 + [1] * 30 + [2] * 10 + [None] * 920)
@@ -98,8 +99,13 @@ def final_rate(cohort: Delay, reference: Delay, *, alpha: float = 0.05) -> Estim
         high = proportion(0, max(math.floor(effective), 1), alpha=alpha).high or 1.0
         return Estimate(0.0, 0.0, min(high * math.exp(z * math.sqrt(spread)), 1.0), None, n, method)
     value = c / effective
-    se = math.sqrt(max(1 - min(value, 1.0), 0.0) / c + spread)
-    return Estimate(value, value * math.exp(-z * se), value * math.exp(z * se), value * se, n, method)
+    se = math.sqrt(max(1 - value, 0.0) / c + spread)
+    low, high = value * math.exp(-z * se), min(value * math.exp(z * se), 1.0)
+    if value <= 1:
+        return Estimate(value, low, high, value * se, n, method)
+    least = proportion(*[max(math.floor(effective), 1)] * 2, alpha=alpha).low or 0.0
+    return Estimate(1.0, min(low, least * math.exp(-z * math.sqrt(spread))), 1.0, None, n,
+                    f"{method}, cut at 1: more than the delays of before allow")
 
 
 def maturity(cohort: Delay, reference: Delay) -> Estimate:

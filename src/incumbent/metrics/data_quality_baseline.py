@@ -1,20 +1,21 @@
 """Is a day of data quality unusual? Judged against its own past days, robustly, at a stated chance of a false alarm.
 
 Shares are compared as logits, counts and durations as logarithms, so that a change by a factor weighs the same
-everywhere. Of the past, the days of the same weekday stand in where there are enough of them. Days far out (beyond 3.5
-robust standard deviations, at most a quarter of them) leave the baseline; of the rest mean m and standard deviation s
-give ``t = (x - m) / sqrt(s^2 (1 + 1/n) + v)``, with v what a day of this size varies more than the past
-days by its size alone, and Student's t of n - 1 degrees of freedom gives p. A day is unusual where p < alpha and the
-change is large enough to matter.
+everywhere. Days far out (beyond 3.5 robust standard deviations, at most a quarter of them) leave the baseline; of the
+n others mean m and standard deviation s give ``t = (x - m) / sqrt(s^2 (1 + 1/n) + v)``, with v what a day of this size
+varies more than the past days by its size alone, and Student's t of n - 1 degrees of freedom gives p. Where there are
+enough days of the same weekday, m and the n beside it are theirs, and s is that of all days about the means of their
+weekdays (a one-way analysis of variance): four or five days alone know too little of their spread to find anything.
+A day is unusual where p < alpha and the change is large enough to matter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,22 +68,30 @@ def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scal
     ('drift', True, 14)
     """
     there = {when: one for when, one in past.items() if one.value is not None}
-    alike = {when: one for when, one in there.items() if when.weekday() == day.weekday()}
-    matched: Literal["all", "weekday"] = "weekday" if len(alike) >= terms.min_weekdays else "all"
-    chosen = alike if matched == "weekday" else there
-    if matched == "all" and len(chosen) < terms.min_days:
-        return Judged("no_data", f"{len(chosen)} past days, {terms.min_days} are needed", days=len(chosen))
+    weekdays = np.array([when.weekday() for when in there])
+    own, freedom = int((weekdays == day.weekday()).sum()), len(there) - len(set(weekdays.tolist()))
+    matched: Literal["all", "weekday"] = (
+        "weekday" if own >= terms.min_weekdays and freedom >= terms.min_days else "all")
+    if len(there) < terms.min_days:
+        return Judged("no_data", f"{len(there)} past days, {terms.min_days} are needed", days=len(there))
     if today.value is None:
-        return Judged("no_data", today.reason or "missing", days=len(chosen), matched=matched)
-    values, noise = _transformed(chosen.values(), scale)
+        return Judged("no_data", today.reason or "missing", days=len(there), matched=matched)
+    values, noise = _transformed(there.values(), scale)
     (x,), _ = _transformed([today], scale)
-    kept = _without_outliers(values)
-    n, middle = len(kept), float(kept.mean())
-    usual = float(np.median(noise))
-    spread = max(float(kept.var(ddof=1)), usual, 1e-12)
-    sd = math.sqrt(spread * (1 + 1 / n) + max(_expected_noise(middle, today, scale) - usual, 0.0))
-    p = float(2 * stats.t.sf(abs(x - middle) / sd, n - 1))
-    reach = float(stats.t.isf(terms.alpha / 2, n - 1)) * sd
+    groups = weekdays if matched == "weekday" else np.zeros_like(weekdays)
+    same = groups == (day.weekday() if matched == "weekday" else 0)
+    kept = _without_outliers(values - _of_groups(np.median, values, groups))
+    if not (kept & same).any():  # its days are of two kinds, halfway between which none lies
+        kept |= same
+    alike = kept & same
+    n, middle, usual = int(alike.sum()), float(values[alike].mean()), float(np.median(noise[kept]))
+    off = values[kept] - _of_groups(np.mean, values[kept], groups[kept])
+    freedom = len(off) - len(set(groups[kept].tolist()))
+    spread = max(float(off @ off) / freedom, usual, 1e-12)
+    sd = math.sqrt(spread + max(spread, float(np.median(noise[alike]))) / n
+                   + max(_expected_noise(middle, today, scale) - usual, 0.0))
+    p = float(2 * stats.t.sf(abs(x - middle) / sd, freedom))
+    reach = float(stats.t.isf(terms.alpha / 2, freedom)) * sd
     low, high, expected = (_back(value, scale) for value in (middle - reach, middle + reach, middle))
     large = _large(today.value, expected, scale, terms)
     days = f"{n} past {day:%A}s" if matched == "weekday" else f"{n} past days"
@@ -91,6 +100,15 @@ def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scal
         return Judged("drift", f"{_shown(today.value, scale)} is {way} the {_shown(low, scale)} to "
                                f"{_shown(high, scale)} of {days} (p = {p:.2g})", low, high, expected, p, n, matched)
     return Judged("ok", f"within what {days} had", low, high, expected, p, n, matched)
+
+
+def _of_groups(of: Callable[[NDArray[np.float64]], Any], values: NDArray[np.float64], groups: NDArray[np.int64],
+               ) -> NDArray[np.float64]:
+    """For each value the mean or the median of its group."""
+    out = np.empty_like(values)
+    for one in set(groups.tolist()):
+        out[groups == one] = of(values[groups == one])
+    return out
 
 
 def _transformed(estimates: object, scale: Scale) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -117,13 +135,14 @@ def _expected_noise(middle: float, today: Estimate, scale: Scale) -> float:
     return 1 / (expected + 0.5) if today.method == "count" else 0.0
 
 
-def _without_outliers(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    off = np.abs(values - np.median(values))
-    mad = float(np.median(off))
-    far = off > OUTLYING * MAD_SD * mad
-    if mad == 0 or not far.any() or far.sum() > len(values) // 4:
-        return values
-    return values[~far]
+def _without_outliers(off: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values stay, by how far each lies off the median of its group."""
+    size = np.abs(off)
+    mad = float(np.median(size))
+    far = size > OUTLYING * MAD_SD * mad
+    if mad == 0 or not far.any() or far.sum() > len(off) // 4:
+        return np.ones(len(off), np.bool_)
+    return ~far
 
 
 def _back(value: float, scale: Scale) -> float:

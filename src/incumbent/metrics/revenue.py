@@ -2,6 +2,7 @@
 
 A row is what a user did in a day: `value_minor` bought, `refund_minor` given back that day. A few large baskets make
 the mean of such rows swing, so the numerator of each row is cut at the cap that ``state({"cap": ...})`` freezes.
+Where rows hold a `currency`, it must be one, that of the metric where it names one: nothing is converted.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from incumbent.currencies import CURRENCIES
 from incumbent.errors import DataError
+from incumbent.metrics.frames import columns
 from incumbent.metrics.metric import Batch, Side
-from incumbent.metrics.rate import Rate, amounts_of, share
+from incumbent.metrics.rate import WHAT, Rate, amounts_of, share
 
 Per = Literal["slot", "request", "session", "user"]
 _PER: dict[str, str | None] = {"slot": "slots", "request": "requests", "session": "sessions", "user": None}
@@ -32,10 +34,12 @@ def revenue(*, per: Per = "user", currency: str = "", **policy: Any) -> Rate:
     if per not in _PER:
         raise DataError("revenue is per slot, request, session or user", got=per, field="per")
     bottom = _PER[per]
-    _known(currency)
+    if currency:
+        _known(currency)
     unit = f"{currency} minor units/{'user-day' if per == 'user' else per}".lstrip()
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        _one_currency(batch, currency)
         return share(_bought(batch) - _positive(batch, "refund_minor"),
                      1.0 if bottom is None else amounts_of(batch, bottom))
 
@@ -65,9 +69,11 @@ def revenue_per_user(**settings: Any) -> Rate:
 
 def order_value(*, currency: str = "", **policy: Any) -> Rate:
     """``bought / orders``: the average order value, refunds not deducted."""
-    _known(currency)
+    if currency:
+        _known(currency)
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        _one_currency(batch, currency)
         return share(_bought(batch), amounts_of(batch, "orders"))
 
     return Rate("order_value", parts, f"{currency} minor units/order".lstrip(), "up", "business", "user_day",
@@ -84,16 +90,32 @@ def refund_share(**policy: Any) -> Rate:
     """
 
     def parts(batch: Batch, side: Side) -> NDArray[np.float64]:
+        _one_currency(batch)
         return share(_positive(batch, "refund_minor"), _bought(batch))
 
     return Rate("refund_share", parts, "of value", "down", "business", "user_day",
                 ("user_id", "value_minor", "refund_minor"), **policy)
 
 
-def _known(currency: str) -> None:
-    if currency and currency not in CURRENCIES:
-        raise DataError("no such currency", got=currency, field="currency", expected="an ISO 4217 code",
+def _known(currency: str, field: str = "currency") -> None:
+    if currency not in CURRENCIES:
+        raise DataError("no such currency", got=currency, field=field, expected="an ISO 4217 code",
                         hint="EUR, USD, SEK")
+
+
+def _one_currency(batch: Batch, currency: str = "") -> None:
+    """Raise `DataError` for money of several currencies, of another than the metric's, or of one that is none."""
+    found = batch.once(_currencies)
+    for one in found:
+        _known(one, f"{WHAT}.currency")
+    if len(found) > 1 or (currency and found and found != (currency,)):
+        raise DataError("money of another currency does not add", got=list(found), field=f"{WHAT}.currency",
+                        expected=currency or "one currency", hint="convert it first, or measure each currency apart")
+
+
+def _currencies(batch: Batch, side: Side | None) -> tuple[str, ...]:
+    column = columns(batch.rows, WHAT, (), ("currency",)).get("currency")
+    return () if column is None else tuple(sorted(map(str, column.unique().drop_null().to_pylist())))
 
 
 def _bought(batch: Batch) -> NDArray[np.float64]:

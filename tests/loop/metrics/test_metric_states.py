@@ -387,6 +387,28 @@ def test_random_logs_against_plain_python() -> None:
     run.run()
     for day in range(4):
         found = run.value("click_through", day=DAY + timedelta(days=day))
+def test_a_small_shop_has_its_cap_once_its_first_weeks_hold_a_hundred() -> None:
+    run = Run(CONFIG.model_copy(update={"attributes": (), "context": ()}))
+    events: list[Any] = []
+    for n in range(160):  # 40 purchases a week
+        at = moment("2026-03-01T10:00") + timedelta(days=n % 28)
+        day = at.date().isoformat()
+        events += [shown(f"r{n}", f"{day}T10:00", f"u{n}", "a b"),
+                   told(f"p{n}", f"{day}T10:05", f"u{n}", "a", "purchase", 100 + n, request_id=f"r{n}")]
+    run.commit(events)
+    caps: dict[int, dict[str, float]] = {}
+    for day in (7, 8, 15, 22, 29):
+        run.clock = ManualClock(moment(f"2026-03-{day:02}T01:00"))
+        run.run()
+        caps[day] = cursor_of(run.control).caps.get("home", {})
+    first = sorted(100 + n for n in range(160) if n % 28 < 21)
+    assert [sorted(caps[day]) for day in caps] == [[], [], [], ["value"], ["value"]]
+    assert first[-3] <= caps[22]["value"] <= first[-1] and caps[29] == caps[22]
+    assert run.states(Cell("home"), date(2026, 3, 3))["revenue_per_user"].config["cap"] == caps[22]["value"]
+    cursor = cursor_of(run.control)
+    assert cursor.weeks == 4 and "value" not in cursor.below.get("home", {})
+
+
         assert found == pytest.approx(clicks[day] / slots[day])
         users = {user for user, _, on in lists.values() if on == day}
         before = {user: max((on for other, _, on in lists.values() if other == user and on < day), default=None)

@@ -97,6 +97,10 @@ def test_bands_are_robust_and_need_a_week() -> None:
     usual, spoilt = band(past, 10.0), band([*past[:24], 900.0, 950.0, 999.0, 1000.0], 10.0)
     assert usual.status == "ok" and spoilt.high < 20 and band(past, 20.0).status == "above"
     assert band(past[:6], 10.0).reason == "6 past days, fewer than 7" and band(past, None).status == "no_data"
+    for value in (0.1, None):  # what never was negative is not usual below 0, of a day without a value neither
+        made = band([0.0, 0.0, 0.1, 0.3] * 4, value, 1.0)
+        assert made.low == 0.0 <= made.location <= made.high <= 1.0
+    assert band([-0.1, 0.0, 0.1, 0.3] * 4, None).low < 0
     assert band([0.9, 0.95, 1.0] * 4, 0.9, 1.0).high == 1.0 < band([0.9, 0.95, 1.0] * 4, 0.9).high
     assert band([1.0] * 10, 1.0).status == "ok" and band([1.0] * 10, 1.1).status == "above"
 

@@ -42,10 +42,11 @@ def band(past: Sequence[float | None], value: float | None, most: float = math.i
     if len(known) < LEAST:
         return Band("no_data", value, days=len(known), reason=f"{len(known)} past days, fewer than {LEAST}")
     location, scale = biweight(known[:, None])
-    low, high = float(location[0] - WIDTH * scale[0]), min(float(location[0] + WIDTH * scale[0]), most)
-    if value is None:
-        return Band("no_data", None, low, high, float(location[0]), len(known), reason="the day has no value")
+    middle = float(location[0])
+    low, high = middle - WIDTH * float(scale[0]), min(middle + WIDTH * float(scale[0]), most)
     low = max(low, 0.0) if known.min() >= 0 else low
+    if value is None:
+        return Band("no_data", None, low, high, middle, len(known), reason="the day has no value")
     slack = 1e-12 * max(abs(low), abs(high), 1.0)
     status = "above" if value > high + slack else "below" if value < low - slack else "ok"
-    return Band(status, value, low, high, float(location[0]), len(known))
+    return Band(status, value, low, high, middle, len(known))

@@ -22,7 +22,8 @@ from incumbent.events.window import Window, day_of
 from incumbent.loop.leases import Held
 from incumbent.loop.left_out import Standing
 from incumbent.loop.metrics import sides as metric_sides
-from incumbent.loop.metrics.caps import caps_of
+from incumbent.loop.metrics.caps import Caps
+from incumbent.loop.metrics.caps import moved as moved_caps
 from incumbent.loop.metrics.earlier import seen_days
 from incumbent.loop.metrics.keys import DAY_FAMILY, FAMILY, Cell, States, add, packed, unpacked
 from incumbent.loop.metrics.shard import Known, Shard
@@ -46,6 +47,8 @@ class MetricCursor(Struct, frozen=True):
     kept: dict[str, dict[str, list[str]]] = {}
     caps: dict[str, dict[str, float]] = {}
     currencies: dict[str, str] = {}
+    below: dict[str, dict[str, list[float]]] = {}  # of what has no cap yet: the values of the weeks read so far
+    weeks: int = 0  # whole weeks that were read for caps
     versions: dict[str, int] = {}
     width: int = 0  # buckets of a shard
     waiting: list[tuple[date, int]] = []  # shards of days that are not over
@@ -99,18 +102,19 @@ class MetricStates:
 
     def _moved(self, cursor: MetricCursor, config: MetricsConfig, shown: int, told: int,
                touched: frozenset[Partition]) -> MetricCursor:
-        """The cursor after this run; caps are frozen as soon as there are days enough."""
+        """The cursor after this run; a cap is frozen as soon as there are weeks enough."""
         days = sorted({part.day for part in touched} | ({cursor.first} if cursor.first else set())
                       | ({cursor.newest} if cursor.newest else set()))
         first, newest = (days[0], days[-1]) if days else (None, None)
-        caps = cursor.caps
-        if not caps and first is not None:
-            caps = caps_of(self._lake, first, day_of(self._clock.now()), cursor.currencies, config.currency)
+        caps = Caps(cursor.caps, cursor.below, cursor.weeks)
+        if first is not None and cursor.settings:  # once something is measured, the currencies are known
+            caps = moved_caps(caps, self._lake, first, day_of(self._clock.now()), cursor.currencies, config.currency)
         text = msgspec.json.encode([config.model_dump(mode="json", exclude={
-            "parents", "baseline_days", "least_rows", "enabled", "rebuild_days"}), caps, FORM])
+            "parents", "baseline_days", "least_rows", "enabled", "rebuild_days"}), caps.caps, FORM])
         settings = hashlib.blake2b(text, digest_size=8).hexdigest()
-        return msgspec.structs.replace(cursor, impression=shown, outcome=told, first=first, newest=newest, caps=caps,
-                                       settings=settings, width=config.shard_buckets)
+        return msgspec.structs.replace(cursor, impression=shown, outcome=told, first=first, newest=newest,
+                                       caps=caps.caps, below=caps.waiting, weeks=caps.weeks, settings=settings,
+                                       width=config.shard_buckets)
 
     def _touched(self, after: MetricCursor, config: MetricsConfig, impressions: frozenset[Partition],
                  outcomes: frozenset[Partition]) -> tuple[set[Partition], MetricCursor]:
