@@ -29,6 +29,10 @@ def polars_frame(tmp_path):
     return pytest.importorskip("polars").from_arrow(TABLE)
 
 
+def polars_lazy_frame(tmp_path):
+    return polars_frame(tmp_path).lazy()
+
+
 def parquet_file(tmp_path):
     pq.write_table(TABLE, tmp_path / "a.parquet", row_group_size=170)
     return tmp_path / "a.parquet"
@@ -57,7 +61,7 @@ def npz_compressed(tmp_path):
 
 
 CONTAINERS = [lambda _: TABLE, lambda _: {"vector": VECTORS, "price": PRICE, "shop": SHOP}, pandas_frame, polars_frame,
-              parquet_file, parquet_folder, csv_file, npz_file, npz_compressed]
+              polars_lazy_frame, parquet_file, parquet_folder, csv_file, npz_file, npz_compressed]
 
 
 @pytest.mark.parametrize("make", CONTAINERS, ids=lambda f: f.__name__)
@@ -80,6 +84,13 @@ def test_every_container_gives_the_same_rows(make, size, tmp_path):
         assert shop == SHOP.tolist()
         np.testing.assert_allclose(price, PRICE, rtol=1e-12)
         np.testing.assert_allclose(np.concatenate(vectors), VECTORS, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_lazy_frame_is_collected_without_a_word_and_a_column_named_batches_is_a_column():
+    polars, pandas = pytest.importorskip("polars"), pytest.importorskip("pandas")
+    assert opened(polars.LazyFrame({"price": [1.0, 2.0]}), "lazy").rows == 2
+    assert opened(pandas.DataFrame({"batches": [1.0, 2.0]}), "frame").rows == 2
 
 
 def test_a_matrix_is_mapped_and_not_read(tmp_path):

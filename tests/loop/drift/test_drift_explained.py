@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 from msgspec import structs
 
-from incumbent.events.schema import Embedding, Impression
-from incumbent.testing.drift_loop import SPRING, opened
+from incumbent.events.schema import Embedding, Impression, Item
+from incumbent.testing.drift_loop import SPRING, World, opened
 from incumbent.testing.event_shop import KINDS, START
 from incumbent.testing.golden import event_id
 
@@ -69,3 +69,68 @@ def test_items_are_told_by_brand_price_band_and_segment(after_spring):
     assert second["segment"] == "desktop" and "segment phone: " in told["text"]
     assert told["split"]["within"] > 10 * abs(told["split"]["mix"]), "not another mix of devices"
     assert told["split"]["mix"] + told["split"]["within"] == pytest.approx(told["split"]["js"])
+
+
+def came(world, at):
+    """Twenty items that come to the catalogue, of a category, brand and price that it never had."""
+    world.commit([Item(event_id=event_id(f"new{n}", at), time=at, item_id=f"new-{n}", title=f"lantern {n}",
+                       category="lantern", brand="nova", price_minor=9900, currency="EUR") for n in range(20)])
+
+
+def told_of_new(world):
+    days = [list(world.shop.day(day)) for day in range(SPRING, SPRING + 4)]
+    for events in days:
+        world.commit(events)
+    world.clock.set(START + timedelta(days=SPRING + 4, hours=1))
+    found = opened(world.look(), "items/home/popular")[0]
+    day = (datetime.fromisoformat(found.evidence["window"]["start"]) - START).days
+    shown = [item for one in days[day - SPRING] if isinstance(one, Impression) for item in one.models[0].items]
+    share = sum(item.startswith("new-") for item in shown) / len(shown)
+    told = found.evidence["explanation"]
+    return told, {one["by"]: {c["name"]: c for c in one["changes"]} for one in told["breakdowns"]}, share
+
+
+def test_items_that_came_since_are_told_by_what_the_catalogue_says_of_them(after_spring):
+    world = after_spring(watch=["items"], requests=80, faults={"new_items": SPRING})
+    world.commit([structs.replace(one, event_id=event_id(f"b{one.item_id}", one.time), brand="Others Ltd")
+                  for one in world.shop.catalogue(START - timedelta(minutes=5))])
+    came(world, START + timedelta(days=SPRING))
+    told, by, share = told_of_new(world)
+    assert share > 0.1
+    for table, name in (("category", "lantern (new)"), ("brand", "nova (new)")):
+        assert by[table][name]["reference"] == 0 and by[table][name]["current"] == pytest.approx(share)
+    (band,) = (one for one in by["price band"].values() if one["name"].endswith("or more"))
+    assert band["current"] - share < band["reference"] < 0.5
+    assert not {"(unknown)", "all others"} & {*by["category"], *by["brand"], *by["price band"]}
+    (cell,) = (one for one in told["cells"] if one["cell"] == "new")
+    assert cell["current"] == pytest.approx(share), "the statistic keeps its frozen cells"
+    assert "lantern (new)" in told["text"] and "nova (new)" in told["text"]
+
+
+def test_new_items_of_a_known_brand_are_counted_with_it_and_those_nothing_is_known_of_stay(after_spring):
+    world = after_spring(watch=["items"], requests=80, faults={"new_items": SPRING})
+    world.commit([structs.replace(one, event_id=event_id(f"b{one.item_id}", one.time), brand="Others Ltd")
+                  for one in world.shop.catalogue(START - timedelta(minutes=5))])
+    _, by, share = told_of_new(world)  # without a word of them in the catalogue
+    assert by["category"]["(unknown)"]["current"] == pytest.approx(share)
+    assert by["brand"]["all others"]["current"] == pytest.approx(share)
+
+
+def test_a_space_without_vectors_of_items_is_told_by_the_numbers_of_its_clusters():
+    world = World(watch=["embeddings"], drift={"false_alarms_per_month": 6}, requests=1, vectors=80,
+                  faults={"vectors": 30})
+
+    def live(first, last):
+        for day in range(first, last):
+            world.commit([structs.replace(one, space="queries", entity="query") if isinstance(one, Embedding) else one
+                          for one in world.shop.day(day)])
+        world.clock.set(START + timedelta(days=last, hours=1))
+    live(0, 30)
+    world.build(0, 30)
+    live(30, 36)
+    told = opened(world.look(), "embeddings/queries/query/v1")[0].evidence["explanation"]
+    first = told["clusters"][0]
+    assert first["part"] > 0.05 and first["reference"] != first["current"] and told["picture"]["points"]
+    assert (f"{first['reference']:6.2%} -> {first['current']:6.2%} {first['part']:5.0%}  cluster {first['cluster']}"
+            in told["text"])
+    assert "clusters by number" in told["text"] and "no items\n" not in told["text"]

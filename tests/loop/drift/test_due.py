@@ -50,6 +50,7 @@ def test_every_window_is_in_the_baseline_or_judged_once_it_is_ripe(world):
     assert before["response/home/converted"]["next"]["at"] == day(DAYS + 1).isoformat()
     assert before["items/home/popular"]["reason"] == f"not judged yet: next at {day(DAYS + 1):%Y-%m-%d} 00:00 UTC"
     assert before[""]["next"] == day(DAYS - 6).isoformat(), "errors of the last week need no outcome"
+    assert before["response/home/failed"]["reason"] == "not judged yet: due now"
     world.look()
     early = rows(world)
     assert early["response/home/failed"]["recent"] and early["response/home/clicked"]["recent"]
@@ -88,6 +89,9 @@ def test_what_is_not_judged_has_no_next(after_spring):
     assert found[""]["next"] is None and found["items/home/popular"]["next"] is None
     assert found["items/home/popular"]["budget"]["soonest"] is None
     assert "never make evidence" in found["items/home/popular"]["reason"]
+    assert found["items/home/popular"]["status"] == "refused", "before the loop ran as after"
+    world.look()
+    assert rows(world)["items/home/popular"]["status"] == "refused"
 
 
 def test_a_period_from_the_year_one_is_that_of_what_the_lake_holds(world):

@@ -26,7 +26,7 @@ def opened(data: Any, name: str) -> Source:
         return grouped(_file(Path(data)))
     if isinstance(data, np.ndarray | list | tuple | Mapping):
         return grouped(arrays.arrays(data, name))
-    if hasattr(data, "columns") and hasattr(data, "batches") and not hasattr(data, "to_batches"):
+    if callable(getattr(data, "batches", None)) and hasattr(data, "columns") and not hasattr(data, "to_batches"):
         made: Source = data
         return made
     from incumbent.drift.frames import arrow

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from incumbent.config.sections import DriftConfig
-from incumbent.drift.breakdown import MISSING, breakdown, price_bands
+from incumbent.drift.breakdown import breakdown
 from incumbent.drift.categorical import cell_changes
 from incumbent.drift.decompose import decompose
-from incumbent.drift.explain import explain
+from incumbent.drift.explain import Explanation, explain
 from incumbent.drift.item_table import ItemTable
 from incumbent.drift.null import merged
 from incumbent.drift.segments import LEAST
@@ -26,6 +26,7 @@ from incumbent.errors import IncumbentError
 from incumbent.events.window import Window
 from incumbent.loop.drift import latest_vectors, names
 from incumbent.loop.drift.arrivals import arrivals
+from incumbent.loop.drift.attributes import OTHERS, Part, by_attribute
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.facts import Facts
 from incumbent.loop.drift.felt import Feeler
@@ -90,6 +91,8 @@ class Explainer:
         rows = latest_vectors.latest(self._lake, space, version, "item")
         rows = rows.filter(pc.equal(pc.list_value_length(rows["vector"]), now.frame.dimension))
         ids = rows["entity_id"].to_pylist()
+        if not ids:
+            return _nameless(now, then)
         titles = facts.titles(ids)
         before, after = self._arrived(watch, window, ids)
         table = ItemTable(
@@ -97,10 +100,8 @@ class Explainer:
                 name: facts.of(rows["entity_id"], name).to_pylist() for name in ("category", "brand")},
             np.asarray(facts.of(rows["entity_id"], "price_minor").cast(pa.float64()).to_numpy(zero_copy_only=False)),
             before, after)
-        if not ids:
-            return {"text": "no items have a vector in this space: nothing to name the clusters by"}
         found = explain(now, then, table, examples=EXAMPLES)
-        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found.to_dict()))
+        plain = _plain(found)
         for one in plain["breakdowns"]:
             one["changes"] = one["changes"][:VALUES]
         return {"text": found.text(), **plain}
@@ -119,15 +120,19 @@ class Explainer:
                reader: Reader) -> dict[str, Any]:
         ids = list(frame.vocabulary.ids[:len(now.top) - 1])
         titles = facts.titles(ids) if frame.kind == "items" else {one: one for one in ids}
-        parts = [("cell", list(now.cells), now.popularity, then.popularity),
-                 ("item" if frame.kind == "items" else "value", [*(titles[one] for one in ids), "all others"],
-                  np.append(now.top[:-1], now.top[-1] + now.new), np.append(then.top[:-1], then.top[-1] + then.new))]
+        parts: list[Part] = [
+            ("cell", list(now.cells), now.popularity, then.popularity),
+            ("item" if frame.kind == "items" else "value", [*(titles[one] for one in ids), OTHERS],
+             np.append(now.top[:-1], now.top[-1] + now.new), np.append(then.top[:-1], then.top[-1] + then.new))]
+        unknown = self._unknown(watch, window, frame, reader) if now.new > then.new / max(then.n, 1) * now.n else {}
         if frame.kind == "items":
-            parts += [(by, labels, *parts[1][2:]) for by, labels in _attributes(facts, ids, then.top[:-1])]
-        if frame.vocabulary.categories:
-            parts.append(("category", [*frame.vocabulary.categories, "(unknown)"], now.category, then.category))
+            ends = [one.period.end for one in watch.reference(window).windows if one.period is not None]
+            known = reader.catalogue.at(max(ends)) if unknown and ends else None
+            parts += by_attribute(frame.vocabulary, now, then, facts, known, unknown)
         tables = [_breakdown(by, labels, current, reference) for by, labels, current, reference in parts]
-        fresh = self._new(watch, window, frame, facts, reader) if now.new > then.new / max(then.n, 1) * now.n else []
+        often = sorted(unknown, key=lambda one: -unknown[one])[:EXAMPLES]
+        named = facts.titles(often) if frame.kind == "items" else {one: one for one in often}
+        fresh = [{"id": one, "title": named[one], "rows": unknown[one]} for one in often]
         before = [titles[ids[k]] for k in np.argsort(-then.top[:-1], kind="stable")[:EXAMPLES] if then.top[k]]
         after = [titles[ids[k]] for k in np.argsort(-now.top[:-1], kind="stable")[:EXAMPLES] if now.top[k]]
         lines = [f"{now.n:,} rows against {then.n:,}"]
@@ -141,9 +146,9 @@ class Explainer:
         return {"text": "\n".join(lines), "breakdowns": tables, "cells": cells, "new": fresh,
                 "examples": {"before": before, "after": after}}
 
-    def _new(self, watch: Watch, window: Window, frame: Frame, facts: Facts, reader: Reader) -> list[dict[str, Any]]:
-        """The ids that the baseline did not know, most frequent first, from the window's rows; of context fields only
-        what several shoppers had."""
+    def _unknown(self, watch: Watch, window: Window, frame: Frame, reader: Reader) -> dict[str, int]:
+        """How often the window's rows have each id that the baseline did not know; of context fields only what several
+        shoppers had."""
         counts: Counter[str] = Counter()
         texts: list[pa.Table] = []
         for rows in self._rows(watch, window, reader, served=False):
@@ -158,9 +163,7 @@ class Explainer:
         if texts:
             counts.update(shared(pa.concat_tables(texts)))
         known = set(frame.vocabulary.ids)
-        fresh = [(one, n) for one, n in counts.most_common() if one not in known][:EXAMPLES]
-        titles = facts.titles([one for one, _ in fresh]) if frame.kind == "items" else {one: one for one, _ in fresh}
-        return [{"id": one, "title": titles[one], "rows": n} for one, n in fresh]
+        return {one: n for one, n in counts.items() if one not in known}
 
     def _rows(self, watch: Watch, window: Window, reader: Reader, *, served: bool) -> Iterator[pa.Table]:
         """The window's rows of a stream of requests, in pieces."""
@@ -246,13 +249,18 @@ class Explainer:
                 "within": parts.within, "segments": felt}
 
 
-def _attributes(facts: Facts, ids: list[str], then: Any) -> list[tuple[str, list[str]]]:
-    """Brand and price band of each id and of all others, where the catalogue knows any."""
-    asked, others = pa.array(ids, pa.string()), "all others"
-    brands = facts.of(asked, "brand").to_pylist()
-    prices = np.asarray(facts.of(asked, "price_minor").cast(pa.float64()).to_numpy(zero_copy_only=False))
-    found = [("brand", brands), ("price band", price_bands(prices, then))]
-    return [(by, [*(one or MISSING for one in labels), others]) for by, labels in found if any(labels)]
+def _nameless(now: Any, then: Any) -> dict[str, Any]:
+    """Clusters by their numbers."""
+    found = explain(now, then, ItemTable([], np.empty((0, now.frame.dimension), dtype=np.float32)))
+    lines = [found.text().partition("\n")[0], "no items have a vector in this space: clusters by number"]
+    lines += [f"  {one.reference:6.2%} -> {one.current:6.2%} {one.part:5.0%}  cluster {one.cluster}"
+              for one in found.clusters]
+    return {"text": "\n".join(lines), **_plain(found)}
+
+
+def _plain(found: Explanation) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found.to_dict()))
+    return plain
 
 
 def _segments(state: Any, what: str) -> dict[str, tuple[int, float]]:

@@ -53,7 +53,7 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
     watched = made[key]
     stale = _stale(baseline, config)
     rows = [_monitor(watch, ledger.standings.get(watch.name, drift_ledger.Standing()), stale,
-                     next_look(watch, ledger, config.drift, now)) for watch in watched]
+                     next_look(watch, ledger, config.drift, now), now) for watch in watched]
     rows.sort(key=lambda row: (row["open"] is None, row["status"] == "ok", row["name"]))
     return {**found, "baseline": summary(baseline, in_force=True), "reason": stale,
             "next": min((row["next"]["at"] for row in rows if row["next"]), default=None),
@@ -70,8 +70,9 @@ def _stale(baseline: Baseline, config: Config) -> str | None:
 
 
 def _monitor(watch: Watch, standing: drift_ledger.Standing, stale: str | None,
-             look: tuple[Window, datetime]) -> dict[str, Any]:
-    """One judge as it stands; ``next`` is the window that it sees next and when, None where it sees none."""
+             look: tuple[Window, datetime], now: datetime) -> dict[str, Any]:
+    """One judge as it stands, ``refused`` where it can never alarm; ``next`` is the window that it sees next and when
+    it can, None where it sees none."""
     plain: dict[str, Any] = msgspec.to_builtins(standing)
     stale = f"not judged, {watch.outdated}" if stale is None and watch.outdated else stale
     judged, reason = stale is None and watch.part.honoured, standing.reason
@@ -80,9 +81,9 @@ def _monitor(watch: Watch, standing: drift_ledger.Standing, stale: str | None,
     elif not watch.part.honoured:
         reason = watch.part.reason
     elif standing.status == "waiting":
-        reason = f"not judged yet: next at {look[1]:%Y-%m-%d %H:%M} UTC"
+        reason = f"not judged yet: {'due now' if look[1] <= now else f'next at {look[1]:%Y-%m-%d %H:%M} UTC'}"
     return {"name": watch.name, "monitor": watch.judge.monitor, "stream": watch.judge.stream,
-            "group": watch.judge.group, "status": "no_data" if stale else standing.status,
+            "group": watch.judge.group, "status": "no_data" if stale else standing.status if judged else "refused",
             "severity": standing.severity, "reason": reason, "since": plain.get("since"), "open": standing.open,
             "next": {"start": look[0].start.isoformat(), "end": look[0].end.isoformat(), "at": look[1].isoformat()}
             if judged else None, "recent": plain.get("recent", []),
