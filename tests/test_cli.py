@@ -10,6 +10,7 @@ from incumbent import cli, registry
 from incumbent.commands.init import FILES, init
 from incumbent.config import load
 from incumbent.loop import watermark
+from incumbent.metrics.scorer import Facts, Text, scorer_of
 from incumbent.stores.control import SqlControl
 
 
@@ -95,6 +96,28 @@ def test_config_check_names_a_metric_that_cannot_be_imported(shop, capsys, monke
     finally:
         registry._points.cache_clear()
     assert code == 2 and "a metric cannot be imported" in err and said in err and "sound" not in out
+
+
+def test_a_scorer_beside_the_configuration_is_loaded_by_commands_as_by_the_service(
+        shop, capsys, monkeypatch, tmp_path_factory):
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(shop)])
+    with (shop / "incumbent.toml").open("a") as file:
+        file.write('\n[text]\nscorers = ["my_checks_here:shouting"]\n')
+    code, out, err = run(capsys, "config", "check")
+    assert code == 2 and "sound" not in out and "scorer cannot be loaded. Got 'my_checks_here:shouting'" in err
+    (shop / "my_checks_here.py").write_text("1 / 0\n")
+    code, out, err = run(capsys, "config", "check")
+    assert code == 2 and "division by zero" in err
+    (shop / "my_checks_here.py").write_text("def shouting(text, facts):\n    return []\n")
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(shop)])
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    code, out, err = run(capsys, "config", "check", "--config", str(shop / "incumbent.toml"))
+    monkeypatch.delitem(sys.modules, "my_checks_here", raising=False)
+    assert code == 0 and "sound" in out, err
+    code, _, err = run(capsys, "report", "--config", str(shop / "incumbent.toml"), "--dir", str(shop / "data"))
+    assert code == 0, err
+    assert scorer_of("my_checks_here:shouting")(Text("HA"), Facts()) == []  # what a report of written texts loads
+    monkeypatch.delitem(sys.modules, "my_checks_here")
 
 
 def test_config_check_names_every_mistake(shop, capsys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from incumbent import registry
-from incumbent.errors import DataError
+from incumbent.errors import DataError, NotFoundError
 from incumbent.metrics.measurement import measure
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.per_list import PerList
@@ -30,6 +30,17 @@ def test_one_pass_gives_what_each_metric_gives():
     same = evaluate(rows, served, ["ndcg_achievable@10"]).estimates()["ndcg_achievable@10"]
     ours = made.estimates["ndcg_achievable@10"]
     assert (ours.value, ours.n) == (pytest.approx(same.value), same.n) and ours.low == pytest.approx(same.low)
+
+
+def test_names_of_evaluate_are_taken_and_answered_under_their_own_name():
+    shown = {"user_id": ["u", "u", "v"], "item_id": ["a", "b", "c"], "rank": [1, 2, 1]}
+    bought = {"user_id": ["u", "v"], "item_id": ["b", "d"]}
+    names = ["ndcg_achievable@10", "map_relevant@2", "recall@1"]
+    made = measure(shown, names, Side(relevant=bought)).estimates
+    known = evaluate(shown, bought, names).estimates()
+    assert {name: made[name].value for name in names} == {name: known[name].value for name in names}
+    with pytest.raises(NotFoundError, match="did you mean 'novelty'"):
+        measure(shown, ["noveltie"])
 
 
 def test_missing_values_are_missing_in_the_table_and_not_in_the_mean():

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -80,6 +81,26 @@ def test_a_request_goes_through_whole_and_comes_back_whole():
 def test_nobody_there_is_unavailable(tmp_path):
     with pytest.raises(UnavailableError, match="the page does not answer"):
         ask(str(tmp_path / "none.sock"))
+
+
+def test_a_page_that_takes_long_is_said_to_go_on():
+    async def story(path):
+        proxy = Proxy(path, body_bytes=100, timeout_s=0.2)
+        try:
+            await proxy({"type": "http", "method": "POST", "path": "/v1/loop/run", "query_string": b"", "headers": []},
+                        receive, receive)
+        finally:
+            await proxy.close()
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    with tempfile.TemporaryDirectory(prefix="inc") as folder, socket.socket(socket.AF_UNIX) as silent:
+        path = str(Path(folder) / "page.sock")
+        silent.bind(path)
+        silent.listen()
+        with pytest.raises(UnavailableError, match=r"has not answered yet. Got 'no answer in 0.2 s'.*goes on"):
+            asyncio.run(story(path))
 
 
 def test_a_body_over_the_cap_goes_nowhere(tmp_path):

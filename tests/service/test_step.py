@@ -35,7 +35,7 @@ def made(done: list[str], failing: str | None = None):
         return Job(name, run, every_s=1e6, first_s=1e6)
 
     control = Cursors()
-    jobs = [job(name) for name in ("house", "act", "seal", "decide", "drift", "measure")]
+    jobs = [job(name) for name in ("house", "act", "seal", "decide", "drift", "expectations", "measure")]
     scheduler = Scheduler(jobs, ManualClock(EPOCH))
     return control, Stepper(control, scheduler)
 
@@ -55,16 +55,16 @@ def test_every_job_runs_once_in_order_and_the_step_is_answered():
     control, stepper = made(done)
     assert not stepper.poll()
     first, second = ask(control, stepper), ask(control, stepper)
-    assert done == ["seal", "measure", "drift", "decide", "act"] * 2
+    assert done == ["seal", "measure", "drift", "expectations", "decide", "act"] * 2
     assert first.token != second.token
-    assert [run.error for run in first.jobs] == [None] * 5
+    assert [run.error for run in first.jobs] == [None] * 6
 
 
 def test_a_job_that_fails_is_named_and_the_others_run():
     done: list[str] = []
     control, stepper = made(done, failing="measure")
     answer = ask(control, stepper)
-    assert done == ["seal", "measure", "drift", "decide", "act"]
+    assert done == ["seal", "measure", "drift", "expectations", "decide", "act"]
     assert {run.name: run.error for run in answer.jobs}["measure"] == "OSError: disk full"
 
 
@@ -78,5 +78,5 @@ def test_a_loop_that_starts_again_does_not_repeat_a_step_that_was_done():
 
 
 def test_without_a_loop_the_route_says_so():
-    with pytest.raises(UnavailableError, match="did not take the step"):
+    with pytest.raises(UnavailableError, match=r"has not done the step.*where the part `loop` runs"):
         asyncio.run(step(Cursors(), SystemClock(), wait_s=0.05))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ def configured(path: Path | None, *, port: int | None = None, directory: Path | 
                host: str | None = None) -> Config:
     """The configuration of a file, under the environment, under the flags of the command line.
 
-    Flags go through the environment, so that they win wherever the configuration is read again.
+    Flags go through the environment, so that they win wherever the configuration is read again. What it names as
+    ``module:function`` can be imported from where the service does: the working directory, and the file's folder.
     """
     for section, value in (("SERVICE__PORT", port), ("SERVICE__HOST", host), ("STORES__DIRECTORY", directory)):
         if value is not None:
@@ -31,7 +33,15 @@ def configured(path: Path | None, *, port: int | None = None, directory: Path | 
     if not file.exists():
         raise ConfigError("there is no configuration", got=str(file), expected="a TOML file",
                           hint="`incumbent init` writes one; --config names another")
+    search(file.absolute().parent, Path.cwd())
     return load(file)
+
+
+def search(*folders: Path) -> None:
+    """Import modules from these folders too, the last one first."""
+    for folder in map(str, folders):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from incumbent.errors import ConfigError
 def summary(config: Config) -> str:
     """What a sound configuration says, in a few lines; `ConfigError` or `NotFoundError` for metrics that are none.
 
-    Of metrics only where they are measured: a gateway's install has none of them. A plugin whose own import fails is a
-    `ConfigError`.
+    Of metrics and scorers only where they are measured: a gateway's install has none of them. One whose own import
+    fails is a `ConfigError`.
     """
     try:
         from incumbent.loop.metrics.set import check
 
         check(config.metrics)
+        _check_scorers(config)
     except ImportError as error:
         if not isinstance(error, ModuleNotFoundError) or error.name not in LOCAL:
             raise ConfigError("a metric cannot be imported", got=str(error), field="metrics",
@@ -31,3 +32,14 @@ def summary(config: Config) -> str:
                      f"alpha {experiment.alpha:g}")
     lines.append(f"  data in {config.stores.directory}, {config.stores.durability}")
     return "\n".join(lines)
+
+
+def _check_scorers(config: Config) -> None:
+    from incumbent.metrics.scorer import scorer_of
+
+    for n, name in enumerate(config.text.scorers):
+        try:
+            scorer_of(name)
+        except ImportError as error:
+            raise ConfigError("the scorer cannot be imported", got=str(error), field=f"text.scorers.{n}",
+                              hint="install what its module imports, beside incumbent") from error

@@ -14,7 +14,7 @@ import typer
 
 from incumbent.clock import SystemClock
 from incumbent.commands.codes import EXPECTATION_FAILED, local_parts
-from incumbent.commands.common import FILE, configured, stores
+from incumbent.commands.common import FILE, configured, search, stores
 from incumbent.config import Config
 from incumbent.errors import ConfigError, NotFoundError, StoreError, near
 from incumbent.events.plan import ModelPlan
@@ -80,9 +80,7 @@ def carry_out(wanted: Wanted) -> Evaluation:
     gate = read_gate(wanted.gate)
     beside = wanted.gate.absolute().parent
     wanted = _filled(wanted, gate.run, beside)
-    for folder in (str(beside), str(Path.cwd())):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+    search(beside, Path.cwd())
     data = _need(wanted.data, "data", "a period, or a file of interactions")
     candidate = _need(wanted.candidate, "candidate", "a configured model, or module:function")
     period = period_of(data)
@@ -173,9 +171,6 @@ def configuration(path: Path | None, directory: Path | None, needed: bool) -> Co
     file = path or FILE
     if not needed and path is None and not file.exists():
         return None
-    folder = str(file.absolute().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
     return configured(path, directory=directory)
 
 

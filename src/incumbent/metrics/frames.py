@@ -198,5 +198,5 @@ def numbers(column: pa.Array, path: str) -> NDArray[np.float64]:
         column = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
         kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-        raise DataError("a column must hold numbers", got=str(kind), field=path)
+        raise DataError(f"column {path} must hold numbers", got=str(kind), field=path)
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)

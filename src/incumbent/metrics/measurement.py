@@ -17,6 +17,7 @@ from incumbent.metrics.exposure import Exposure
 from incumbent.metrics.lists import lists_of
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.per_list import PerList
+from incumbent.metrics.ranking import ranking_metric
 from incumbent.stats.bounded_share import within
 from incumbent.stats.estimate import Estimate
 from incumbent.stats.fixed import unless_all_zero
@@ -44,7 +45,9 @@ class Measurement:
 def measure(recommendations: Any, metrics: Iterable[Any], side: Side = Side()) -> Measurement:
     """Every metric over one list per user; what several of them need is made once.
 
-    `metrics` are registered names (with their defaults, or as ``novelty@5``) or metrics made with settings, of lists.
+    `metrics` are registered names (with their defaults, or as ``novelty@5``), names of `evaluate`
+    (``ndcg_achievable@10``), or metrics made with settings, of lists. Each answers under its full name, which says
+    every setting: ``novelty`` under ``novelty_ceiling@10``.
     The mean over users has Student's interval, a bounded one that of `stats.bounded_share`; coverage and its like are
     numbers of the whole. Every mean is over the users for whom its metric has a value; how many have none, and what was
     dropped, stands in its method. `DataError` for metrics of other kinds, for two lists of one user, and for what a
@@ -64,7 +67,7 @@ def measure(recommendations: Any, metrics: Iterable[Any], side: Side = Side()) -
     names = [getattr(one, "name", None) for one in asked]
     if wrong or not asked or len(set(names)) < len(names):
         raise DataError("metrics must be distinct metrics of lists", got=wrong or names, field="metrics",
-                        expected="registered names of grain slot, or metrics made with settings")
+                        expected="names of metrics of lists, or metrics made with settings")
     batch = Batch(recommendations)
     lists = batch.once(lists_of)
     if not lists.apart:
@@ -88,6 +91,11 @@ def _made(one: Any) -> Any:
     if not isinstance(one, str):
         return one
     stem, _, cut = one.partition("@")
+    if stem not in registry.names("metrics"):
+        try:
+            return ranking_metric(one)
+        except DataError:
+            pass  # the registry names what is nearest
     if re.fullmatch(r"\d{1,18}", cut):
         return registry.load("metrics", stem)(k=int(cut))
     return registry.load("metrics", one)()

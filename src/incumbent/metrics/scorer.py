@@ -68,7 +68,7 @@ def scorer_of(name: str, settings: Mapping[str, Any] | None = None) -> Scorer:
     module, _, path = name.partition(":")
     try:
         found: Any = getattr(importlib.import_module(module), path)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the module does as it is imported
         raise ConfigError("the scorer cannot be loaded", got=name, expected="module:function",
                           hint=str(error)) from None
     if not callable(found):

@@ -48,6 +48,10 @@ class Proxy:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             if begun:
                 raise
+            if isinstance(error, aiohttp.SocketTimeoutError):
+                raise UnavailableError("the page has not answered yet", got=f"no answer in {self._timeout_s:g} s",
+                                       hint="what was asked for goes on; ask how it stands instead of asking again"
+                                       ) from None
             raise UnavailableError("the page does not answer", got=type(error).__name__,
                                    hint="it is starting or being restarted; try again in a second") from None
 

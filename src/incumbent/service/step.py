@@ -23,7 +23,7 @@ from incumbent.loop.schedule import Scheduler
 from incumbent.stores.store import Control
 
 ASKED, DONE = "step/asked", "step/done"
-JOBS = ("seal", "measure", "drift", "decide", "act")
+JOBS = ("seal", "measure", "drift", "expectations", "decide", "act")
 POLL_S = 0.02
 WAIT_S = 300.0
 
@@ -92,8 +92,8 @@ async def step(control: Control, clock: Clock, *, wait_s: float = WAIT_S) -> Ste
         if done is not None and done.token == token:
             return done
         if clock.monotonic() >= until:
-            raise UnavailableError("the loop did not take the step", got=f"no answer in {wait_s:g} s",
-                                   hint="is the part `loop` running?")
+            raise UnavailableError("the loop has not done the step", got=f"no answer in {wait_s:g} s",
+                                   hint="it goes on where the part `loop` runs: see incumbent_job_runs_total")
         await asyncio.sleep(min(max(POLL_S, (clock.monotonic() - asked) / 20), 0.25))  # a step may take seconds
 
 
@@ -101,7 +101,7 @@ def routes(control: Control, clock: Clock) -> APIRouter:
     """``POST /v1/loop/run``: include it where ``service.clock`` is ``replay``."""
     router = APIRouter(tags=["replay"])
 
-    @router.post("/v1/loop/run", summary="Seal, measure, judge drift, decide and act now; answers when that is done")
+    @router.post("/v1/loop/run", summary="Seal, measure, judge drift, ask live gates, decide, act; answers once done")
     async def run() -> dict[str, Any]:
         made: dict[str, Any] = msgspec.to_builtins(await step(control, clock))
         return made

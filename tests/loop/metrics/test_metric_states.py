@@ -19,9 +19,10 @@ from incumbent.errors import NotFoundError
 from incumbent.events.schema import Feedback, Impression, Item, ModelAnswer
 from incumbent.events.window import Window
 from incumbent.loop.attribute import Attributor
+from incumbent.loop.metrics.desk import Trees
 from incumbent.loop.metrics.keys import Cell, unpacked
 from incumbent.loop.metrics.set import measured
-from incumbent.loop.metrics.states import MetricStates, cursor_of
+from incumbent.loop.metrics.states import CURSOR, MetricStates, cursor_of
 from incumbent.stores.memory_control import MemoryControl
 from incumbent.stores.memory_lake import MemoryLake
 from incumbent.testing.golden import event_id, impression, moment
@@ -346,6 +347,27 @@ def test_a_day_is_measured_when_it_is_over() -> None:
     assert run.value("click_through") == pytest.approx(2 / 8)
 
 
+def test_the_tree_tells_of_a_day_only_once_its_states_are_there() -> None:
+    """Attribution goes ahead of the states; of the days between them nobody is told that they were quiet."""
+    run = Run()
+    run.clock = ManualClock(moment("2026-03-02T00:01"))
+    run.commit([one for one in LOG if one.time < moment("2026-03-02T00:00")])
+    run.run()
+    trees = Trees(run.lake, run.control, run.config)
+    run.clock = ManualClock(moment("2026-03-20T00:01"))
+    run.commit([one for one in LOG if one.time >= moment("2026-03-02T00:00")])
+    Attributor(run.lake, run.control, run.clock, dict).run_once()
+    before = trees.of("home", run.clock.now(), 7)
+    assert (before.until, before.quiet_since) == (DAY, None)
+    run.run()
+    after = trees.of("home", run.clock.now(), 7)
+    assert (after.until, after.quiet_since) == (date(2026, 3, 2), date(2026, 3, 2))
+    kept = run.control.cursor(CURSOR)
+    run.clock = ManualClock(moment("2026-03-20T09:00"))
+    run.run()
+    assert run.control.cursor(CURSOR) == kept  # nothing came: what was read off the states stands
+
+
 def test_caps_are_frozen_after_a_week_and_then_stand_in_every_state() -> None:
     rng = random.Random(2)
     run = Run(CONFIG.model_copy(update={"attributes": (), "context": ()}))
@@ -363,6 +385,28 @@ def test_caps_are_frozen_after_a_week_and_then_stand_in_every_state() -> None:
     assert ranked[-3] <= cap <= ranked[-1]
     total = sum(run.states(Cell("home"), date(2026, 3, n))["revenue_per_user"].sums[:, 0].sum() for n in range(1, 8))
     assert total == pytest.approx(sum(min(amount, cap) for amount in amounts))
+
+
+def test_a_small_shop_has_its_cap_once_its_first_weeks_hold_a_hundred() -> None:
+    run = Run(CONFIG.model_copy(update={"attributes": (), "context": ()}))
+    events: list[Any] = []
+    for n in range(160):  # 40 purchases a week
+        at = moment("2026-03-01T10:00") + timedelta(days=n % 28)
+        day = at.date().isoformat()
+        events += [shown(f"r{n}", f"{day}T10:00", f"u{n}", "a b"),
+                   told(f"p{n}", f"{day}T10:05", f"u{n}", "a", "purchase", 100 + n, request_id=f"r{n}")]
+    run.commit(events)
+    caps: dict[int, dict[str, float]] = {}
+    for day in (7, 8, 15, 22, 29):
+        run.clock = ManualClock(moment(f"2026-03-{day:02}T01:00"))
+        run.run()
+        caps[day] = cursor_of(run.control).caps.get("home", {})
+    first = sorted(100 + n for n in range(160) if n % 28 < 21)
+    assert [sorted(caps[day]) for day in caps] == [[], [], [], ["value"], ["value"]]
+    assert first[-3] <= caps[22]["value"] <= first[-1] and caps[29] == caps[22]
+    assert run.states(Cell("home"), date(2026, 3, 3))["revenue_per_user"].config["cap"] == caps[22]["value"]
+    cursor = cursor_of(run.control)
+    assert cursor.weeks == 4 and "value" not in cursor.below.get("home", {})
 
 
 def test_random_logs_against_plain_python() -> None:
@@ -387,28 +431,6 @@ def test_random_logs_against_plain_python() -> None:
     run.run()
     for day in range(4):
         found = run.value("click_through", day=DAY + timedelta(days=day))
-def test_a_small_shop_has_its_cap_once_its_first_weeks_hold_a_hundred() -> None:
-    run = Run(CONFIG.model_copy(update={"attributes": (), "context": ()}))
-    events: list[Any] = []
-    for n in range(160):  # 40 purchases a week
-        at = moment("2026-03-01T10:00") + timedelta(days=n % 28)
-        day = at.date().isoformat()
-        events += [shown(f"r{n}", f"{day}T10:00", f"u{n}", "a b"),
-                   told(f"p{n}", f"{day}T10:05", f"u{n}", "a", "purchase", 100 + n, request_id=f"r{n}")]
-    run.commit(events)
-    caps: dict[int, dict[str, float]] = {}
-    for day in (7, 8, 15, 22, 29):
-        run.clock = ManualClock(moment(f"2026-03-{day:02}T01:00"))
-        run.run()
-        caps[day] = cursor_of(run.control).caps.get("home", {})
-    first = sorted(100 + n for n in range(160) if n % 28 < 21)
-    assert [sorted(caps[day]) for day in caps] == [[], [], [], ["value"], ["value"]]
-    assert first[-3] <= caps[22]["value"] <= first[-1] and caps[29] == caps[22]
-    assert run.states(Cell("home"), date(2026, 3, 3))["revenue_per_user"].config["cap"] == caps[22]["value"]
-    cursor = cursor_of(run.control)
-    assert cursor.weeks == 4 and "value" not in cursor.below.get("home", {})
-
-
         assert found == pytest.approx(clicks[day] / slots[day])
         users = {user for user, _, on in lists.values() if on == day}
         before = {user: max((on for other, _, on in lists.values() if other == user and on < day), default=None)

@@ -33,7 +33,8 @@ class Trees:
         ended is none of them yet. Where none of them had anything, the days up to the last that had, and
         `quiet_since` says so."""
         with self._turn:
-            measured = read_cursor(self._control).at
+            before = cursor_of(self._control).before
+            measured = read_cursor(self._control).at if before is None else Window.of_day(before).start
             now = now if measured is None or day_of(measured) >= day_of(now) else measured
             key = (surface, days, day_of(now), self._control.cursor(CURSOR))
             if key not in self._made:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from incumbent.clock import Clock
 from incumbent.config import MetricsConfig
 from incumbent.events.window import Window, day_of
+from incumbent.loop.attribute import read_cursor
 from incumbent.loop.leases import Held
 from incumbent.loop.left_out import Standing
 from incumbent.loop.metrics import sides as metric_sides
@@ -46,12 +47,13 @@ class MetricCursor(Struct, frozen=True):
     newest: date | None = None
     kept: dict[str, dict[str, list[str]]] = {}
     caps: dict[str, dict[str, float]] = {}
-    currencies: dict[str, str] = {}
     below: dict[str, dict[str, list[float]]] = {}  # of what has no cap yet: the values of the weeks read so far
     weeks: int = 0  # whole weeks that were read for caps
+    currencies: dict[str, str] = {}
     versions: dict[str, int] = {}
     width: int = 0  # buckets of a shard
     waiting: list[tuple[date, int]] = []  # shards of days that are not over
+    before: date | None = None  # the days before this one are measured; None of a version that did not say it
 
 
 class Measured(Struct, frozen=True):
@@ -79,7 +81,9 @@ class MetricStates:
         with Held(self._control, self._clock, CURSOR, self._holder, self._lease_s) as lease:
             if not lease.renew():
                 return Measured(stopped="another process holds the lease")
-            cursor = cursor_of(self._control)
+            cursor, attributed = cursor_of(self._control), read_cursor(self._control).at
+            if attributed is not None:
+                cursor = msgspec.structs.replace(cursor, before=day_of(min(attributed, self._clock.now())))
             shown, impressions = self._lake.changes("impression", cursor.impression)
             told, outcomes = self._lake.changes("outcome", cursor.outcome)
             cursor = self._moved(cursor, config, shown, told, impressions | outcomes)
