@@ -1,6 +1,6 @@
 """The whole system on virtual time, with everything going wrong: what was promised holds, and a seed says it all.
 
-Fast: ten seeds of two model weeks, at one visit per 480 s and in four half hours, in which a front dies or a disk
+Fast: ten seeds of two model weeks, at one visit per 600 s and in three half hours, in which a front dies or a disk
 fills up, at one per 5 s; slow: 200 seeds at one visit per 5 s of model time throughout. Between them the ten meet
 everything that the invariants are about, or the suite fails.
 """
@@ -31,7 +31,7 @@ from incumbent.testing.simulated_reach import EXPECTED
 from incumbent.testing.simulation import Report, Settings, Simulation, simulate
 from incumbent.testing.virtual_time import VirtualClock, VirtualLoop
 
-FAST = [Settings(seed=seed, every_s=480.0, rushes=4, users=360, appetite=1.5, buckets=1 + (seed == 3),
+FAST = [Settings(seed=seed, every_s=600.0, rushes=3, users=360, appetite=1.5, buckets=1 + (seed == 3),
                  engine="duckdb" if seed == 10 else "arrow") for seed in range(1, 11)]
 SHORT = "Settings(seed=77, days=3.5, every_s=600.0, users=60, appetite=1.5)"
 

@@ -267,7 +267,8 @@ def _evidence(embedded: dict[str, Any]) -> Evidence | None:
 def _opened(value: Any) -> Any:
     if isinstance(value, dict):
         out = {name: _opened(inner) for name, inner in value.items()}
-        if {"value", "low", "high", "se"} <= out.keys() and out["value"] is not None and out["low"] != out["high"]:
+        bounds = {"value", "low", "high", "se"} <= out.keys() and out["value"] is not None
+        if bounds and (out["se"] is not None or out["low"] != out["high"]):  # else nobody computed an interval
             out["low"] = -math.inf if out["low"] is None else out["low"]
             out["high"] = math.inf if out["high"] is None else out["high"]
         return out
