@@ -200,7 +200,7 @@ def test_bad_input_is_named():
         evaluate({**shown, "item_id": [1.5]}, shown)
     with pytest.raises(DataError, match="a rank is missing"):
         evaluate({**shown, "rank": [None]}, shown)
-    with pytest.raises(DataError, match="column recommendations.rank must hold numbers"):
+    with pytest.raises(DataError, match=r"column recommendations\.rank must hold numbers"):
         evaluate({**shown, "rank": ["first"]}, shown)
     with pytest.raises(DataError, match="differ in length"):
         evaluate({**shown, "rank": [1, 2]}, shown)
