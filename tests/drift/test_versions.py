@@ -156,7 +156,8 @@ def test_the_baseline_stays_comparable():
     for rows in (quiet, drifted):
         before, after = scores(zero.update(rows), baseline), scores(fresh.update(rows @ turn.T), carried)
         for name, value in before.items():
-            assert after[name] == pytest.approx(value, rel=0.02, abs=2e-4), name
+            if name != "largest_shift":  # of one coordinate, and the turn made others
+                assert after[name] == pytest.approx(value, rel=0.02, abs=2e-4), name
     with pytest.raises(StateError):
         scores(zero.update(quiet), carried)
 

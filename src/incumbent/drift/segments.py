@@ -95,7 +95,7 @@ def size(state: Any) -> int:
 def cells(state: Any) -> NDArray[Any]:
     """The counts whose shares are a state's mix.
 
-    >>> cells(np.array([3, 1])).tolist(), cells(Numeric.zero(edges=[0.0, 1.0]).update([0.5])).sum()
+    >>> cells(np.array([3, 1])).tolist(), int(cells(Numeric.zero(edges=[0.0, 1.0]).update([0.5])).sum())
     ([3, 1], 1)
     """
     if isinstance(state, Items):

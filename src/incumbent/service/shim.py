@@ -43,6 +43,10 @@ class BodyTypeError(DataError):
     code, status = "content_type", 415
 
 
+class _EndedError(TooLargeError):
+    """A body that is too large and has come whole: no more of it is on its way."""
+
+
 class Route(Struct, frozen=True):
     """A hot route: its handler, the scope that its key needs, its name in metrics, and what takes a body that came with
     a signature (`BATCH_HEADER`); without it the header means nothing."""
@@ -118,7 +122,7 @@ class Shim:
                 reply = await route.signed(body, kind, signature)
         except Exception as error:
             reply = self._failed(error, request_id, route.name)
-            if not complete and not isinstance(error, BodyTimeoutError):
+            if not complete and not isinstance(error, (BodyTimeoutError, _EndedError)):
                 stranger = reply.status in (401, 403)
                 if not await waste(scope, receive, most=(1 if stranger else 64) * self._body_bytes,
                                    limit_s=self._body_timeout_s):
@@ -159,7 +163,8 @@ class Shim:
             return None
         piece: bytes = message.get("body", b"")
         if before + len(piece) > self._body_bytes:
-            raise self._too_large(f"more than {self._body_bytes} bytes")
+            found = TooLargeError if message.get("more_body") else _EndedError
+            raise self._too_large(f"more than {self._body_bytes} bytes", found)
         return piece
 
     async def _cold(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -213,9 +218,9 @@ class Shim:
         return reply_error(IncumbentError(
             "unexpected error", hint=f"the log has it under request_id {request_id.decode()}"))
 
-    def _too_large(self, got: str) -> TooLargeError:
-        return TooLargeError("body is too large", got=got, expected=f"at most {self._body_bytes} bytes",
-                             hint="send smaller batches, or raise limits.body_bytes")
+    def _too_large(self, got: str, found: type[TooLargeError] = TooLargeError) -> TooLargeError:
+        return found("body is too large", got=got, expected=f"at most {self._body_bytes} bytes",
+                     hint="send smaller batches, or raise limits.body_bytes")
 
     def _count_answer(self, route: str, reply: Reply, started: float) -> None:
         meter = self._meter
