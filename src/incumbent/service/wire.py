@@ -41,6 +41,7 @@ class Http(HttpToolsProtocol):
     """One connection; `refuse` counts an error and makes its answer."""
 
     refuse: Callable[[IncumbentError], Reply]
+    url = b""  # until the first message begins
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -82,8 +83,6 @@ class Http(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Answered as any request; nobody here needs a library for it."""
-
-    url = b""  # until the first message begins
 
     def _within_head(self) -> bool:
         """Has a request begun whose headers are not complete?"""
