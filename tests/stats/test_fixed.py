@@ -87,7 +87,7 @@ class TestMissing:
         tiny = Estimate(1e-200, se=1e-200, n=10)
         assert fixed.welch_df(tiny, tiny) == pytest.approx(18)
 
-    @pytest.mark.parametrize("alpha", [0, 1, 5, -0.1, math.nan])
+    @pytest.mark.parametrize("alpha", [0, 1, 5, -0.1, math.nan, "5 %", None])
     def test_alpha(self, alpha):
         with pytest.raises(DataError, match=r"Hint: 5 % is 0\.05"):
             fixed.difference(A, B, alpha=alpha)

@@ -82,7 +82,7 @@ class TestRefusals:
                                           uncovered=np.full(300, 0.05))
         assert s.refusal() is None
 
-    @pytest.mark.parametrize("bad", [{"k": 1}, {"clip": 0}, {"clip": math.inf}, {"klip": 2}])
+    @pytest.mark.parametrize("bad", [{"k": 1}, {"clip": 0}, {"clip": math.inf}, {"clip": "low"}, {"klip": 2}])
     def test_bad_settings(self, bad):
         with pytest.raises(DataError):
             Importance.zero(**bad)

@@ -42,7 +42,8 @@ def status(path: ConfigPath = None, directory: Directory = None, url: Url = None
         print(found["reason"])
     if found["next"] is not None:
         begun = ", ".join(f"{_moment(at)} ({group})" for group, at in found["until"].items())
-        print(f"judged up to {begun or 'nothing yet'}; next at {_moment(found['next'])} UTC")
+        due = ", due now" if found["next"] <= found["now"] else ""
+        print(f"judged up to {begun or 'nothing yet'}; next at {_moment(found['next'])} UTC{due}")
     _table(("monitor", "status", "since", "next", "by, alpha, soonest", "reason"), [
         (row["name"], row["status"] + ("" if row["open"] is None else f", {row['severity']}"),
          _moment(row["since"]), _moment((row["next"] or {}).get("at")), _by(row["budget"], found["window"]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from numbers import Real
 
 from scipy import stats
 
@@ -16,7 +17,7 @@ from incumbent.stats.estimate import Estimate
 
 def check_alpha(alpha: float) -> None:
     """Raise `DataError` unless alpha is an error rate in (0, 1)."""
-    if not 0 < alpha < 1:
+    if not isinstance(alpha, Real) or not 0 < alpha < 1:
         raise DataError("alpha must be in (0, 1)", got=alpha, hint="5 % is 0.05", field="alpha")
 
 

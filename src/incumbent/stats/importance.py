@@ -7,6 +7,7 @@ A row is one action that was logged with its propensity p; the target policy tak
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -64,7 +65,7 @@ class Importance(ArrayState):
             raise DataError("unknown setting of a state", got=sorted(unknown), expected="k, clip, model")
         if isinstance(k, bool) or not isinstance(k, int) or k < 2:
             raise DataError("k must be a whole number of at least 2", got=k, field="k")
-        if clip is not None and not 0 < clip < math.inf:
+        if clip is not None and not (isinstance(clip, Real) and 0 < clip < math.inf):
             raise DataError("clip must be above 0", got=clip, field="clip", hint="None keeps the weights as they are")
         settings = {"k": k, "clip": None if clip is None else float(clip), "model": bool(model)}
         return cls(settings, rows=np.zeros(k), missing=0, sums=np.zeros((k, len(_SUMS))))

@@ -131,3 +131,7 @@ def test_the_status_shows_budget_standings_and_young_cohorts(after_spring):
     assert all(one["final"]["value"] >= one["so_far"]["value"] for one in cohorts[:-1])
     assert cohorts[-2]["maturity"]["value"] < 1 and cohorts[-2]["final"]["low"] < cohorts[-2]["final"]["high"]
     assert found["unwatched"] == []
+    older = baselines.active(world.control)
+    older.about.pop("ndcg/home")
+    (told,) = drift_status._unwatched(older, world.config)
+    assert told == "home: the baseline holds no NDCG; it saw no click, or an older version built it"

@@ -105,6 +105,8 @@ def _unwatched(baseline: Baseline, config: Config) -> list[str]:
         elif says is not None and names.stream("skew", name, surface.champion) not in baseline.about:
             out.append(f"{name}: the baseline holds nothing of the vectors that its champion {surface.champion} serves "
                        f"(it says version {says})")
+        if names.stream("response", name) in baseline.about and names.stream(names.NDCG, name) not in baseline.about:
+            out.append(f"{name}: the baseline holds no NDCG; it saw no click, or an older version built it")
     return out
 
 

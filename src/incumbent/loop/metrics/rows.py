@@ -91,7 +91,7 @@ def of_both(impressions: pa.Table) -> dict[str, tuple[Batch, Rows]]:
 def removed(reasons: pa.Array) -> pa.Array:
     """How many items the gateway took out of each list, by the reason that it logged.
 
-    >>> removed(pa.array(["duplicates=2 delisted=1", None, "timeout after 100 ms"])).to_pylist()
+    >>> removed(pa.array(["duplicates=2 delisted=1", None, "duplicates=many"])).to_pylist()
     [3, 0, 0]
     """
     known: dict[str | None, int] = {None: 0}
@@ -99,7 +99,7 @@ def removed(reasons: pa.Array) -> pa.Array:
     for reason in reasons.to_pylist():
         if reason not in known:
             parts = (word.partition("=") for word in reason.split())
-            known[reason] = sum(int(count) for name, _, count in parts if name in REMOVED and count.isdigit())
+            known[reason] = sum(int(count) for name, _, count in parts if name in REMOVED and count.isdecimal())
         out.append(known[reason])
     return pa.array(out, pa.int64())
 
