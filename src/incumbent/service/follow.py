@@ -79,7 +79,7 @@ class Follower:
         while (loading := self._loading) is not None:
             if not (await asyncio.wait({loading}, timeout=PATIENCE_S))[0]:
                 await self.poll()
-        self._starting = False
+        self._starting = self._fresh = False
 
     async def poll(self) -> bool:
         """Look once; True where a new plan came into use since the last look. Never raises.
