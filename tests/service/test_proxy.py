@@ -32,7 +32,8 @@ async def page(scope, receive, send):
 def listening():
     with tempfile.TemporaryDirectory(prefix="inc") as folder:
         path = str(Path(folder) / "page.sock")
-        server = uvicorn.Server(uvicorn.Config(page, uds=path, log_level="error", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(page, uds=path, log_level="error", lifespan="off",
+                                               timeout_graceful_shutdown=2))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:

@@ -131,7 +131,8 @@ def served(app: Callable[..., Any]) -> Iterator[Door]:
     """An ASGI application behind uvicorn on a free port of 127.0.0.1, in a thread."""
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off",
+                                           timeout_graceful_shutdown=2))
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def run() -> None:
