@@ -101,6 +101,11 @@ class TestMistakes:
             "surfaces.home.champion: not configured. Got 'populer'. Expected one of popular, similar. "
             "Hint: did you mean 'popular'?")
 
+    def test_what_is_wrong_of_a_section_hides_nothing_else_of_it(self):
+        found = problems(tree(models__popular={"target": 5, "adapter": "htp", "dealine_ms": 10}))
+        assert [line.partition(":")[0] for line in found] == [
+            "models.popular.target", "models.popular.dealine_ms", "models.popular.adapter"]
+
     def test_the_message_counts_them(self):
         with pytest.raises(ConfigError, match=r"the configuration has 2 mistakes\.\n  - service\.port: .*\n  - stores"):
             config.parse({"service": {"port": -1}, "stores": {"kind": 3}})

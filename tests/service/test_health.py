@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import socket
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -239,3 +241,19 @@ def test_the_command_line_reports_what_is_not_well(tmp_path, capsys, monkeypatch
         with pytest.raises(SystemExit):
             cli.main(command.split())
         assert line in " ".join(capsys.readouterr().out.split())
+
+
+def test_readiness_tells_of_a_page_that_is_being_restarted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the path of a unix socket is short
+    reported = None
+    ready = lambda: health.judge({"page": health.behind("page.sock", lambda: reported)})  # noqa: E731
+    with socket.socket(socket.AF_UNIX) as page:
+        page.bind("page.sock")
+        page.listen(0)
+        assert [ready() for _ in range(5)] == [(True, {"page": "ok"})] * 5  # also where its queue is full
+    gone = (True, {"page": "it is being restarted; its paths answer 503 meanwhile"})
+    assert ready() == gone
+    Path("page.sock").unlink()
+    assert ready() == gone
+    reported = "0 of 1 page processes reported within 15 s"
+    assert ready() == (False, {"page": reported})

@@ -18,8 +18,10 @@ from incumbent.loop.erase import subject_of
 from incumbent.loop.mature import MatureCursor
 from incumbent.loop.metrics.states import Measured
 from incumbent.loop.operate import Operator
+from incumbent.service import looper
 from incumbent.service.looper import Looper
 from incumbent.service.metrics import Meter
+from incumbent.service.parts import Assignment
 from incumbent.stores.memory import open_stores
 from incumbent.stores.store import Matured, OutboxRow
 
@@ -203,3 +205,15 @@ def test_the_door_is_judged_up_to_where_attribution_has_come_and_not_before_its_
     assert reached is not None and judged == [reached]
     process.looper.door_states.run_once = lambda: Doored(stopped="another process holds the lease")
     assert jobs.run_now("measure").error is None and judged == [reached]
+
+
+def test_a_loop_has_reported_before_it_says_that_it_is_ready(tmp_path, monkeypatch):
+    (tmp_path / "run" / "metrics").mkdir(parents=True)
+    config = CONFIG.model_copy(update={"stores": CONFIG.stores.model_copy(update={"directory": tmp_path})})
+    found = []
+    monkeypatch.setattr(looper, "tell", lambda fd: found.extend((tmp_path / "run" / "metrics").glob("loop-*.metrics")))
+    monkeypatch.setattr(looper, "watch_parent", lambda gone: gone())
+    monkeypatch.setattr(looper.signal, "signal", lambda *_: None)
+    told = Assignment("loop", 0, ("loop",), config.model_dump(mode="json"), None, None, -1)
+    assert looper.run_loop(told, config, SystemClock()) == 0
+    assert len(found) == 1

@@ -22,7 +22,7 @@ def collect(
 
     What was wrong falls back to its default, so that the checks that go across sections find their mistakes too.
     """
-    tree, found, seen = copy.deepcopy(tree), dict[str, str](), set[tuple[Any, ...]]()
+    tree, found, seen = copy.deepcopy(tree), dict[str, str](), set[tuple[tuple[Any, ...], bool]]()
     for _ in range(_ROUNDS):
         try:
             return validate(tree), found
@@ -33,9 +33,10 @@ def collect(
             for place, items in wrong.items():
                 found.setdefault(".".join(map(str, place)), _line(place, items, root))
             for place in sorted(wrong, key=_order, reverse=True):  # of a list the last first
-                again = place in seen  # neither a default nor a name helped: take out the section that it lies in
-                _prune(tree, place[:-1] if again else place, missing=not again and wrong[place][0]["type"] == "missing")
-            seen |= wrong.keys()
+                missing = wrong[place][0]["type"] == "missing"
+                again = (place, missing) in seen  # neither a default nor a name helped: take out its whole section
+                _prune(tree, place[:-1] if again else place, missing=missing and not again)
+                seen.add((place, missing))
     return None, found
 
 

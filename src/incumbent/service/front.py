@@ -65,7 +65,7 @@ class Front:
             handler = EventsHandler(ingest, self.meter, batch_events=config.limits.batch_events)
             hot["/v1/events"] = Route(handler, "events", "events", handler.handle_signed)
         self.proxy = Proxy(page_socket, body_bytes=config.limits.body_bytes) if page_socket else None
-        self.checks = self._checks(parts, clock)
+        self.checks = self._checks(parts, clock, page_socket)
         self.asgi = Shim(hot, self._behind, keys=Keys(config.service.keys), sites=sites_of(config.service),
                          meter=self.meter, clock=clock, body_bytes=config.limits.body_bytes, worker=worker)
         local = {path: self.asgi.endpoint(path) for path in hot}
@@ -78,7 +78,7 @@ class Front:
             target = self.proxy
         await target(scope, receive, send)
 
-    def _checks(self, parts: tuple[Part, ...], clock: Clock) -> dict[str, health.Check]:
+    def _checks(self, parts: tuple[Part, ...], clock: Clock, page_socket: str | None) -> dict[str, health.Check]:
         checks: dict[str, health.Check] = {
             "log": lambda: None if self.log.error is None else str(self.log.error)}
         if self.gateway is not None:
@@ -86,6 +86,8 @@ class Front:
         for process in ("loop", "page"):
             if process in parts:
                 checks[process] = health.silent(self.meter, process, 1, 15.0, clock)
+        if page_socket is not None and "page" in checks:
+            checks["page"] = health.behind(page_socket, checks["page"])
         return checks
 
     async def start(self) -> None:

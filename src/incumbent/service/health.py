@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -96,6 +97,27 @@ def silent(meter: Meter, process: str, count: int, within_s: float, clock: Clock
         now = clock.monotonic()
         up = sum(1 for s in meter.neighbours() if s.part == process and now - s.at < within_s)
         return None if up >= count else f"{up} of {count} {process} processes reported within {within_s:g} s"
+
+    return check
+
+
+def behind(path: str, reported: Check) -> Check:
+    """A check of the page on a unix socket: not ready where it does not report; ready all the same, and told of, where
+    it did and nobody listens just now, as it is being restarted."""
+
+    def check() -> str | None:
+        missing = reported()
+        if missing is not None:
+            return missing
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+            asked.setblocking(False)
+            try:
+                asked.connect(path)
+            except BlockingIOError:  # it listens, and many are before us
+                return None
+            except OSError:
+                return Told("it is being restarted; its paths answer 503 meanwhile")
+        return None
 
     return check
 

@@ -243,6 +243,7 @@ def run_loop(assignment: Assignment, config: Config, clock: Clock) -> int:
     log = get("incumbent.service.looper")
     for problem in getattr(stores.log, "problems", ()):
         log.error("an inbox was damaged; what could be read went on", error=str(problem))
+    looper.observe()  # fronts are ready once this process has reported, so it does before it says that it is
     looper.scheduler.start()
     stepping = Stepper(stores.control, looper.scheduler).start(stopping) if config.service.clock == "replay" else None
     tell(assignment.ready_fd)
