@@ -44,9 +44,9 @@ def free_port() -> int:
 
 
 def demo(story: str, seed: int, directory: Path, size: Size, timeout_s: float) -> tuple[dict, str]:
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, story, str(seed), str(free_port()), str(directory), str(size.shoppers),
-         str(size.enrol_days), str(size.days)], capture_output=True, text=True, timeout=timeout_s)
+    done = subprocess.run(  # in a directory named as the default is: from where it was called
+        [sys.executable, "-c", RUN, story, str(seed), str(free_port()), directory.name, str(size.shoppers),
+         str(size.enrol_days), str(size.days)], capture_output=True, text=True, timeout=timeout_s, cwd=directory.parent)
     log = directory / "serve.log"
     assert done.returncode == 0, done.stderr + (log.read_text()[-2000:] if log.exists() else "")
     lines = done.stdout.splitlines()

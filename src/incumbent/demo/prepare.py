@@ -66,6 +66,7 @@ def prepare(
     An earlier run in the directory is removed; anything else in it raises `ConflictError`, as does a demo that still
     runs there, and a port that is taken: all before any work is done.
     """
+    directory = directory.absolute()  # the service works in it, the demo where it was called: both mean one place
     listen(HOST, port).close()
     clear(directory)
     say("reading the year")
