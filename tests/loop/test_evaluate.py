@@ -53,6 +53,10 @@ def moody(request, k):
     return [(f"made-{_calls['n']}", 1.0), *same(request, k - 1)]
 
 
+def down(request, k):
+    raise RuntimeError("down")
+
+
 async def slow(request, k):
     await asyncio.sleep(5)
 
@@ -70,7 +74,7 @@ def recent(request, k):
 @pytest.fixture(autouse=True)
 def module(monkeypatch):
     made = ModuleType("gate_models")
-    for function in (same, careful, moody, slow, recent, numbered):
+    for function in (same, careful, moody, down, slow, recent, numbered):
         setattr(made, function.__name__, function)
     monkeypatch.setitem(sys.modules, "gate_models", made)
 
@@ -198,6 +202,16 @@ class TestNumbers:
                    {"metric": "timeout_rate", "at_most": 0}, {"metric": "recall@5", "at_least": 0})
         assert done.statuses["candidate"] == {"error": 4, "ok": 36}
         assert done.outcomes[0].candidate.value == 0.1 and done.outcomes[2].estimate.n == 40
+
+    def test_nothing_is_as_good_as_a_champion_that_never_answers(self, tmp_path):
+        held = held_of(tmp_path, [{"user_id": f"u{n}", "item_id": "i1"} for n in range(30)])
+        expect = [{"metric": name, "compare": compare, "at_least": -1.0}
+                  for name in ("recall@5", "latency_p95") for compare in ("difference", "relative")]
+        done = run(held, "same", *expect, {"metric": "recall@5", "at_least": 0.5}, champion="down")
+        assert [one.status for one in done.outcomes] == ["missing"] * 4 + ["passed"]
+        assert {one.estimate.reason for one in done.outcomes[:4]} == {
+            "the champion answered no request, so there is nothing to compare with"}
+        assert done.outcomes[0].candidate.value == 1.0 and done.outcomes[0].champion.value == 0.0
 
     def test_one_reason_of_each_failure_is_told(self, tmp_path):
         done = run(held_of(tmp_path, ROWS), "moody", {"metric": "recall@5", "at_least": 0})

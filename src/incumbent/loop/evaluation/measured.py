@@ -27,6 +27,7 @@ COMES_FROM = {"history": "--history FILE, or a period with days before it in the
               "popularity": "--history FILE, or a period with days before it in the lake",
               "catalogue": "--catalogue FILE, or a period with item events in the lake",
               "vectors": "a period with embeddings of items in the lake", "excluded": "a period of the lake"}
+SILENT = "the champion answered no request, so there is nothing to compare with"
 SLICES = 50  # of one key: the most frequent values; the others are counted
 
 
@@ -40,6 +41,7 @@ class Measured:
                 for role, one in zip(("champion", "candidate"), asked, strict=True)}
         self._batches = [_batches(held, one, both) for one in asked]
         self._made: dict[str, Paired | str] = {}
+        self._silent = all(answer.status != "ok" for answer in asked[0].answers)
 
     def judge(self, expectation: Expectation, notes: list[str], number: int = 0) -> list[Outcome]:
         """The outcome of the `number`-th expectation, one for each value of a key that is ``*``."""
@@ -51,7 +53,8 @@ class Measured:
         which: Which = "candidate" if one.compare == "value" else one.compare
         wanted: dict[Which, Estimate] = {}
         for name in dict.fromkeys(("champion", "candidate", which)):
-            wanted[name] = Estimate.missing(why, unit=measure.unit) if why else self._estimate(measure, name, rows)
+            lack = why or (SILENT if self._silent and name == one.compare else None)
+            wanted[name] = Estimate.missing(lack, unit=measure.unit) if lack else self._estimate(measure, name, rows)
         status, message = judge(one, wanted[which])
         users = len(np.unique(self._users[rows]))
         return Outcome(one, wanted[which], wanted["champion"], wanted["candidate"], status, message, users)
