@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import tomllib
+from datetime import UTC, datetime
 
 import aiohttp.web
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from incumbent.demo import acks, toml, wire
+from incumbent.clock import ManualClock
+from incumbent.config import Config
+from incumbent.demo import acks, books, telling, toml, wire
+from incumbent.demo.watched import Watched
 from incumbent.errors import DataError, UnavailableError
+from incumbent.stores.memory import open_stores
 
 
 def test_a_torn_last_line_is_not_an_acknowledgement(tmp_path):
@@ -32,6 +38,18 @@ def test_another_file_is_refused(tmp_path):
     (tmp_path / "acks").write_text("hello\n")
     with pytest.raises(DataError, match="not a file of acknowledgements"):
         acks.read(tmp_path / "acks")
+
+
+def test_the_books_of_a_run_that_ended_before_its_first_request():
+    stores = open_stores(Config(), ManualClock(datetime(2026, 3, 1, tzinfo=UTC)))
+    found = books.audit(stores.lake, stores.control, acks.Acknowledged(frozenset(), frozenset()), experiment="cf",
+                        candidate="cf", seed=1, shoppers=5)
+    assert found.balanced and (found.requests, found.p50_ms, found.p99_ms) == (0, None, None)
+    json.dumps(found.to_dict(), allow_nan=False)
+    watched = Watched({"baseline": None, "reason": "none"},
+                      {"surface": 0, "models": {}, "outside_band": {}, "until": "-"},
+                      {"day": None, "checks": 0, "unusual": [], "refused": 0})
+    assert "answered in" not in telling.render(found, watched)
 
 
 scalars = st.one_of(st.booleans(), st.integers(-2**62, 2**62), st.floats(allow_nan=False, allow_infinity=False),

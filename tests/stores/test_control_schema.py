@@ -135,6 +135,12 @@ def test_a_directory_that_cannot_be_made(tmp_path):
         SqlControl.in_directory(tmp_path / "file")
 
 
+def test_a_lock_that_cannot_be_opened(tmp_path):
+    (tmp_path / "control.sqlite.lock").mkdir()  # root may write whatever the modes say
+    with pytest.raises(StoreError, match="lock of the control database cannot be opened"):
+        SqlControl.in_directory(tmp_path)
+
+
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / FILE).write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreError, match="control database failed"):

@@ -28,7 +28,7 @@ class Books:
     `acknowledged` is how many requests and events the service acknowledged, by the replayer's own file; `lost` how many
     of those the lake does not hold, `duplicates` how many rows it holds twice. `estimate`, `low` and `high` are the net
     preference on which the verdict stands, with its confidence sequence, over `users` matured households; None where it
-    is missing. `p50_ms` and `p99_ms` are the gateway's own latency, as the impressions have it.
+    is missing. `p50_ms` and `p99_ms` are the gateway's own latency, as the impressions have it; None without any.
     """
 
     candidate: str
@@ -42,8 +42,8 @@ class Books:
     low: float | None
     high: float | None
     users: int
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
     stage: str
     reason: str
     day: str  # of the replay
@@ -69,12 +69,12 @@ def audit(
     requests, events = _ids(shown["request_id"]), _ids(told["event_id"])
     rows = shown.num_rows + told.num_rows
     latency = shown["latency_ms"].drop_null().to_numpy()
-    p50, p99 = np.quantile(latency, (0.5, 0.99)).tolist() if len(latency) else (float("nan"),) * 2
+    p50, p99 = np.quantile(latency, (0.5, 0.99)).round(3).tolist() if len(latency) else (None, None)
     ruling = conclusion(control, experiment)
     return Books(
         candidate=candidate, requests=shown.num_rows, events=told.num_rows, acknowledged=len(acks),
         lost=len(acks.requests - requests) + len(acks.events - events),
-        duplicates=rows - len(_ids(shown["event_id"])) - len(events), p50_ms=round(p50, 3), p99_ms=round(p99, 3),
+        duplicates=rows - len(_ids(shown["event_id"])) - len(events), p50_ms=p50, p99_ms=p99,
         seed=seed, shoppers=shoppers, **ruling)
 
 

@@ -18,7 +18,8 @@ def render(found: Books, seen: Watched, url: str | None = None) -> str:
         *([f"  net preference {interval}"] if found.estimate is not None else []),
         f"  {found.requests:,} requests and {found.events:,} events on record; {found.acknowledged:,} acknowledged, "
         f"{found.lost} lost, {found.duplicates} twice",
-        f"  answered in {found.p50_ms:.2f} ms (median), {found.p99_ms:.2f} ms (99 %)",
+        *([f"  answered in {found.p50_ms:.2f} ms (median), {found.p99_ms:.2f} ms (99 %)"]
+          if found.p50_ms is not None and found.p99_ms is not None else []),
         *_beside(seen), *([] if url is None else _clicks(url, found.candidate))])
 
 

@@ -104,7 +104,13 @@ class Database:
         if not self.is_sqlite or not self.url.database or self.url.database == ":memory:":
             yield
             return
-        with Path(f"{self.url.database}.lock").open("a") as file:
+        path = Path(f"{self.url.database}.lock")
+        try:
+            file = path.open("a")
+        except OSError as error:
+            raise StoreError("the lock of the control database cannot be opened", got=str(path),
+                             expected="a directory that this process may write to", hint=str(error.strerror)) from None
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
