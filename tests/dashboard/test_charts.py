@@ -46,6 +46,14 @@ def test_a_one_sided_bound_reaches_to_the_edge_on_its_open_side():
     assert (made["error rate"]["low"], made["error rate"]["high"]) == (-1.0, charts.FAR)
 
 
+def test_a_legend_is_told_in_the_theme_s_colour():
+    values = [{"a": 1, "b": "grew"}]
+    spec = {"$schema": charts.SCHEMA, "data": {"values": values}, "mark": "point", "encoding": {
+        "x": {"field": "a", "type": "quantitative"}, "color": {"field": "b", "type": "nominal"}}}
+    legend = charts.inline(spec).split("role-legend", 1)[1]
+    assert "grew" in legend and "var(--text)" in legend and "#000" not in legend
+
+
 def test_svg_is_drawn_without_a_browser_in_the_theme_s_colours():
     drawn = charts.svg(charts.preference(POINTS, 0.02, []))
     assert drawn.startswith("<svg")

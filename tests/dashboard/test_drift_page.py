@@ -179,6 +179,27 @@ def test_segments_that_feel_a_drift_are_shown(world, served, told, wanted, unwan
     assert [one for one in wanted if one not in page] == [] == [one for one in unwanted if one in page]
 
 
+def test_ten_examples_are_shown_and_the_items_that_a_new_version_moved(world, served):
+    titles = [f"lamp {n}." for n in range(12)]
+    cluster = {"cluster": 3, "words": ["lamp"], "reference": 0.1, "current": 0.3, "part": 0.9, "before": titles[:10],
+               "after": titles[2:]}
+    moved = {"event_id": "v", "time": world.clock.now(), "subject": "stream:embeddings/titles/item/v2",
+             "check": "drift:version", "status": "drift", "severity": "ticket", "reason": "items_moved: 90 %",
+             "evidence": {"explanation": {"text": "moved furthest: hat 7; mug 1"}}}
+
+    class Explained(Desk):
+        def drift_findings(self, monitor=None, limit=100):
+            return [moved, *({**one, "evidence": {**one["evidence"], "explanation": {
+                "text": "moved", "clusters": [cluster], "examples": {"before": ["winter"], "after": []}}}}
+                if "explanation" in one["evidence"] else one for one in super().drift_findings(monitor, limit))]
+
+    stores = memory.open_stores(world.config, world.clock)
+    with served(Explained(world.config, Stores(stores.log, world.lake, world.control), world.clock)) as number:
+        page = asked(number)
+    assert all(one in page for one in titles) and "items_moved: 90 %; moved furthest: hat 7; mug 1" in page
+    assert "most frequent before" in page and "most recommended" not in page, "of responses nothing is recommended"
+
+
 def test_what_is_still_to_come_is_said_to_be_an_estimate(world, served):
     estimate = {"value": 0.1, "low": 0.08, "high": 0.12, "n": 1234, "reason": None}
     none = {"value": None, "low": None, "high": None, "n": 0, "reason": "the reference has no labels"}

@@ -93,6 +93,28 @@ def test_a_lazy_frame_is_collected_without_a_word_and_a_column_named_batches_is_
     assert opened(pandas.DataFrame({"batches": [1.0, 2.0]}), "frame").rows == 2
 
 
+def test_a_tensor_is_read_through_dlpack_and_one_that_cannot_be_is_one_clear_error():
+    class Tensor:
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __dlpack__(self, **kwargs):
+            if self.rows is None:
+                raise RuntimeError("requires grad")
+            return self.rows.__dlpack__(**kwargs)
+
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    rows = np.arange(12, dtype=np.float32).reshape(3, 4)
+    for data, name in ((Tensor(rows), "vector"), ({"title": Tensor(rows)}, "title")):
+        (batch,) = opened(data, "baseline").batches([name])
+        assert np.array_equal(batch[name], rows)
+    assert opened({"n": pa.array([1, 2])}, "baseline").rows == 2
+    with pytest.raises(DataError, match=r"the tensor cannot be read.*requires grad"):
+        opened(Tensor(None), "current")
+
+
 def test_a_matrix_is_mapped_and_not_read(tmp_path):
     np.save(tmp_path / "v.npy", VECTORS)
     np.savez(tmp_path / "v.npz", other=PRICE, vector=VECTORS)

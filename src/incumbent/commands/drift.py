@@ -12,6 +12,8 @@ from incumbent.commands.drift_compare import compare
 from incumbent.commands.options import ConfigPath, Directory, Json, Key, Url
 from incumbent.dashboard.progress import bar
 
+TOLD = 5  # tickets and pages of which the status says what moved
+
 drift = typer.Typer(no_args_is_help=True, help="Drift of embeddings, items, inputs and outcomes.")
 
 
@@ -60,11 +62,10 @@ def status(path: ConfigPath = None, directory: Directory = None, url: Url = None
                   f"{rate['high']:.2%}), Brier loss {one['brier']['value']:.4f}, {one['method']}")
     for line in found["unwatched"]:
         print(f"unwatched: {line}")
-    for finding in desk.drift_findings(None, 5):
-        if finding["severity"] != "info":
-            print(f"\n{str(finding['time'])[:16]} {finding['severity'].upper()} {finding['subject']}: "
-                  f"{finding['reason']}")
-            print(finding.get("evidence", {}).get("explanation", {}).get("text", ""))
+    for finding in [one for one in desk.drift_findings(None, 100) if one["severity"] != "info"][:TOLD]:
+        print(f"\n{str(finding['time'])[:16]} {finding['severity'].upper()} {finding['subject']}: "
+              f"{finding['reason']}")
+        print(finding.get("evidence", {}).get("explanation", {}).get("text", ""))
 
 
 @drift.command("audit")

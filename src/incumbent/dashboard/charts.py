@@ -147,7 +147,8 @@ def config(colours: dict[str, str]) -> dict[str, Any]:
     """The chart's frame in a set of colours."""
     axis = {"labelColor": colours["muted"], "titleColor": colours["muted"], "domainColor": colours["grid"],
             "tickColor": colours["grid"], "gridColor": colours["grid"], "titleFontWeight": "normal"}
-    return {"background": None, "font": "system-ui, sans-serif", "axis": axis, "view": {"stroke": None}}
+    return {"background": None, "font": "system-ui, sans-serif", "axis": axis,
+            "legend": {"labelColor": colours["text"], "titleColor": colours["text"]}, "view": {"stroke": None}}
 
 
 def svg(spec: dict[str, Any], width: int = 760) -> str:

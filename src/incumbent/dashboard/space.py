@@ -31,7 +31,7 @@ def space(picture: Mapping[str, Any] | None) -> dict[str, Any] | None:
     x, y = ({"field": name, "type": "quantitative", "axis": {"grid": True, "labels": False, "ticks": False},
              "scale": {"nice": True, "padding": 20},
              "title": f"{title} ({picture[f'{name}_variance']:.0%} of the variance)"}
-            for name, title in (("x", "first principal direction of the baseline"), ("y", "second")))
+            for name, title in (("x", "first principal direction"), ("y", "second")))
     scale = {"type": "linear", "domain": [0, most], "range": [0, 1600]}
     tooltip = [{"field": "words", "title": "cluster of"}, {"field": "cluster", "title": "number"},
                {"field": "reference", "type": "quantitative", "format": ".2%", "title": "baseline"},

@@ -50,7 +50,7 @@ def matrices(source: Any) -> Iterator[Matrix]:
     elif type(source).__module__.partition(".")[0] == "pyarrow":
         yield from _arrow(source)
     elif hasattr(source, "__dlpack__"):
-        yield _real(_dlpack(source))
+        yield _real(from_dlpack(source))
     elif hasattr(source, "to_arrow"):  # a Polars series
         yield from _arrow(source.to_arrow())
     elif hasattr(source, "__array__"):
@@ -107,7 +107,7 @@ def _list(rows: list[Any] | tuple[Any, ...]) -> Matrix:
                     field="vectors")
 
 
-def _dlpack(tensor: Any) -> Matrix:
+def from_dlpack(tensor: Any) -> Matrix:
     device = tensor.__dlpack_device__()[0] if hasattr(tensor, "__dlpack_device__") else 1
     hint = "tensor.detach().cpu().float()"
     if int(device) not in _HOST:

@@ -149,6 +149,7 @@ def test_an_index_that_is_half_of_another_version_is_told_with_the_versions_and_
     assert gap["n"] == len(hits[True]) + len(hits[False]) and min(map(sum, hits.values())) > 3
     assert gap["value"] == pytest.approx(sum(hits[True]) / len(hits[True]) - sum(hits[False]) / len(hits[False]))
     assert gap["unit"] == "clicks/item" and gap["low"] < gap["value"] < gap["high"] and "so far: " in told["text"]
+    assert f"so far: {gap['value']:+.2%} ({gap['low']:+.2%} to {gap['high']:+.2%})" in told["text"]
     found = drift_status.status(world.control, world.config, world.clock.now())
     row = next(one for one in found["monitors"] if one["name"] == SKEW)
     assert (row["status"], row["monitor"], row["severity"]) == ("drift", "skew", "ticket") and row["open"]

@@ -84,6 +84,8 @@ def test_a_shuffled_index_raises_though_every_marginal_is_the_same(retrained):
     (finding,) = done.versions.findings
     assert finding.severity == "ticket" and "number" in finding.evidence["explanation"]["text"]
     assert NEW not in active(world.control).about
+    (told,) = drift_status.status(world.control, world.config, world.clock.now())["unwatched"]
+    assert told.startswith(f"{NEW}: drift, items_moved: ")
 
 
 @pytest.mark.slow
@@ -99,6 +101,8 @@ def test_another_dimension_needs_a_baseline_of_its_own(retrained):
     assert said(done) == [(NEW, "no_data", "version_warmup")]
     assert "dimension went from 4 to 8" in done.versions.findings[0].reason
     assert said(run(world)) == [], "told once"
+    (told,) = drift_status.status(world.control, world.config, world.clock.now())["unwatched"]
+    assert told.startswith(f"{NEW}: no_data, version_warmup: the dimension went from 4 to 8"), "and it stands"
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ async function draw(figure) {
     figure.append(target);
   }
   await window.vegaEmbed(target, spec, { actions: false, ast: true, renderer: "svg", defaultStyle: false,
-    tooltip: showTip, config: { background: null, font: "system-ui, sans-serif", axis, view: { stroke: null } } });
+    tooltip: showTip, config: { background: null, font: "system-ui, sans-serif", axis, legend: { labelColor: palette.text, titleColor: palette.text }, view: { stroke: null } } });
   figure.dataset.drawn = "yes";
 }
 

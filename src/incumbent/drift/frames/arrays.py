@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from incumbent.drift.frames.source import BATCH, Batch, Column, Kind
 from incumbent.errors import DataError
-from incumbent.stats.vectors_read import unmasked
+from incumbent.stats.vectors_read import from_dlpack, unmasked
 
 Array = NDArray[Any]
 
@@ -63,9 +63,16 @@ def arrays(data: Any, name: str) -> ArraySource:
     return ArraySource(name, {"vector" if array.ndim == 2 else "value": array})
 
 
+def tensor(data: Any) -> bool:
+    """Is it read through DLPack? Arrow's arrays, which may hold nulls, are not."""
+    return hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray) and not hasattr(data, "__arrow_c_array__")
+
+
 def _array(data: Any, name: str) -> Array:
     if isinstance(data, np.ma.MaskedArray):
         return _unmasked(data)
+    if tensor(data):
+        return from_dlpack(data)
     try:
         return np.asarray(data)
     except ValueError:

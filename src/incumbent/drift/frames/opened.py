@@ -24,7 +24,7 @@ def opened(data: Any, name: str) -> Source:
     """
     if isinstance(data, str | PathLike):
         return grouped(_file(Path(data)))
-    if isinstance(data, np.ndarray | list | tuple | Mapping):
+    if arrays.tensor(data) or isinstance(data, np.ndarray | list | tuple | Mapping):
         return grouped(arrays.arrays(data, name))
     if callable(getattr(data, "batches", None)) and hasattr(data, "columns") and not hasattr(data, "to_batches"):
         made: Source = data

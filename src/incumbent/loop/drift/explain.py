@@ -38,6 +38,7 @@ from incumbent.loop.drift.shards import Reader, grid_of
 from incumbent.loop.drift.skew_clicks import skew_clicks
 from incumbent.loop.drift.watch import Watch
 from incumbent.stats.buckets import Buckets
+from incumbent.stats.estimate import Estimate
 from incumbent.stats.items import Items
 from incumbent.stores.store import Lake, Partition
 
@@ -185,7 +186,7 @@ class Explainer:
         lines = [f"newest vector of another version than the model's: {_percent(skew_share(then).value)} -> "
                  f"{_percent(share.value)} of {sum(n for (_, item), n in met.items() if item):,} recommended items"]
         gap = skew_clicks(reader, watch.judge.stream, window)
-        lines.append(f"clicks of those minus clicks of the others, so far: {gap}")
+        lines.append(f"clicks per item of those minus clicks per item of the others, so far: {_gap(gap)}")
         lines += [f"  model {one['model']}, vectors {one['items'] or '(none)'}: {one['rows']:,}" for one in pairs]
         return {"text": "\n".join(lines), "share": share.to_dict(), "click_gap": gap.to_dict(),
                 "versions": pairs}
@@ -281,6 +282,14 @@ def _breakdown(by: str, labels: Sequence[str], current: Any, reference: Any) -> 
 
 def _days(seconds: float | None) -> str:
     return "older still" if seconds is None else f"{seconds / 86_400:.2g} days"
+
+
+def _gap(gap: Estimate) -> str:
+    """A difference of rates with its interval, or why there is none."""
+    if gap.value is None:
+        return f"missing ({gap.reason})"
+    ends = "" if gap.low is None or gap.high is None else f" ({gap.low:+.2%} to {gap.high:+.2%})"
+    return f"{gap.value:+.2%}{ends}, {gap.n:,} items"
 
 
 def _percent(rate: float | None) -> str:

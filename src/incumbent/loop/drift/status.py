@@ -14,6 +14,7 @@ from incumbent.drift.before_labels import METHOD, quality_before_labels
 from incumbent.drift.delay import final_rate, maturity
 from incumbent.drift.null import merged
 from incumbent.drift.vector_age import age_s, age_update, age_zero, oldest_s
+from incumbent.events.schema import Finding
 from incumbent.events.window import Window
 from incumbent.loop.drift import baselines, names, rewrites, space_versions
 from incumbent.loop.drift import ledger as drift_ledger
@@ -59,7 +60,7 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
             "next": min((row["next"]["at"] for row in rows if row["next"]), default=None),
             "until": {group: until.isoformat() for group, until in ledger.until.items()}, "monitors": rows,
             "refused": {watch.name: watch.part.reason for watch in watched if not watch.part.honoured},
-            "unwatched": _unwatched(baseline, config),
+            "unwatched": [*_unwatched(baseline, config), *_not_carried(control, baseline)],
             "cohorts": [] if stale else _cohorts(control, baseline, config, now),
             "before_labels": [] if stale else _before_labels(control, baseline, config, now)}
 
@@ -108,6 +109,15 @@ def _unwatched(baseline: Baseline, config: Config) -> list[str]:
         if names.stream("response", name) in baseline.about and names.stream(names.NDCG, name) not in baseline.about:
             out.append(f"{name}: the baseline holds no NDCG; it saw no click, or an older version built it")
     return out
+
+
+def _not_carried(control: Control, baseline: Baseline) -> list[str]:
+    """Versions of spaces that the baseline was not carried over to, each with what was last said of it."""
+    told = msgspec.json.decode(control.cursor(space_versions.CURSOR) or "{}", type=space_versions.Told)
+    names_ = sorted(told.status.keys() - baseline.about.keys()) if told.baseline == baseline.id else []
+    last = {name: next((one.reason for one in control.conclusions("finding", f"stream:{name}", 20)
+                        if isinstance(one, Finding) and one.check == "drift:version"), None) for name in names_}
+    return [f"{name}: {told.status[name]}" + (f", {last[name]}" if last[name] else "") for name in names_]
 
 
 def _cohorts(control: Control, baseline: Baseline, config: Config, now: datetime) -> list[dict[str, Any]]:

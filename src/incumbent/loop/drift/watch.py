@@ -97,8 +97,11 @@ class Watch:
         if self.excluded(window):
             return no_data(reference.reason), memory
         if state is None and not foreign:
-            more = f" of version {self.judge.stream.rpartition('/')[2]}: a new version needs a baseline of its own" \
-                if self.judge.stream.partition("/")[0] in ("embeddings", "scores", "calibration") else ""
+            kind, _, rest = self.judge.stream.partition("/")
+            more = f" of version {rest.rpartition('/')[2]}: a new version needs a baseline of its own" \
+                if kind in ("embeddings", "scores", "calibration") else ""
+            if kind == "embeddings":
+                more += ", unless it only rotates the space"
             return no_data(f"no rows in the window{more}"), memory
         odd = f"{foreign} vectors of another dimension than the baseline's"
         if state is None or foreign > self.tolerance * (foreign + int(getattr(state, "n", 0))):
