@@ -101,6 +101,10 @@ def test_bad_input(name: str, door: Door) -> None:
 def test_the_error_says_what_was_got(door: Door) -> None:
     _, answer = door.post(ROUTE, changed(k=0))
     assert answer["error"]["got"] == "0"
+    _, answer = door.post(ROUTE, changed(user_id=None))
+    assert answer["error"]["got"] == "None"
+    _, answer = door.post(ROUTE, b'{"surface": "home", "user_id": "u1", "k": 3, "deadline_ms": 1e999}')
+    assert answer["error"]["got"] is None, "what cannot be read is not told as a null"
 
 
 @pytest.mark.parametrize("change", [{"user_id": "u2"}, {"cursor_of": "other"}])

@@ -46,7 +46,7 @@ class Keys:
     >>> keys.check([(b"x-api-key", b"k1")], "operate")
     Traceback (most recent call last):
     ...
-    incumbent.service.auth.ForbiddenError: the key is not for this. Got scope 'events'. Expected scope 'operate'.
+    incumbent.service.auth.ForbiddenError: the key is not for this. Got 'events'. Expected scope 'operate'.
     """
 
     def __init__(self, keys: Mapping[str, str]) -> None:
@@ -64,7 +64,7 @@ class Keys:
         if held is None:
             raise AuthError("unknown API key", expected=f"a key of scope {scope!r}", hint=_HINT)
         if scope not in OPENS[held]:
-            raise ForbiddenError(f"the key is not for this. Got scope {held!r}", expected=f"scope {scope!r}")
+            raise ForbiddenError("the key is not for this", got=held, expected=f"scope {scope!r}")
 
     def name(self, headers: Headers) -> str:
         """Who is asking, for the audit: the first eight digits of the key's hash, or ``anonymous``."""

@@ -66,15 +66,15 @@ def _explain(message: str, body: bytes, packed: bool) -> DataError:
     named = re.search(r"(?:unknown|required) field `(.*)`", what)
     if named and not path:
         return DataError(what, field=named[1], hint=near(named[1], _FIELDS) if "unknown" in what else None)
-    parts = {"got": _at(body, path, packed)} if re.fullmatch(r"\w+", path) else {}
+    parts = _got(body, path, packed) if re.fullmatch(r"\w+", path) else {}
     return DataError(what, field=path or None, **parts)
 
 
-def _at(body: bytes, field: str, packed: bool) -> Any:
+def _got(body: bytes, field: str, packed: bool) -> dict[str, Any]:
     try:
-        return (msgspec.msgpack.decode if packed else msgspec.json.decode)(body)[field]
+        return {"got": (msgspec.msgpack.decode if packed else msgspec.json.decode)(body)[field]}
     except (msgspec.DecodeError, ValueError, RecursionError, KeyError, TypeError):
-        return None
+        return {}  # what cannot be read as a whole is not told: it was no null
 
 
 def openapi() -> dict[str, Any]:
