@@ -13,6 +13,7 @@ from incumbent.commands.trace import show_request, show_user
 from incumbent.events.ids import EventIds
 from incumbent.events.plan import ExperimentPlan, PinnedSlot
 from incumbent.events.schema import Feedback, Finding
+from incumbent.events.window import Window
 from incumbent.loop.requests import RecommendationRequest
 from incumbent.loop.tracing.trace import trace_request, trace_user
 from incumbent.stores.memory_control import MemoryControl
@@ -125,6 +126,24 @@ def test_every_rule_says_what_it_makes_of_what_followed():
         assert ("elsewhere", day) not in told
     assert rows["last_touch"][theirs["item_id"], day]["candidate"] == 1.0
     assert rows["impression"][theirs["item_id"], day]["reason"] == "not_named"
+
+
+def test_a_refund_of_what_an_earlier_page_sold_is_told_there_and_not_missed_here():
+    traced = Traced()
+    first = traced.ask()
+    slots = traced.traced(first)["request"]["slots"]
+    item = next(slot["item_id"] for slot in slots if slot.get("owner") == "champion" and slot["kind"] == "pair")
+    money = {"action": "purchase", "value_minor": 500, "currency": "EUR"}
+    traced.click(item, request_id=first.request_id, order_id="o1", **money)
+    bought = traced.lake.scan("feedback", Window.of_day(T0.date()))["event_id"].to_pylist()[-1]
+    traced.clock.advance(2 * 86_400)
+    second = traced.ask(user_id="u42")
+    for named in ({"refers_to": bought}, {"order_id": "o1"}):
+        traced.click(item, request_id=first.request_id, **{**money, "action": "refund", "value_minor": 100}, **named)
+    here, there = ({rule["rule"]: [(row["action"], row["champion"], row["reason"]) for row in rule["rows"]]
+                    for rule in traced.traced(page)["credit"]["rules"]} for page in (second, first))
+    assert all(("refund", 1.0, None) in told for told in there.values())
+    assert all(row[0] != "purchase" and row[2] != "no_purchase" for told in here.values() for row in told)
 
 
 def test_findings_that_touch_it_are_there_and_others_are_not():

@@ -50,6 +50,7 @@ def by_rule(lake: Lake, control: Control, impression: Impression) -> dict[str, A
     if not feedback.num_rows:
         return {"in_force": terms.attribution, "window_days": terms.window_days,
                 "rules": [{"rule": name, "rows": []} for name in names]}
+    asked, feedback = feedback["event_id"], _with_purchases(lake, feedback, impression.user_id, reach)
     first = day_of(pc.min(feedback["time"]).as_py()) - timedelta(days=reach)
     last = day_of(pc.max(feedback["time"]).as_py())
     shown = lake.scan("impression", Window.of_days(first, last), columns=IMPRESSION_COLUMNS,
@@ -61,6 +62,7 @@ def by_rule(lake: Lake, control: Control, impression: Impression) -> dict[str, A
         rows = outcome_rows(feedback, [shown], _always(own), engine, reach)
         here = pc.or_kleene(pc.equal(rows["request_id"], impression.request_id),
                             pc.and_(pc.is_null(rows["request_id"]), pc.is_in(rows["item_id"], value_set=items)))
+        here = pc.and_(here, pc.is_in(rows["event_id"], value_set=asked))
         rules.append({"rule": name, "rows": [_row(one) for one in rows.filter(here).to_pylist()]})
     return {"in_force": terms.attribution, "window_days": terms.window_days, "rules": rules}
 
@@ -76,6 +78,21 @@ def _feedback(lake: Lake, impression: Impression, terms: CreditTerms) -> pa.Tabl
     items = pa.array([slot.item_id for slot in impression.slots], pa.string())
     return rows.filter(pc.or_(pc.is_in(rows["item_id"], value_set=items), pc.fill_null(
         pc.equal(rows["request_id"], impression.request_id), False)))
+
+
+def _with_purchases(lake: Lake, feedback: pa.Table, user_id: str, reach: int) -> pa.Table:
+    """And the purchases that refunds among it name, which may be of an earlier page: a refund has their credit."""
+    refunds = feedback.filter(pc.equal(feedback["action"], "refund"))
+    if not refunds.num_rows:
+        return feedback
+    period = Window.of_days(day_of(pc.min(refunds["time"]).as_py()) - timedelta(days=reach),
+                            day_of(pc.max(refunds["time"]).as_py()))
+    rows = lake.scan("feedback", period, columns=FEEDBACK_COLUMNS, users=[user_id])
+    named = pc.or_(pc.is_in(rows["event_id"], value_set=refunds["refers_to"].drop_null()),
+                   pc.is_in(rows["order_id"], value_set=refunds["order_id"].drop_null()))
+    there = pc.is_in(rows["event_id"], value_set=feedback["event_id"])
+    return pa.concat_tables([feedback, rows.filter(pc.and_(pc.and_(
+        pc.equal(rows["action"], "purchase"), named), pc.invert(there)))])
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
