@@ -77,8 +77,9 @@ def _desk(path: Path | None, directory: Path | None, url: str | None, key: str |
 
 
 def _line(one: dict[str, Any]) -> str:
-    return (f"{one['name']}@{one['version']}  {one['from'][:16]} to {one['to'][:16]}, {one['windows']} windows of a "
-            f"{one['window']} ({one['time_zone']})")
+    window = "an hour" if one["window"] == "hour" else f"a {one['window']}"
+    return (f"{one['name']}@{one['version']}  {one['from'][:16]} to {one['to'][:16]}, {one['windows']} windows of "
+            f"{window} ({one['time_zone']})")
 
 
 def _show(found: dict[str, Any], as_json: bool) -> None:

@@ -10,9 +10,11 @@ import pytest
 from incumbent.errors import DataError, NotFoundError
 from incumbent.events.ids import EventIds
 from incumbent.events.schema import Audit
+from incumbent.events.window import Window
 from incumbent.loop.drift import baselines
 from incumbent.loop.drift import status as drift_status
 from incumbent.loop.drift.audited import audited
+from incumbent.loop.drift.build import BaselineBuilder
 from incumbent.testing.drift_loop import SPRING, World
 from incumbent.testing.event_shop import START
 
@@ -86,6 +88,18 @@ def test_days_of_known_events_are_in_no_baseline_and_thin_streams_are_left_out()
     assert made.row.definition["windows"] == 18
     assert begin not in {one.period.start for one in made.windows("items/home/popular") if one.period}
     assert "windows with 30 rows or more, 14 are needed" in made.row.definition["left_out"]["embeddings/titles/item/v1"]
+
+
+@pytest.mark.parametrize(("name", "reason", "said"), [
+    ("", "calm", "name is short and plain"), ("a/b", "calm", "name is short and plain"),
+    ("spring\n", "calm", "name is short and plain"), ("n" * 65, "calm", "name is short and plain"),
+    ("spring", " ", "built with a reason")])
+def test_a_baseline_has_a_name_that_can_be_asked_for_and_a_reason(name, reason, said):
+    world = World(watch=["items"])
+    builder = BaselineBuilder(world.lake, world.control, world.clock, world.config)
+    with pytest.raises(DataError, match=said):
+        builder.build(Window(START, START + timedelta(days=20)), name, actor="ann", reason=reason)
+    assert world.control.baselines() == []
 
 
 def test_a_second_one_is_another_version_and_is_pinned_by_hand():

@@ -8,6 +8,7 @@ the period no baseline, unless such streams are left out by name of the option.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -49,6 +50,7 @@ from incumbent.stats.buckets import Buckets
 from incumbent.stats.log_histogram import LogHistogram
 from incumbent.stores.store import BaselinePart, BaselineRow, Control, Lake, Partition
 
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 FIT_PART = 4  # a frame is fitted on the first of so many parts of the windows
 CHECKED = 0.05  # of an agreement check, dealt over the streams
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -84,6 +86,11 @@ class BaselineBuilder:
         Only whole windows in the period count, those of events that the calendar excludes left out; the period must be
         in the lake as a whole, and windows whose outcomes may still come are left out of the streams that need them.
         """
+        if NAME.fullmatch(name) is None:
+            raise DataError("a baseline's name is short and plain", got=name, field="name",
+                            expected="up to 64 letters, digits, and . _ - after the first")
+        if not reason.strip():
+            raise DataError("a baseline is built with a reason", got=reason, field="reason")
         built = self._gathered(period)
         if not built.about and not built.unstable:
             raise DataError("nothing in the period makes a baseline", got=f"{len(built.windows)} windows",
