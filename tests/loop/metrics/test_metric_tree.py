@@ -18,10 +18,13 @@ from incumbent.loop.metrics import proxies, read
 from incumbent.loop.metrics.bands import band
 from incumbent.loop.metrics.cohorts import cohorts, counted, mature
 from incumbent.loop.metrics.keys import DAY_FAMILY, Cell, packed
+from incumbent.loop.metrics.proxies import predicts, stopped
 from incumbent.loop.metrics.read import Reader
 from incumbent.loop.metrics.set import measured
 from incumbent.loop.metrics.tree import parents, tree
 from incumbent.loop.metrics.watch import MetricWatch, standing_of
+from incumbent.stats.estimate import Estimate
+from incumbent.stats.shared_noise import Relation
 from incumbent.stores.memory_control import MemoryControl
 
 CONFIG = MetricsConfig(currency="EUR", least_rows=10)
@@ -188,6 +191,20 @@ def test_a_proxy_that_stops_is_a_finding_told_once_and_again_only_after_it_has_c
     clock.advance(86_400.0)
     assert watch.run_once(clock.now()).findings == 0
     assert len(control.conclusions("finding")) == 1
+
+
+def test_a_proxy_so_good_that_its_correlation_has_a_wide_interval_can_stop() -> None:
+    """Correlations near 1 have intervals that hold 0; the slope says that it predicted, and that it still does."""
+    def made(slope: float, half: float, correlation: float, low: float, high: float) -> Relation:
+        return Relation(Estimate(slope, slope - half, slope + half, half / 2.5, 51, "m"),
+                        Estimate(correlation, low, high, None, 51, "m"), 0.1, 10)
+
+    good, gone = made(3.3, 0.4, 0.99, -0.9, 1.0), made(0.4, 1.3, 0.1, -0.3, 0.5)
+    assert predicts(good) and not predicts(gone)
+    assert "slope 5." in str(stopped(good, gone, 0.01)) and stopped(gone, good, 0.01) is None
+    assert stopped(good, made(1.2, 0.4, 0.9, -0.9, 1.0), 0.01) is None, "less than before, but it predicts"
+    assert stopped(good, made(-1.2, 0.4, -0.9, -1.0, 0.9), 0.01) is not None
+    assert not predicts(Relation(Estimate.missing("few"), Estimate.missing("few"), None))
 
 
 def test_a_day_is_judged_only_once_the_watermark_has_passed_it_and_what_is_relevant_to_it() -> None:

@@ -149,23 +149,32 @@ def unsaid(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def predicts(made: Relation) -> bool:
-    """Does the interval of the correlation leave 0 out?"""
-    low, high = made.correlation.low, made.correlation.high
-    return low is not None and high is not None and not low <= 0 <= high
+    """Does the interval of the slope or of the correlation leave 0 out?
+
+    One is 0 where the other is; but near 1 the interval of a correlation is very wide, and that of the slope is not.
+    """
+    return bool(_sides(made))
+
+
+def _sides(made: Relation) -> set[float]:
+    """The sides of 0 on which the intervals of slope and correlation lie whole."""
+    ends = ((one.low, one.high) for one in (made.slope, made.correlation))
+    return {1.0 if low > 0 else -1.0 for low, high in ends if low is not None and high is not None
+            and not low <= 0 <= high}
 
 
 def stopped(earlier: Relation, recent: Relation, alpha: float) -> str | None:
     """Why a proxy that predicted its parent no longer does, None where it does or where nobody can tell.
 
     The recent slope is smaller, on the scale of the earlier one's sign, by more than the noise of both at one-sided level
-    `alpha` (Welch's t, each with the degrees of its interval), and the recent correlation's interval does not lie on the
-    earlier one's side of 0.
+    `alpha` (Welch's t, each with the degrees of its interval), and neither the recent slope nor the recent correlation
+    can be told from 0 on the earlier one's side.
     """  # noqa: E501
     was, now = earlier.correlation, recent.correlation
     if was.value is None or now.value is None or now.low is None or now.high is None or not predicts(earlier):
         return None
     sign = 1.0 if was.value > 0 else -1.0
-    if min(sign * now.low, sign * now.high) > 0:
+    if sign in _sides(recent):
         return None
     before, after = earlier.slope, recent.slope
     if before.value is None or after.value is None or not before.se or after.se is None:
