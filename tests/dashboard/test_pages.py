@@ -42,6 +42,22 @@ def test_experiment_shows_verdict_chart_checks_and_who_did_what(port):
     assert "the offline gain was 4 %" in page and "ada" in page
 
 
+def test_after_a_promotion_what_led_to_it_is_drawn_until_there_is_more(port, desk, monkeypatch):
+    shown = desk.experiment("ranker")
+    drawn = lambda: text(port, "/experiments/ranker").partition("<figure")[2].partition("</figure>")[0]  # noqa: E731
+    before, chart = shown["evaluation"], drawn()
+    evidence = {**before["evidence"], "preference": {
+        **before["evidence"]["preference"], "units": 0, "wins": 0, "losses": 0,
+        "preference": {**before["evidence"]["preference"]["preference"], "value": None, "reason": "0 of 100"}}}
+    led = {"series": before["series"], "preference": before["evidence"]["preference"]}
+    fresh = {**shown, "evaluation": {**before, "series": [], "evidence": evidence, "led": led}}
+    monkeypatch.setattr(desk, "experiment", lambda name: fresh)
+    assert "Drawn is what led to the promotion" in text(port, "/experiments/ranker") and drawn() == chart
+    fresh["evaluation"]["led"] = None
+    page = text(port, "/experiments/ranker")
+    assert "Drawn is what led" not in page and "nothing to draw yet" in page
+
+
 def test_experiment_shows_sampled_requests_with_owners(port):
     page = text(port, "/experiments/ranker")
     assert 'class="candidate"' in page and 'class="champion"' in page

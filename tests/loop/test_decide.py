@@ -372,6 +372,7 @@ def test_after_a_promotion_those_first_seen_since_are_judged():
     shop.decider.run_once()
     seen = latest(shop.control, "e1")
     assert seen.cause == "back_test" and seen.evidence["preference"]["units"] == 0 and seen.series == []
+    assert seen.led["series"][-1]["units"] == seen.led["preference"]["units"] == 600  # what led to it is still shown
     for _ in range(3):
         shop.advance(1)
         shop.mature(90, 0.2, losses=0.5, stage="promoted")

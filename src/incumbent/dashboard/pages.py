@@ -122,6 +122,7 @@ class Page:
         titles = self._samples.titles() if samples else {}
         return {"experiment": shown, "evaluation": evaluation, "waits": waits,
                 "preference_chart": _preference(shown) if evaluation else None,
+                "led": _led(evaluation) is not None if evaluation else False,
                 "guardrail_chart": charts.guardrails(evaluation["evidence"]["guardrails"]) if evaluation else None,
                 "samples": [_sample(msgspec.to_builtins(one), titles) for one in samples],
                 "audits": self._desk.conclusions("audit", f"experiment:{name}", 20)}
@@ -186,9 +187,18 @@ def _preference(shown: dict[str, Any]) -> dict[str, Any] | None:
     if not evaluation:
         return None
     stages = [{"since": change["since"], "label": text.stage(change["stage"])} for change in shown["stages"]]
-    seen = evaluation["evidence"]["preference"]
+    drawn = _led(evaluation) or {"series": evaluation["series"], "preference": evaluation["evidence"]["preference"]}
+    seen = drawn["preference"]
     decided = (seen["wins"] + seen["losses"]) / seen["units"] if seen["units"] else 1.0
-    return charts.preference(evaluation["series"], shown["definition"]["delta_min"] * decided, stages)
+    return charts.preference(drawn["series"], shown["definition"]["delta_min"] * decided, stages)
+
+
+def _led(evaluation: dict[str, Any]) -> dict[str, Any] | None:
+    """What led to a promotion, while too few shoppers were first seen since to draw anything of theirs."""
+    if evaluation["evidence"]["preference"]["preference"]["value"] is not None:
+        return None
+    led: dict[str, Any] | None = evaluation["led"]
+    return led
 
 
 def _sample(request: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:

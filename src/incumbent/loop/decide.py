@@ -47,6 +47,7 @@ class Evaluation(Struct, frozen=True):
     evidence: dict[str, Any]  # `Evidence.to_dict`
     series: list[dict[str, Any]]  # day, units, preference, delta: after each maturity day
     as_now: dict[str, Any] | None  # the comparison with late events let in
+    led: dict[str, Any] | None = None  # after a promotion the series and the preference that led to it
 
 
 class Decided(Struct, frozen=True):
@@ -179,7 +180,14 @@ def _evaluation(gathered: Gathered, judgement: Judgement, rule: Rule, now: datet
     return msgspec.json.encode(Evaluation(
         now, judgement.verdict, judgement.cause, judgement.reason, rule.name, rule.hash, gathered.evidence.to_dict(),
         [_finite(point) for point in gathered.series],
-        _finite(gathered.as_now) if gathered.as_now else None)).decode()
+        _finite(gathered.as_now) if gathered.as_now else None, _led(gathered))).decode()
+
+
+def _led(gathered: Gathered) -> dict[str, Any] | None:
+    if gathered.led is None:
+        return None
+    series, preference = gathered.led
+    return {"series": [_finite(point) for point in series], "preference": _finite(preference)}
 
 
 def _finite(value: Struct) -> dict[str, Any]:

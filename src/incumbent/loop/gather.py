@@ -12,7 +12,7 @@ from incumbent.events.window import Window
 from incumbent.experiments import analysis, guardrails, validity
 from incumbent.experiments.analysis import Look, Point, Units
 from incumbent.experiments.evidence import Answers, Evidence, Preference, Reading
-from incumbent.experiments.experiment import definition_of, judged_in, share_of
+from incumbent.experiments.experiment import DECISIVE, definition_of, judged_in, share_of
 from incumbent.loop import audit_book, keys
 from incumbent.stats.buckets import Buckets
 from incumbent.stores.store import Control, ExperimentRow, Lake, StateRow
@@ -24,6 +24,7 @@ class Gathered(Struct, frozen=True):
     evidence: Evidence
     series: list[Point]  # the comparison after each maturity day
     as_now: Preference | None  # with late events let in; None where nothing was restated
+    led: tuple[list[Point], Preference] | None  # after a promotion the comparison that led to it; else None
 
 
 def gather(lake: Lake, control: Control, row: ExperimentRow, now: datetime) -> Gathered:
@@ -47,7 +48,9 @@ def gather(lake: Lake, control: Control, row: ExperimentRow, now: datetime) -> G
     restated = control.restated(row.name)
     now_units = analysis.as_now(judged, restated).first_in(*judged_in(config, row.stage)) if restated else None
     as_now = analysis.compare(now_units, look) if now_units is not None else None
-    return Gathered(evidence, analysis.series(ours, look), as_now)
+    before = units.first_in(DECISIVE) if row.stage == "promoted" else None
+    led = (analysis.series(before, look), analysis.compare(before, look)) if before is not None else None
+    return Gathered(evidence, analysis.series(ours, look), as_now, led)
 
 
 def answers(control: Control, row: ExperimentRow) -> Answers:
