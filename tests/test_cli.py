@@ -98,6 +98,17 @@ def test_config_check_names_a_metric_that_cannot_be_imported(shop, capsys, monke
     assert code == 2 and "a metric cannot be imported" in err and said in err and "sound" not in out
 
 
+def test_config_check_reads_the_gates_of_what_runs(shop, capsys):
+    with (shop / "incumbent.toml").open("a") as file:
+        file.write('\n[metrics.gates]\nhome = "live.gate.toml"\n')
+    code, out, err = run(capsys, "config", "check")
+    assert code == 2 and "gate file cannot be read. Got 'live.gate.toml'" in err and "sound" not in out
+    for name, wanted in (("recal@5", 2), ("recall@5", 0)):
+        (shop / "live.gate.toml").write_text(f'[[expect]]\nmetric = "{name}"\nat_least = 0.1\n')
+        code, out, err = run(capsys, "config", "check")
+        assert code == wanted and ("Got 'recal@5'" in err) == (wanted == 2) and ("sound" in out) == (wanted == 0)
+
+
 def test_a_scorer_beside_the_configuration_is_loaded_by_commands_as_by_the_service(
         shop, capsys, monkeypatch, tmp_path_factory):
     monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(shop)])

@@ -10,14 +10,15 @@ from incumbent.errors import ConfigError
 def summary(config: Config) -> str:
     """What a sound configuration says, in a few lines; `ConfigError` or `NotFoundError` for metrics that are none.
 
-    Of metrics and scorers only where they are measured: a gateway's install has none of them. One whose own import
-    fails is a `ConfigError`.
+    Of metrics, scorers and gate files only where they are measured: a gateway's install has none of them. One whose own
+    import fails is a `ConfigError`, and so is a gate with mistakes.
     """
     try:
         from incumbent.loop.metrics.set import check
 
         check(config.metrics)
         _check_scorers(config)
+        _check_gates(config)
     except ImportError as error:
         if not isinstance(error, ModuleNotFoundError) or error.name not in LOCAL:
             raise ConfigError("a metric cannot be imported", got=str(error), field="metrics",
@@ -43,3 +44,10 @@ def _check_scorers(config: Config) -> None:
         except ImportError as error:
             raise ConfigError("the scorer cannot be imported", got=str(error), field=f"text.scorers.{n}",
                               hint="install what its module imports, beside incumbent") from error
+
+
+def _check_gates(config: Config) -> None:
+    from incumbent.metrics.expectation_file import read_gate
+
+    for path in config.metrics.gates.values():
+        read_gate(path)
