@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 
 def preference(series: list[dict[str, Any]], delta_min: float, stages: list[dict[str, Any]]) -> dict[str, Any] | None:
