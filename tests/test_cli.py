@@ -1,6 +1,8 @@
+import http.server
 import json
 import subprocess
 import sys
+import threading
 import tomllib
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +11,15 @@ import pytest
 from incumbent import cli, registry
 from incumbent.commands.init import FILES, init
 from incumbent.config import load
+from incumbent.errors import (
+    AuthError,
+    ConflictError,
+    DataError,
+    IncumbentError,
+    NotFoundError,
+    StoreError,
+    UnavailableError,
+)
 from incumbent.loop import watermark
 from incumbent.metrics.scorer import Facts, Text, scorer_of
 from incumbent.stores.control import SqlControl
@@ -236,6 +247,29 @@ def test_on_a_base_install_it_says_what_to_install(shop):
 def test_a_service_that_does_not_answer(capsys):
     code, _, err = run(capsys, "experiment", "list", "--url", "http://127.0.0.1:9")
     assert code == 1 and "the service does not answer" in err
+
+
+@pytest.mark.parametrize(("told", "expected"), [
+    (ConflictError("it is ended", got="discard", expected="no further step"), 3),
+    (StoreError("the disk is full"), 4), (NotFoundError("no such experiment", got="x"), 2), (DataError("no reason"), 2),
+    (AuthError("no API key"), 2), (UnavailableError("the page does not answer"), 1), (IncumbentError("a mistake"), 1)])
+def test_a_command_ends_by_what_the_service_said(capsys, told, expected):
+    """The same message, and the same exit code as on a directory."""
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps(told.to_dict()).encode()
+            self.send_response(told.status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *parts):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        code, _, err = run(capsys, "experiment", "list", "--url", f"http://127.0.0.1:{server.server_port}")
+    assert (code, err.strip()) == (expected, f"incumbent: {told}")
 
 
 def test_the_command_line_is_light_until_it_is_used():

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from incumbent.config import Config, load
-from incumbent.errors import ConfigError, DataError, IncumbentError, UnavailableError
+from incumbent.errors import (
+    ConfigError,
+    ConflictError,
+    DataError,
+    IncumbentError,
+    NotFoundError,
+    Quoted,
+    StoreError,
+    UnavailableError,
+)
 from incumbent.stores.store import Stores
 
 FILE = Path("incumbent.toml")
@@ -93,14 +102,18 @@ class Remote:
             raise UnavailableError("the service does not answer", got=self._url, hint=str(error)) from None
 
 
+#: what a service says by its code, as far as a command ends otherwise for it
+_ERRORS = {kind.code: kind for kind in (ConflictError, NotFoundError, StoreError, UnavailableError)}
+
+
 def _remote_error(error: urllib.error.HTTPError) -> IncumbentError:
     """The service's own error, as if it had happened here."""
     try:
-        parts = json.loads(error.read())["error"]
-        found = DataError(parts["what"], expected=parts["expected"], hint=parts["hint"], field=parts["field"])
-        if parts["got"] is not None:
-            found = DataError(f"{parts['what']}. Got {parts['got']}", expected=parts["expected"], hint=parts["hint"],
-                              field=parts["field"])
-        return found
+        told = json.loads(error.read())["error"]
+        parts = {name: told[name] for name in ("expected", "hint", "field")}
+        if told["got"] is not None:
+            parts["got"] = Quoted(told["got"])
+        kind = _ERRORS.get(told["code"], DataError if error.code < 500 else IncumbentError)
+        return kind(told["what"], **parts)
     except (ValueError, KeyError, TypeError):
         return UnavailableError("the service answered with an error", got=f"{error.code} {error.reason}")
