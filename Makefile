@@ -17,7 +17,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO)/ready ## Serve, interleave and judge on a year of real baskets (ARGS="--candidate worse --exit")
-	$(DEMO)/bin/incumbent demo $(ARGS)
+	@$(DEMO)/bin/incumbent demo $(ARGS)
 
 test: $(DEV)/ready ## Run every test that needs nothing but PyPI (ARGS="tests/stats -x")
 	$(DEV)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
