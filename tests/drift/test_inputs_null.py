@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from incumbent.drift import categorical, numeric
+from incumbent.drift import alarm_items, alarm_numeric, categorical, numeric
+from incumbent.drift.detector import Reference
 from incumbent.drift.null import judge, leave_one_out, merged
 from incumbent.stats.items import Items
 from incumbent.stats.items_vocabulary import Vocabulary
@@ -58,3 +59,19 @@ def test_the_delivered_rate_is_about_the_promised_one_and_faults_are_found(world
     print(world.__name__, alarms, found)
     assert alarms <= 14  # of 100 promised 5; with 60 windows the null itself is uncertain
     assert found >= 19
+
+
+@pytest.mark.parametrize("kind", ["numeric", "items"])
+def test_values_that_are_missing_are_no_drift(kind):
+    if kind == "numeric":
+        zero, detector = Numeric.fit(np.arange(100.0)), alarm_numeric.numeric()
+        window, lost = (lambda n: zero.update(np.arange(200.0) % 100 + n % 3)), [np.nan] * 20
+    else:
+        vocabulary = Vocabulary.fit({"a": 60, "b": 40})
+        detector, zero = alarm_items.items(), Items.over(vocabulary)
+        window = lambda n: zero.update(*vocabulary.encode(["a"] * (60 + n % 3) + ["b"] * (40 - n % 3)))  # noqa: E731
+        lost = vocabulary.encode([None] * 20)
+    reference = detector.calibrate(Reference.of([window(n) for n in range(30)]))
+    holes = window(1).merge(zero.update(*lost) if kind == "items" else zero.update(lost))
+    said, _ = detector.step(holes, reference, None)
+    assert said.status == "ok", said.reason

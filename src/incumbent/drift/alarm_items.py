@@ -10,6 +10,7 @@ import numpy as np
 from incumbent.drift import divergence
 from incumbent.drift.categorical import Table, items_rare, share_scores, tables
 from incumbent.drift.null import Tail
+from incumbent.drift.present import present
 from incumbent.drift.windowed import WindowDetector
 from incumbent.stats.items import Items
 from incumbent.stats.items_vocabulary import Vocabulary
@@ -52,10 +53,12 @@ def _fisher(current: Items, reference: Items, table: Table) -> float:
 def items(*, alpha: float = 0.05, tail: Tail | None = None, **settings: Any) -> WindowDetector:
     """The detector of an id or category column on `Items` states: settings are those of `WindowDetector`.
 
+    It looks at the ids that are there: missing ones are no drift (`categorical.share_scores` counts them).
+
     >>> items().name, items().least_windows()
     ('items', 19)
     """
-    return WindowDetector("items", distances, alpha=alpha, tail=tail, **{
+    return WindowDetector("items", present(distances), alpha=alpha, tail=tail, **{
         "growth": GROWTH, "floors": FLOORS, "example": _example, **settings})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from incumbent.drift.null import Tail
 from incumbent.drift.numeric import ks, numeric_js, wasserstein
+from incumbent.drift.present import present
 from incumbent.drift.windowed import WindowDetector
 from incumbent.stats.numeric import Numeric
 
@@ -46,10 +47,12 @@ def absent_scores(current: Numeric, reference: Numeric) -> dict[str, float]:
 def numeric(*, alpha: float = 0.05, tail: Tail | None = None, **settings: Any) -> WindowDetector:
     """The detector of a numeric column on `Numeric` states: settings are those of `WindowDetector`.
 
+    It looks at the values that are there: missing ones are no drift (`numeric.absences` counts them).
+
     >>> numeric().name, numeric().least_windows()
     ('numeric', 19)
     """
-    return WindowDetector("numeric", distances, alpha=alpha, tail=tail, **{
+    return WindowDetector("numeric", present(distances), alpha=alpha, tail=tail, **{
         "growth": GROWTH, "floors": FLOORS, "example": _example, **settings})
 
 
