@@ -175,6 +175,33 @@ def test_false_alarms_keep_to_alpha_with_weekdays():
     assert 4 < alarms < 1_000 * (0.02 + 5 * (0.02 * 0.98 / 1_000) ** 0.5), alarms
 
 
+def test_a_share_that_always_was_0_is_judged_in_a_small_shop():
+    past, today, terms = days([share(0, 35) for _ in range(42)]), date(2026, 4, 13), Terms(alpha=3e-4)
+    assert judge(share(17, 35), today, past, "share", terms).status == "drift"
+    assert judge(share(3, 35), today, past, "share", terms).status == "ok", "one shopper's luck"
+    assert judge(share(60, 850), today, days([share(0, 850) for _ in range(42)]), "share", terms).status == "drift"
+
+
+def test_rare_hits_in_small_shops_keep_to_alpha():
+    """One hit in a hundred, 35 a day: at alpha 0.01 of 2,000 looks some 20 may alarm."""
+    rng, terms = np.random.default_rng(9), Terms(alpha=0.01, least_share=0.0)
+    hits = rng.binomial(35, 0.01, (2_000, 29))
+    alarms = sum(judge(share(int(one[28]), 35), date(2026, 3, 30), days([share(int(n), 35) for n in one[:28]]), "share",
+                       terms).status == "drift" for one in hits)
+    assert alarms <= 45, alarms
+
+
+@pytest.mark.parametrize("first", range(7))
+def test_weekends_are_no_news_from_the_third_week_on(first):
+    counts = [Estimate(450.0 if (n + first) % 7 > 4 else 1000.0 + n % 3, n=1000, method="count") for n in range(42)]
+    past = days(counts)
+    for terms in (Terms(alpha=3e-4), Terms(alpha=3e-4, min_days=14)):
+        told = [judge(counts[n], when, {one: past[one] for one in list(past)[:n]}, "log", terms).status
+                for n, when in enumerate(past)]
+        assert told[14:] == ["ok"] * 28
+    assert told[:14] == ["no_data"] * 14, "who waits two weeks is never told of a weekend"
+
+
 def test_one_mad_day_in_the_past_hides_nothing():
     past = days([share(20 + n % 4) for n in range(13)] + [share(700)])
     assert judge(share(200), date(2026, 3, 16), past, "share").status == "drift"

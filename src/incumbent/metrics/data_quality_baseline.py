@@ -1,11 +1,14 @@
 """Is a day of data quality unusual? Judged against its own past days, robustly, at a stated chance of a false alarm.
 
-Shares are compared as logits, counts and durations as logarithms, so that a change by a factor weighs the same
-everywhere. Days far out (beyond 3.5 robust standard deviations, at most a quarter of them) leave the baseline; of the
-n others mean m and standard deviation s give ``t = (x - m) / sqrt(s^2 (1 + 1/n) + v)``, with v what a day of this size
-varies more than the past days by its size alone, and Student's t of n - 1 degrees of freedom gives p. Where there are
-enough days of the same weekday, m and the n beside it are theirs, and s is that of all days about the means of their
-weekdays (a one-way analysis of variance): four or five days alone know too little of their spread to find anything.
+Shares are compared by their angle ``asin sqrt((x + 3/8) / (n + 3/4))``, whose variance ``1 / (4 n + 2)`` does not
+depend on the share, so that one which always was 0 is judged too (F. J. Anscombe, Biometrika 35, 1948); counts and
+durations as logarithms, so that a change by a factor weighs the same everywhere. Days far out (beyond 3.5 robust
+standard deviations, at most a quarter of them) leave the baseline; of the n others mean m and standard deviation s
+give ``t = (x - m) / sqrt(s^2 (1 + 1/n) + v)``, with v what a day of this size varies more than the past days by its
+size alone, and Student's t of n - 1 degrees of freedom gives p. Where there are enough days of the same weekday, or two
+and weekdays plainly differ (F test at 0.01), m and the n beside it are theirs, and s is that of all days about the
+means of their weekdays (a one-way analysis of variance): a few days alone know too little of their spread to find
+anything.
 A day is unusual where p < alpha and the change is large enough to matter.
 """
 
@@ -25,6 +28,7 @@ from incumbent.stats.estimate import Estimate
 
 Scale = Literal["share", "log"]
 Status = Literal["ok", "drift", "no_data"]
+PLAIN = 0.01  # of an F test: weekdays differ where its p is below
 OUTLYING = 3.5  # robust standard deviations
 MAD_SD = 1.4826  # of a normal: standard deviations per MAD
 
@@ -70,13 +74,14 @@ def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scal
     there = {when: one for when, one in past.items() if one.value is not None}
     weekdays = np.array([when.weekday() for when in there])
     own, freedom = int((weekdays == day.weekday()).sum()), len(there) - len(set(weekdays.tolist()))
-    matched: Literal["all", "weekday"] = (
-        "weekday" if own >= terms.min_weekdays and freedom >= terms.min_days else "all")
+    values, noise = _transformed(there.values(), scale)
+    known = freedom >= min(terms.min_days, 7) and (
+        own >= terms.min_weekdays or (own > 1 and _differ(values, weekdays)))
+    matched: Literal["all", "weekday"] = "weekday" if known else "all"
     if len(there) < terms.min_days:
         return Judged("no_data", f"{len(there)} past days, {terms.min_days} are needed", days=len(there))
     if today.value is None:
         return Judged("no_data", today.reason or "missing", days=len(there), matched=matched)
-    values, noise = _transformed(there.values(), scale)
     (x,), _ = _transformed([today], scale)
     groups = weekdays if matched == "weekday" else np.zeros_like(weekdays)
     same = groups == (day.weekday() if matched == "weekday" else 0)
@@ -102,6 +107,16 @@ def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scal
     return Judged("ok", f"within what {days} had", low, high, expected, p, n, matched)
 
 
+def _differ(values: NDArray[np.float64], groups: NDArray[np.int64]) -> bool:
+    """Does the F test of a one-way analysis of variance tell the groups apart?"""
+    level = _of_groups(np.mean, values, groups)
+    k, freedom = len(set(groups.tolist())), len(values) - len(set(groups.tolist()))
+    within, between = float(((values - level) ** 2).sum()), float(((level - values.mean()) ** 2).sum())
+    if k < 2 or between <= 1e-12:
+        return False
+    return within == 0 or float(stats.f.sf(between / (k - 1) / (within / freedom), k - 1, freedom)) < PLAIN
+
+
 def _of_groups(of: Callable[[NDArray[np.float64]], Any], values: NDArray[np.float64], groups: NDArray[np.int64],
                ) -> NDArray[np.float64]:
     """For each value the mean or the median of its group."""
@@ -117,8 +132,8 @@ def _transformed(estimates: object, scale: Scale) -> tuple[NDArray[np.float64], 
     for one in estimates:  # type: ignore[attr-defined]
         if scale == "share":
             hits = one.value * one.n
-            values.append(math.log((hits + 0.5) / (one.n - hits + 0.5)))
-            noise.append(1 / (hits + 0.5) + 1 / (one.n - hits + 0.5))
+            values.append(math.asin(math.sqrt((hits + 0.375) / (one.n + 0.75))))
+            noise.append(1 / (4 * one.n + 2))
         else:
             values.append(math.log(one.value + 0.5))
             noise.append(1 / (one.value + 0.5) if one.method == "count" else 0.0)
@@ -128,11 +143,9 @@ def _transformed(estimates: object, scale: Scale) -> tuple[NDArray[np.float64], 
 def _expected_noise(middle: float, today: Estimate, scale: Scale) -> float:
     """The variance that a day of this size has where nothing changed: from the expected level, not from what it shows,
     or a volume that fell to 0 would be its own excuse."""
-    expected = _back(middle, scale)
     if scale == "share":
-        hits = expected * today.n
-        return 1 / (hits + 0.5) + 1 / (today.n - hits + 0.5)
-    return 1 / (expected + 0.5) if today.method == "count" else 0.0
+        return 1 / (4 * today.n + 2)
+    return 1 / (_back(middle, scale) + 0.5) if today.method == "count" else 0.0
 
 
 def _without_outliers(off: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -147,7 +160,7 @@ def _without_outliers(off: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _back(value: float, scale: Scale) -> float:
     if scale == "share":
-        return 1 / (1 + math.exp(-min(max(value, -700.0), 700.0)))
+        return math.sin(min(max(value, 0.0), math.pi / 2)) ** 2
     return max(math.exp(min(value, 700.0)) - 0.5, 0.0)
 
 
