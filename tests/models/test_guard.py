@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 import pytest
 
@@ -90,25 +91,62 @@ def test_a_model_that_exits_is_a_failed_model_and_not_a_dead_gateway():
     assert "SystemExit" in answer.reason
 
 
-def test_a_cancelled_request_cancels_its_models():
-    seen = []
+@pytest.mark.parametrize("local", [True, False])
+def test_a_cancelled_request_cancels_its_models(local):
+    started, seen = threading.Event(), threading.Event()
 
     async def watched(request, k):
+        started.set()
         try:
             await asyncio.sleep(30)
         except asyncio.CancelledError:
-            seen.append("cancelled")
+            seen.set()
             raise
 
     async def talk():
-        request = asyncio.ensure_future(ask_all([make(watched, deadline_ms=9000)], ASK, 5, 9.0))
-        await asyncio.sleep(0.02)
+        request = asyncio.ensure_future(ask_all([make(watched, local=local, deadline_ms=20_000)], ASK, 5, 20.0))
+        await asyncio.to_thread(started.wait, 10)
         request.cancel()
         await asyncio.wait([request])
-        await asyncio.sleep(0.02)
+        await asyncio.to_thread(seen.wait, 10)
 
     asyncio.run(talk())
-    assert seen == ["cancelled"]
+    assert seen.is_set()
+
+
+def test_an_async_model_that_blocks_without_await_holds_up_nobody_else():
+    release = threading.Event()
+
+    async def blocks(request, k):
+        release.wait(30)
+        return [("late", 1.0)]
+
+    model = make(blocks, breaker_calls=100)
+    (late, good), _ = ask(model, make(quick, deadline_ms=5000), deadline_s=5.0)
+    assert (late.status, good.items) == ("timeout", ["a"])
+    release.set()
+    asyncio.run(model.recommender.close())
+
+
+def test_an_async_model_that_was_closed_has_ended_what_it_did():
+    begun, ended = threading.Event(), threading.Event()
+
+    async def works(request, k):
+        begun.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.set()
+
+    async def talk():
+        model = CallableModel(ModelPlan(name="m", adapter="callable", target="x:y", version="1"), works)
+        asked = asyncio.ensure_future(model.recommend(ASK, 5))
+        await asyncio.to_thread(begun.wait, 10)
+        await model.close()
+        await asyncio.wait([asked], timeout=10)
+        assert asked.cancelled() and ended.is_set()
+
+    asyncio.run(talk())
 
 
 def test_breaker_opens_and_a_probe_closes_it():

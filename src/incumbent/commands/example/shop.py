@@ -1,8 +1,9 @@
 """A shop of two models, small enough to read in a minute. Replace both functions by your own.
 
 A model is any function of a request that returns (item_id, score) pairs, best first; a score may be None. It may be
-`async`; a plain one runs in a thread pool. What it may read: `request.user_id`, `request.context`, and what the shopper
-wants to see no more: `request.exclude` (items), `request.exclude_categories`, `request.ignore_events` (of their past).
+`async`; a plain one runs in threads of its own. What it may read: `request.user_id`, `request.context`, and what the
+shopper wants to see no more: `request.exclude` (items), `request.exclude_categories`, `request.ignore_events` (of their
+past).
 """
 
 from __future__ import annotations
