@@ -120,9 +120,3 @@ def behind(path: str, reported: Check) -> Check:
         return None
 
     return check
-
-
-def describe(checks: Mapping[str, Check]) -> dict[str, Any]:
-    """Readiness as the page shows it."""
-    ready, found = judge(checks)
-    return {"ready": ready, "checks": found}
