@@ -202,6 +202,19 @@ def test_weekends_are_no_news_from_the_third_week_on(first):
     assert told[:14] == ["no_data"] * 14, "who waits two weeks is never told of a weekend"
 
 
+@pytest.mark.parametrize("n", [20, 21, 28, 35])
+def test_false_alarms_keep_to_alpha_while_weekdays_are_few(n):
+    """Weekends at a half, days that vary by a tenth: of 600 looks at alpha 0.01 some 6 alarm; 24 are too many."""
+    rng, alarms, start = np.random.default_rng(n), 0, date(2026, 3, 2)
+    level = np.array([0.5 if at % 7 > 4 else 1.0 for at in range(n + 1)])
+    terms = Terms(alpha=0.01, least_factor=0.0)
+    for _ in range(600):
+        told = [Estimate(float(one), n=int(one), method="count")
+                for one in rng.poisson(1000 * level * np.exp(rng.normal(0, 0.1, n + 1)))]
+        alarms += judge(told[n], start + timedelta(days=n), days(told[:n]), "log", terms).status == "drift"
+    assert alarms <= 24, alarms
+
+
 def test_one_mad_day_in_the_past_hides_nothing():
     past = days([share(20 + n % 4) for n in range(13)] + [share(700)])
     assert judge(share(200), date(2026, 3, 16), past, "share").status == "drift"

@@ -6,6 +6,7 @@ import pytest
 from incumbent.clock import SystemClock
 from incumbent.errors import ConfigError, NotFoundError
 from incumbent.events.plan import ModelPlan
+from incumbent.models import callable as callables
 from incumbent.models import guard as guards
 from incumbent.models.both import ask_all
 from incumbent.models.callable import CallableModel
@@ -16,7 +17,7 @@ ASK = Ask("u1", "home", 5)
 
 
 def make(function, **changes):
-    settings = {"adapter": "callable", "target": "x:y", "version": "1", "deadline_ms": 100} | changes
+    settings = {"adapter": "callable", "target": "x:y", "version": "1", "deadline_ms": 5000} | changes
     plan = ModelPlan(name=getattr(function, "__name__", "m"), **settings)
     return Guarded(plan, CallableModel(plan, function), SystemClock())
 
@@ -48,7 +49,7 @@ async def leaves(request, k):
     raise SystemExit(3)
 
 
-def ask(*models, deadline_s=1.0, k=5):
+def ask(*models, deadline_s=5.0, k=5):
     async def talk():
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -114,39 +115,61 @@ def test_a_cancelled_request_cancels_its_models(local):
     assert seen.is_set()
 
 
-def test_an_async_model_that_blocks_without_await_holds_up_nobody_else():
-    release = threading.Event()
+def test_an_async_model_that_blocks_without_await_is_late_and_then_busy_and_runs_nothing_for_nobody():
+    begun, entered, release = [], threading.Event(), threading.Event()
 
     async def blocks(request, k):
+        begun.append(1)
+        entered.set()
         release.wait(30)
         return [("late", 1.0)]
 
-    model = make(blocks, breaker_calls=100)
-    (late, good), _ = ask(model, make(quick, deadline_ms=5000), deadline_s=5.0)
+    model = make(blocks, breaker_calls=100, concurrency=3, deadline_ms=100)
+    (late, good), _ = ask(model, make(quick, local=True), deadline_s=5.0)
     assert (late.status, good.items) == ("timeout", ["a"])
+    assert entered.wait(10)
+    said = [ask(model)[0][0] for _ in range(4)]
+    assert [one.status for one in said] == ["timeout", "timeout", "busy", "busy"], "the first still has its place"
     release.set()
-    asyncio.run(model.recommender.close())
+    after = make(quick)
+    assert ask(after)[0][0].items == ["a"] and len(begun) == 1
 
 
-def test_an_async_model_that_was_closed_has_ended_what_it_did():
-    begun, ended = threading.Event(), threading.Event()
+def test_what_an_async_model_keeps_serves_others_of_its_module_and_the_next_version():
+    kept = []
 
-    async def works(request, k):
-        begun.set()
-        try:
-            await asyncio.sleep(30)
-        finally:
+    async def shares(request, k):
+        if not kept:
+            kept.append(asyncio.Lock())
+            await kept[0].acquire()
+            asyncio.get_running_loop().call_later(0.01, kept[0].release)  # the next one waits on this loop
+        async with kept[0]:
+            return [("a", 1.0)]
+
+    for _ in range(3):  # each on a loop of its caller, and closed
+        model = make(shares)
+        assert ask(model)[0][0].items == ["a"]
+        asyncio.run(model.recommender.close())
+
+
+def test_a_loop_that_a_models_own_task_ended_is_made_anew():
+    ended = threading.Event()
+
+    async def leaves_behind(request, k):
+        async def exits():
             ended.set()
+            raise SystemExit(3)
 
-    async def talk():
-        model = CallableModel(ModelPlan(name="m", adapter="callable", target="x:y", version="1"), works)
-        asked = asyncio.ensure_future(model.recommend(ASK, 5))
-        await asyncio.to_thread(begun.wait, 10)
-        await model.close()
-        await asyncio.wait([asked], timeout=10)
-        assert asked.cancelled() and ended.is_set()
+        task = asyncio.get_running_loop().create_task(exits())
+        task.add_done_callback(lambda done: done.exception())
+        await asyncio.wait([task])
+        return []
 
-    asyncio.run(talk())
+    before = callables._shared.loop()
+    ask(make(leaves_behind))
+    assert ended.wait(10)
+    callables._shared._thread.join(10)
+    assert ask(make(quick))[0][0].items == ["a"] and callables._shared.loop() is not before
 
 
 def test_breaker_opens_and_a_probe_closes_it():

@@ -103,7 +103,7 @@ class Remote:
 
 
 #: what a service says by its code, as far as a command ends otherwise for it
-_ERRORS = {kind.code: kind for kind in (ConflictError, NotFoundError, StoreError, UnavailableError)}
+_ERRORS = {kind.code: kind for kind in (ConfigError, ConflictError, NotFoundError, StoreError, UnavailableError)}
 
 
 def _remote_error(error: urllib.error.HTTPError) -> IncumbentError:

@@ -85,7 +85,8 @@ def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scal
     (x,), _ = _transformed([today], scale)
     groups = weekdays if matched == "weekday" else np.zeros_like(weekdays)
     same = groups == (day.weekday() if matched == "weekday" else 0)
-    kept = _without_outliers(values - _of_groups(np.median, values, groups))
+    least = min(map(groups.tolist().count, set(groups.tolist())))
+    kept = _without_outliers(values - _of_groups(np.median, values, groups), least)
     if not (kept & same).any():  # its days are of two kinds, halfway between which none lies
         kept |= same
     alike = kept & same
@@ -148,12 +149,16 @@ def _expected_noise(middle: float, today: Estimate, scale: Scale) -> float:
     return 1 / (_back(middle, scale) + 0.5) if today.method == "count" else 0.0
 
 
-def _without_outliers(off: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which values stay, by how far each lies off the median of its group."""
+def _without_outliers(off: NDArray[np.float64], m: int) -> NDArray[np.bool_]:
+    """Which values stay, by how far each lies off the median of its group, the smallest of `m` values.
+
+    The median of a few is one of them, which makes the others look far off: the MAD is widened by ``1 + 1.7 / m``
+    (from simulated normal groups of 5 and 6), and of groups under 5 all stay.
+    """
     size = np.abs(off)
-    mad = float(np.median(size))
+    mad = float(np.median(size)) * (1 + 1.7 / m)
     far = size > OUTLYING * MAD_SD * mad
-    if mad == 0 or not far.any() or far.sum() > len(off) // 4:
+    if m < 5 or mad == 0 or not far.any() or far.sum() > len(off) // 4:
         return np.ones(len(off), np.bool_)
     return ~far
 

@@ -1,4 +1,4 @@
-"""A Python callable as a model: ``module:function``, sync (in threads of its own) or async (on a loop of its own)."""
+"""A Python callable as a model: ``module:function``, sync (in threads of its own) or async (on the models' loop)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import importlib
 import inspect
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Thread
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
+from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 
 from incumbent.errors import ConfigError
@@ -18,83 +19,120 @@ from incumbent.models.recommender import Ask, ModelBusy, ModelFailure, Scored
 class CallableModel:
     """Calls ``function(request: Ask, k: int)``, which returns (item_id, score) pairs, best first, or `Told`.
 
-    A sync function runs in threads, at most `concurrency` at once. A thread cannot be stopped: one that hangs keeps
-    its place, and when all places hang the model is busy at once instead of queueing without end. An async function
-    runs on an event loop in a thread of its own: one that blocks it holds up that model and nothing else. With
-    `local` it runs on the caller's own loop, which it promised never to block.
+    A sync function runs in threads, at most `concurrency` at once; an async one on an event loop that all async models
+    of the process share, in a thread which is not the caller's. Neither can be stopped where it blocks: it keeps its
+    place, and when all places are taken the model is busy at once instead of queueing without end. With `local` an
+    async function runs on the caller's own loop, which it promised never to block.
     """
 
     def __init__(self, plan: ModelPlan, function: Callable[[Ask, int], Any] | None = None) -> None:
         self._function = function or resolve(plan.target)
         self._async = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
             getattr(self._function, "__call__", None))  # noqa: B004  an object with an async __call__
-        self._places = plan.concurrency
-        self._taken = 0
+        self._local = plan.local
+        self._places, self._room = plan.concurrency, BoundedSemaphore(plan.concurrency)
         self._pool = None if self._async else ThreadPoolExecutor(plan.concurrency, f"model-{plan.name}")
-        self._aside = _Loop(f"model-{plan.name}") if self._async and not plan.local else None
 
     def recommend(self, request: Ask, k: int) -> Coroutine[Any, Any, Scored]:
         """The callable's own list."""
         if self._pool is not None:
             return self._in_thread(self._pool, request, k)
-        if self._aside is not None:
-            return self._aside.run(self._function, request, k)
+        if not self._local:
+            return self._on_loop(request, k)
         own: Coroutine[Any, Any, Scored] = self._function(request, k)
         return own
 
     async def _in_thread(self, pool: ThreadPoolExecutor, request: Ask, k: int) -> Scored:
-        if self._taken >= self._places:
-            raise ModelBusy(f"all {self._places} threads are taken")
-        loop = asyncio.get_running_loop()
-        future = pool.submit(self._function, request, k)
-        self._taken += 1
-        future.add_done_callback(lambda done: self._give_back(loop, done))
+        self._take()
+        try:
+            future = pool.submit(self._function, request, k)
+        except RuntimeError:  # no thread can be started
+            self._room.release()
+            raise
+        future.add_done_callback(lambda _: self._room.release())
         scored: Scored = await asyncio.wrap_future(future)
         return scored
 
-    def _give_back(self, loop: asyncio.AbstractEventLoop, _: Future[Any]) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(self._free)
+    async def _on_loop(self, request: Ask, k: int) -> Scored:
+        self._take()
+        asked: Future[Scored] = Future()  # cancelled with the caller
 
-    def _free(self) -> None:
-        self._taken -= 1
+        def begin() -> None:
+            if asked.cancelled():  # nobody waits any more
+                self._room.release()
+                return
+            task = loop.create_task(_contained(self._function, request, k))
+            task.add_done_callback(end)
+            asked.add_done_callback(lambda _: loop.call_soon_threadsafe(task.cancel) if asked.cancelled() else None)
+
+        def end(task: asyncio.Task[Scored]) -> None:
+            self._room.release()
+            error = None if task.cancelled() else task.exception()
+            with suppress(InvalidStateError):  # the caller gave up just now
+                if task.cancelled():
+                    asked.cancel()
+                elif error is not None:
+                    asked.set_exception(error)
+                else:
+                    asked.set_result(task.result())
+
+        try:
+            loop = _shared.loop()
+            loop.call_soon_threadsafe(begin)
+        except RuntimeError as error:
+            self._room.release()
+            raise ModelFailure(f"the models' loop does not run: {error}") from error
+        return await asyncio.wrap_future(asked)
+
+    def _take(self) -> None:
+        if not self._room.acquire(blocking=False):
+            raise ModelBusy(f"all {self._places} places are taken")
 
     async def close(self) -> None:
         """Let the threads go without waiting for one that hangs."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._aside is not None:
-            self._aside.close()
 
 
 class _Loop:
-    """An event loop in a daemon thread, started when it is first needed."""
+    """One event loop in a daemon thread, begun when it is first needed; what models keep on it outlives a plan."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self) -> None:
+        self._lock, self._thread = Lock(), Thread()
+        self._made: asyncio.AbstractEventLoop | None = None
 
-    async def run(self, function: Callable[[Ask, int], Any], request: Ask, k: int) -> Scored:
-        """What an async function answers; it is cancelled with its caller."""
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            Thread(target=self._turn, args=(self._loop,), name=self._name, daemon=True).start()
-        scored: Scored = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(
-            _contained(function, request, k), self._loop))
-        return scored
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop; a new one where a model's own task ended it."""
+        with self._lock:
+            if self._made is None:
+                made = asyncio.new_event_loop()
+                self._thread = Thread(target=self._turn, args=(made,), name="models", daemon=True)
+                self._thread.start()
+                self._made = made
+            return self._made
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        try:
+        with suppress(SystemExit, KeyboardInterrupt):
             loop.run_forever()
-        finally:
-            loop.close()
+        with self._lock:
+            self._made = None
+        with suppress(SystemExit, KeyboardInterrupt):
+            loop.run_until_complete(_ended())
+        loop.close()
 
-    def close(self) -> None:
-        """Cancel what runs on it and let it end, without waiting."""
-        if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(_ended(), self._loop)
-            self._loop = None
+
+_shared = _Loop()
+
+
+async def _ended() -> None:
+    """Let go of what was under way."""
+    await asyncio.sleep(0)
+    running = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running, timeout=1.0)
 
 
 async def _contained(function: Callable[[Ask, int], Any], request: Ask, k: int) -> Scored:
@@ -103,15 +141,6 @@ async def _contained(function: Callable[[Ask, int], Any], request: Ask, k: int) 
     except (SystemExit, KeyboardInterrupt) as error:  # it would end the loop
         raise ModelFailure(f"{type(error).__name__}: {error}") from error
     return found
-
-
-async def _ended() -> None:
-    running = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running, timeout=1.0)
-    asyncio.get_running_loop().stop()
 
 
 def resolve(target: str) -> Callable[..., Any]:
