@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 _MISSING: Any = object()
@@ -145,3 +145,24 @@ class StateError(IncumbentError):
     """Two states that do not add: different classes, configurations or versions."""
 
     code, status = "state", 500
+
+
+_KINDS: dict[str, type[IncumbentError]] = {kind.code: kind for kind in (
+    AuthError, ConfigError, ConflictError, DataError, NotFoundError, StateError, StoreError, TooLargeError,
+    UnavailableError)}
+
+
+def heard(told: Mapping[str, Any], status: int, kind: Callable[..., IncumbentError] | None = None) -> IncumbentError:
+    """The error that another process answered with, as if it had happened here; of `kind`, else by its code.
+
+    `KeyError` or `TypeError` for what is no such answer.
+
+    >>> error = heard({"what": "no such surface", "code": "not_found", "got": "'hoem'"}, 404)
+    >>> type(error).__name__, str(error)
+    ('NotFoundError', "no such surface. Got 'hoem'.")
+    """
+    parts: dict[str, Any] = {name: told.get(name) for name in ("expected", "hint", "field")}
+    if told.get("got") is not None:
+        parts["got"] = Quoted(told["got"])
+    made = kind or _KINDS.get(str(told.get("code")), DataError if status < 500 else IncumbentError)
+    return made(told["what"], **parts)

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from incumbent.errors import (
-    AuthError,
-    ConfigError,
-    ConflictError,
-    DataError,
-    IncumbentError,
-    NotFoundError,
-    Quoted,
-    TooLargeError,
-    UnavailableError,
-)
-
-_ERRORS = {error.code: error for error in (AuthError, ConflictError, DataError, NotFoundError, TooLargeError)}
+from incumbent.errors import ConfigError, DataError, IncumbentError, UnavailableError, heard
 
 
 class Http:
@@ -92,15 +81,11 @@ class RefusedBatch(DataError):
 def _error(status: int, data: bytes) -> IncumbentError:
     try:
         body = msgspec.json.decode(data)
-        told = body["error"]
-        parts = {name: told.get(name) for name in ("expected", "hint", "field")}
-        if told.get("got") is not None:
-            parts["got"] = Quoted(told["got"])
-        what = told["what"]
+        kind: Callable[..., IncumbentError] | None = None
+        if "items" in body:
+            kind = partial(RefusedBatch, receipt=body)
+        elif status >= 500 or status in (408, 429):
+            kind = UnavailableError
+        return heard(body["error"], status, kind)
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return UnavailableError(f"the service answered {status}", got=data[:80])
-    if "items" in body:
-        return RefusedBatch(what, body, **parts)
-    if status >= 500 or status in (408, 429):
-        return UnavailableError(what, **parts)
-    return _ERRORS.get(told.get("code"), DataError)(what, **parts)

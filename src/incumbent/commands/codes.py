@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from incumbent.errors import ConfigError, ConflictError, DataError, IncumbentError, NotFoundError, StoreError
+from incumbent.errors import (
+    AuthError,
+    ConfigError,
+    ConflictError,
+    DataError,
+    IncumbentError,
+    NotFoundError,
+    StoreError,
+    TooLargeError,
+)
 
 #: the packages that `incumbent[local]` adds to the base install
 LOCAL = frozenset({"numpy", "scipy", "pyarrow", "deltalake", "duckdb", "narwhals", "jinja2", "vl_convert"})
 _CODES: tuple[tuple[type[IncumbentError], int], ...] = (
-    (ConfigError, 2), (DataError, 2), (NotFoundError, 2), (ConflictError, 3), (StoreError, 4))
+    (ConfigError, 2), (DataError, 2), (TooLargeError, 2), (NotFoundError, 2), (AuthError, 2), (ConflictError, 3),
+    (StoreError, 4))
 #: of `incumbent evaluate`: it was carried out, and an expectation does not hold
 EXPECTATION_FAILED = 6
 #: of an off-policy evaluation: the log does not carry an estimate
@@ -18,7 +28,7 @@ REFUSED = 5
 
 
 def exit_code(error: IncumbentError) -> int:
-    """2 for bad input or a configuration, 3 for a conflict, 4 for a store, 1 for anything else.
+    """2 for bad input, a key or a configuration, 3 for a conflict, 4 for a store, 1 for anything else.
 
     >>> exit_code(ConflictError("the port is taken"))
     3

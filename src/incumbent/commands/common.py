@@ -13,16 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from incumbent.config import Config, load
-from incumbent.errors import (
-    ConfigError,
-    ConflictError,
-    DataError,
-    IncumbentError,
-    NotFoundError,
-    Quoted,
-    StoreError,
-    UnavailableError,
-)
+from incumbent.errors import ConfigError, DataError, IncumbentError, UnavailableError, heard
 from incumbent.stores.store import Stores
 
 FILE = Path("incumbent.toml")
@@ -102,18 +93,9 @@ class Remote:
             raise UnavailableError("the service does not answer", got=self._url, hint=str(error)) from None
 
 
-#: what a service says by its code, as far as a command ends otherwise for it
-_ERRORS = {kind.code: kind for kind in (ConfigError, ConflictError, NotFoundError, StoreError, UnavailableError)}
-
-
 def _remote_error(error: urllib.error.HTTPError) -> IncumbentError:
     """The service's own error, as if it had happened here."""
     try:
-        told = json.loads(error.read())["error"]
-        parts = {name: told[name] for name in ("expected", "hint", "field")}
-        if told["got"] is not None:
-            parts["got"] = Quoted(told["got"])
-        kind = _ERRORS.get(told["code"], DataError if error.code < 500 else IncumbentError)
-        return kind(told["what"], **parts)
-    except (ValueError, KeyError, TypeError):
+        return heard(json.loads(error.read())["error"], error.code)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return UnavailableError("the service answered with an error", got=f"{error.code} {error.reason}")
