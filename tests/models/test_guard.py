@@ -2,8 +2,11 @@ import asyncio
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from incumbent.clock import SystemClock
+from incumbent.eager import begin
 from incumbent.errors import ConfigError, NotFoundError
 from incumbent.events.plan import ModelPlan
 from incumbent.models import callable as callables
@@ -277,6 +280,37 @@ def test_a_model_that_cancels_itself_has_failed_and_keeps_no_place(local):
         answers, _ = ask(guard)
         assert answers[0].status == "error" and "CancelledError" in answers[0].reason
     assert guard.running == 0
+
+
+def test_so_it_has_where_no_task_asks():
+    async def cancels(request, k):
+        raise asyncio.CancelledError("its own affair")
+
+    guard, found = make(cancels, local=True), []
+
+    async def talk():
+        asyncio.get_running_loop().call_soon(lambda: found.extend(begin(ask_all([guard], ASK, 5, 1.0))))
+        await asyncio.sleep(0.01)
+
+    asyncio.run(talk())
+    assert [answer.status for answer in found] == ["error"] and guard.running == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "é", "", "x" * 256, "x" * 257, "\ud800", 7]),
+                          st.sampled_from([1.0, 0.5, 2, None, float("nan"), float("inf"), 1e308, True]))),
+       st.integers(1, 6))
+def test_the_short_way_through_a_list_ends_where_the_long_one_does(raw, k):
+    async def model(request, k):
+        return raw
+
+    checked = check_list(raw, k)
+    answer = begin(ask_all([make(model, local=True)], ASK, k, 1.0))[0]
+    if isinstance(checked, str):
+        assert (answer.status, answer.reason) == ("invalid", checked)
+    else:
+        assert (answer.status, answer.items, answer.scores) == ("ok", *checked[:2])
+        assert answer.ranks is None or answer.ranks == {item: n for n, item in enumerate(answer.items, 1)}
+        assert (answer.ranks is None) or len(set(answer.items)) == len(answer.items)
 
 
 def test_a_thread_that_cannot_start_keeps_no_place():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import uvicorn
@@ -169,10 +170,11 @@ class Wire(asyncio.Transport):
         self.closed += 1
 
 
-def connected(app, refuse=reply_error):
+def connected(app, refuse=reply_error, whole=MappingProxyType({})):
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
     config.load()
-    protocol = wire.speaking(refuse)(config, ServerState(), {})
+    answers = SimpleNamespace(refuse=refuse, whole=whole)
+    protocol = wire.speaking(answers)(config, ServerState(), {})
     protocol.connection_made(Wire())
     return protocol
 

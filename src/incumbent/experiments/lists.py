@@ -70,18 +70,20 @@ class Cleaned(Struct, frozen=True):
 
 def clean(
     items: Sequence[str], scores: list[float] | None, hidden: Mapping[str, AbstractSet[str]],
-    keys: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | None = None, ranks: dict[str, int] | None = None,
 ) -> Cleaned:
     """A model's list without duplicates (the first stays) and without what must not be shown, scores still aligned.
 
     `hidden` names sets of items to take out (``pinned``, ``excluded``, ``delisted``); an item is counted under the
-    first that holds it. `keys` are the look-alikes of `look_alikes`: a second item of one key is a duplicate.
+    first that holds it. `keys` are the look-alikes of `look_alikes`: a second item of one key is a duplicate. Give
+    `ranks` (from 1) where they are known: then no item comes twice.
 
     >>> cleaned = clean(["a", "b", "a", "c"], [4.0, 3.0, 2.0, 1.0], {"delisted": {"b"}})
     >>> cleaned.items, cleaned.items.scores, cleaned.reason
     (['a', 'c'], [4.0, 1.0], 'delisted=1 duplicates=1')
     """
-    ranks = dict(zip(items, count(1)))
+    if ranks is None:
+        ranks = dict(zip(items, count(1)))
     if not keys and len(ranks) == len(items):
         for gone in hidden.values():
             if not gone.isdisjoint(ranks):
@@ -115,7 +117,7 @@ def break_ties(items: list[str], scores: list[float] | None, seed: str) -> list[
     >>> break_ties(["a", "b", "c", "d"], [2.0, 1.0, 1.0, 0.5], "u43")
     ['a', 'c', 'b', 'd']
     """
-    if scores is None or len(set(scores)) == len(scores):
+    if scores is None or not _tied(scores):
         return items
     ordered: list[str] = []
     start = 0
@@ -132,6 +134,15 @@ def break_ties(items: list[str], scores: list[float] | None, seed: str) -> list[
             ordered += run if len(run) == 1 else sorted(run, key=key)
             start = end
     return ordered
+
+
+def _tied(scores: list[float]) -> bool:
+    before = None
+    for score in scores:
+        if score == before:
+            return True
+        before = score
+    return False
 
 
 def look_alikes(groups: Mapping[str, str], presentations: Mapping[str, str]) -> dict[str, str]:

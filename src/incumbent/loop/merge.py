@@ -64,7 +64,8 @@ def clean_answers(
             given.append(Given(answer, _EMPTY, False, answer.reason))
             continue
         items = break_ties(answer.items, answer.scores, unit)
-        cleaned = clean(items, answer.scores, hidden, surface.keys)
+        ranks = answer.ranks if items is answer.items else None  # ties broken make them others
+        cleaned = clean(items, answer.scores, hidden, surface.keys, ranks)
         if surface.plan.strict and "duplicates" in cleaned.defects:
             failed = Answer("invalid", [], None, answer.latency_ms, answer.n_items, cleaned.reason,
                             answer.generated)

@@ -55,7 +55,7 @@ class Guarded:
                 if isinstance(found, str):
                     return self._failed("invalid", started, found)
                 raw, generated = raw.items, found
-            checked = check_list(raw, k)
+            checked = (_sound(raw[:k]) if type(raw) is list else None) or check_list(raw, k)
             n = 0 if isinstance(checked, str) else len(raw)
         except ModelBusy as busy:
             self.breaker.forget()
@@ -64,17 +64,17 @@ class Guarded:
             return self._failed("error", started, said(failure))
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
-            if task is None or task.cancelling():  # the caller gave up: that is no outcome
+            if task is not None and task.cancelling():  # the caller gave up: that is no outcome
                 raise
             return self._failed("error", started, f"CancelledError: {said(cancelled)}")
         except (Exception, SystemExit) as error:  # a model may raise anything, its answer too: all is its failure
             return self._failed("error", started, f"{type(error).__name__}: {said(error)}")
         if isinstance(checked, str):
             return self._failed("invalid", started, checked)
-        items, scores = checked
+        items, scores, ranks = checked
         now = self.monotonic()
         self.breaker.record(ok=True, now=now)
-        return Answer("ok", items, scores, (now - started) * 1000, n, None, generated)
+        return Answer("ok", items, scores, (now - started) * 1000, n, None, generated, ranks)
 
     def timed_out(self, started: float) -> Answer:
         """The answer of a model that did not make it in time; counts against it."""
@@ -110,18 +110,17 @@ def written(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def check_list(raw: Any, k: int) -> tuple[list[str], list[float] | None] | str:
+def check_list(raw: Any, k: int) -> tuple[list[str], list[float] | None, None] | str:
     """A model's answer as ids and scores, cut to `k`; or the sentence that says what is wrong with it.
 
-    Scores are all there and finite, or all missing. Duplicates and order are the merge's business, not this one's.
+    Scores are all there and finite, or all missing. Duplicates and order are the merge's business, not this one's: the
+    ranks, which it wants, are left to it.
 
     >>> check_list([("a", 0.5), ("b", 0.25)], 10)
-    (['a', 'b'], [0.5, 0.25])
+    (['a', 'b'], [0.5, 0.25], None)
     >>> check_list([("a", float("nan"))], 10)
     'score of rank 1 is nan, expected a finite number'
     """
-    if type(raw) is list and (sound := _sound(raw[:k])) is not None:
-        return sound
     if not isinstance(raw, list | tuple):
         return f"answer is a {type(raw).__name__}, expected a list of (item_id, score)"
     items: list[str] = []
@@ -143,22 +142,28 @@ def check_list(raw: Any, k: int) -> tuple[list[str], list[float] | None] | str:
             scores.append(float(score))
     if scores and unscored:
         return f"{unscored} of {len(items)} items have no score, expected all or none"
-    return items, scores or None
+    return items, scores or None, None
 
 
-def _sound(raw: list[Any]) -> tuple[list[str], list[float]] | None:
-    """The usual answer, (text, float) throughout, in half the time; None where the loop must look for what is wrong."""
+def _sound(raw: list[Any]) -> tuple[list[str], list[float], dict[str, int]] | None:
+    """The usual answer, (text, float) throughout and no item twice, with its ranks, in half the time; None where
+    `check_list` must look."""
+    ranks: dict[str, int] = {}
+    scores: list[float] = []
+    rank = 0
     try:
-        items = [item for item, _ in raw if type(item) is str and 0 < len(item) <= MAX_ID_CHARS]
-        scores = [score for _, score in raw if type(score) is float]
+        for item, score in raw:
+            if type(item) is not str or type(score) is not float:
+                return None
+            ranks[item] = rank = rank + 1
+            scores.append(score)
     except (TypeError, ValueError):
         return None
-    whole = bool(raw) and len(items) == len(raw) == len(scores)
-    return (items, scores) if whole and math.isfinite(sum(scores)) and _writable("".join(items)) else None
-
-
-def _writable(text: str) -> bool:
-    return text.isascii() or written(text) == text
+    text = "".join(items := [*ranks])
+    if (rank == len(items) > 0 and "" not in ranks and max(map(len, items)) <= MAX_ID_CHARS
+            and math.isfinite(sum(scores)) and (text.isascii() or written(text) == text)):
+        return items, scores, ranks
+    return None
 
 
 def _short(score: Any) -> str:

@@ -37,6 +37,7 @@ class Answer(Struct, frozen=True):
     n_items: int
     reason: str | None = None
     generated: Generated | None = None  # of a model that writes
+    ranks: dict[str, int] | None = None  # of the items, from 1, where they are known and no item comes twice
 
 
 class ModelFailure(Exception):

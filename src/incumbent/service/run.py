@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
 def server_of(asgi: Shim, config: Config) -> Server:
     """A server for the shim: no access log, no lifespan, no websockets; stops within `drain_s`."""
     return Server(uvicorn.Config(
-        asgi, loop="uvloop", http=speaking(asgi.refuse), ws="none", lifespan="off", interface="asgi3", access_log=False,
+        asgi, loop="uvloop", http=speaking(asgi), ws="none", lifespan="off", interface="asgi3", access_log=False,
         log_config=None, log_level="error",  # what it warns of, no HTTP request, is answered and counted by us
         server_header=False, proxy_headers=False, timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(config.service.drain_s))))

@@ -19,14 +19,12 @@ from incumbent.eager import Rest, begin
 from incumbent.errors import DataError, IncumbentError, TooLargeError
 from incumbent.events.ids import BATCH_HEADER
 from incumbent.logs import get
-from incumbent.service.asgi import App, Message, Receive, Send
+from incumbent.service.asgi import App, Headers, Message, Receive, Send
 from incumbent.service.auth import Keys, Scope
 from incumbent.service.body import BodyTimeoutError, Timely, waste
 from incumbent.service.metrics import Meter
 from incumbent.service.origin import SAFE, Sites
 from incumbent.service.reply import JSON, MSGPACK, Handler, Reply, reply_error
-
-Headers = list[tuple[bytes, bytes]]
 
 #: content types of a body -> how handlers are told
 TYPES = {b"application/json": "application/json", b"text/json": "application/json", b"": "application/json",
@@ -66,6 +64,8 @@ class Shim:
         behind: str = "other",
     ) -> None:
         self._routes = dict(routes)
+        #: what answers a hot request whose body is there, by path
+        self.whole = {path.encode(): partial(self._whole, route) for path, route in routes.items()}
         self._fallback, self._keys, self._meter, self._sites = fallback, keys, meter, sites
         self._monotonic = clock.monotonic
         self._body_bytes, self._body_timeout_s = body_bytes, body_timeout_s
@@ -98,28 +98,13 @@ class Shim:
         request_id = self._request_id(header(b"x-request-id"))
         complete = False
         try:
-            if self._sites is not None and (
-                    refused := self._sites.judge(header(b"host"), header(b"origin"))) is not None:
-                raise refused
-            self._keys.check(scope["headers"], route.scope)
-            content_type, coding = header(b"content-type", b""), header(b"content-encoding")
-            kind = TYPES.get(content_type) or _content_type(content_type)
-            if coding and coding != b"identity":
-                raise BodyTypeError("content coding is not read here", got=coding.decode("latin-1"),
-                                    expected="none", hint="send the body uncompressed")
-            length = header(b"content-length", b"")
-            if len(length) > 18 or (length.isdigit() and int(length) > self._body_bytes):
-                raise self._too_large(f"{length[:20].decode('latin-1')} bytes")
+            kind = self._admit(route, scope["headers"], header)
             body = await self._body(receive)
             if body is None:
                 self._meter.add("incumbent_http_aborted", (route.name,))
                 return
             complete = True
-            signature = header(_SIGNATURE) if route.signed is not None else None
-            if signature is None or route.signed is None:
-                reply = await route.handler.handle(body, kind)
-            else:
-                reply = await route.signed(body, kind, signature)
+            reply = await _ask(route, header, body, kind)
         except Exception as error:
             reply = self._failed(error, request_id, route.name)
             if not complete and not isinstance(error, (BodyTimeoutError, _EndedError)):
@@ -135,6 +120,36 @@ class Shim:
         self._count_answer(route.name, reply, started)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
+
+    async def _whole(self, route: Route, headers: Headers, body: bytes) -> Reply:
+        """As `_hot`, of a request whose body has come."""
+        started = self._monotonic()
+        header = dict(headers).get
+        request_id = self._request_id(header(b"x-request-id"))
+        try:
+            kind = self._admit(route, headers, header)
+            if len(body) > self._body_bytes:
+                raise self._too_large(f"{len(body)} bytes")
+            reply = await _ask(route, header, body, kind)
+        except Exception as error:
+            reply = self._failed(error, request_id, route.name)
+        self._count_answer(route.name, reply, started)
+        return Reply(reply.status, reply.body, reply.content_type, ((b"x-request-id", request_id), *reply.headers))
+
+    def _admit(self, route: Route, headers: Headers, header: Callable[[bytes], bytes | None]) -> str:
+        """Whose page asks, the key, and what is said of the body: its content type; raises what is refused."""
+        if self._sites is not None and (refused := self._sites.judge(header(b"host"), header(b"origin"))) is not None:
+            raise refused
+        self._keys.check(headers, route.scope)
+        content_type, coding = header(b"content-type") or b"", header(b"content-encoding")
+        kind = TYPES.get(content_type) or _content_type(content_type)
+        if coding and coding != b"identity":
+            raise BodyTypeError("content coding is not read here", got=coding.decode("latin-1"),
+                                expected="none", hint="send the body uncompressed")
+        length = header(b"content-length") or b""
+        if len(length) > 18 or (length.isdigit() and int(length) > self._body_bytes):
+            raise self._too_large(f"{length[:20].decode('latin-1')} bytes")
+        return kind
 
     async def _body(self, receive: Receive) -> bytes | None:
         """The whole body; None where the sender went away."""
@@ -228,6 +243,13 @@ class Shim:
         meter.observe("incumbent_http_seconds", self._monotonic() - started, (route,))
         if reply.status >= 400:
             meter.add("incumbent_errors", (route, _code(reply.body)))
+
+
+async def _ask(route: Route, header: Callable[[bytes], bytes | None], body: bytes, kind: str) -> Reply:
+    signature = header(_SIGNATURE) if route.signed is not None else None
+    if signature is None or route.signed is None:
+        return await route.handler.handle(body, kind)
+    return await route.signed(body, kind, signature)
 
 
 def _scope_of(path: str, method: str) -> Scope:

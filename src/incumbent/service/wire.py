@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from asyncio import BaseTransport, TimerHandle
-from collections.abc import Callable
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from incumbent.errors import DataError, IncumbentError, TooLargeError
 from incumbent.service.asgi import App, Message, Receive, Send
 from incumbent.service.body import BodyTimeoutError
 from incumbent.service.reply import Reply
+from incumbent.service.whole import Answers, WholeHttp
 
 URL_BYTES = 65_535  # the parser's own limit
 HEAD_BYTES = 65_536  # of request line and headers, where they come in pieces
@@ -37,10 +37,9 @@ class HeadTooLargeError(TooLargeError):
     status = 431
 
 
-class Http(HttpToolsProtocol):
-    """One connection; `refuse` counts an error and makes its answer."""
+class Http(WholeHttp):
+    """One connection; its `answers` count a refusal and make its answer."""
 
-    refuse: Callable[[IncumbentError], Reply]
     url = b""  # until the first message begins
 
     def __init__(self, *args: Any, **named: Any) -> None:
@@ -81,9 +80,6 @@ class Http(HttpToolsProtocol):
             self._answer(MalformedError("this is no HTTP request", expected="HTTP/1.1, as RFC 9112 has it",
                                         hint="is something else meant for this port, or a header written by hand?"))
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Answered as any request; nobody here needs a library for it."""
-
     def _within_head(self) -> bool:
         """Has a request begun whose headers are not complete?"""
         return not self._refused and self.scope is not None and (
@@ -111,9 +107,9 @@ class Http(HttpToolsProtocol):
 
     def _answer(self, error: IncumbentError) -> None:
         """Refuse and close; what was asked before on this connection is answered first."""
-        self._refused = True
+        self._refused, self._coming = True, None
         self._in_time()
-        reply, cycle = self.refuse(error), self.cycle
+        reply, cycle = self.answers.refuse(error), self.cycle
         headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)),
                    (b"connection", b"close"), *reply.headers]
         if cycle is not None and not cycle.response_complete:
@@ -140,6 +136,6 @@ def _saying(reply: Reply, headers: list[tuple[bytes, bytes]]) -> App:
     return app
 
 
-def speaking(refuse: Callable[[IncumbentError], Reply]) -> type[Http]:
-    """The protocol of a server whose refusals are made by `refuse`."""
-    return type("Http", (Http,), {"refuse": staticmethod(refuse)})
+def speaking(answers: Answers) -> type[Http]:
+    """The protocol of a server with these answers to what comes whole, and to what is no request."""
+    return type("Http", (Http,), {"answers": answers})
