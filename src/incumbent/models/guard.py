@@ -160,7 +160,8 @@ def _sound(raw: list[Any]) -> tuple[list[str], list[float], dict[str, int]] | No
     except (TypeError, ValueError):
         return None
     text = "".join(items := [*ranks])
-    if (rank == len(items) > 0 and "" not in ranks and max(map(len, items)) <= MAX_ID_CHARS
+    short = len(text) <= MAX_ID_CHARS or max(map(len, items)) <= MAX_ID_CHARS
+    if (rank == len(items) > 0 and "" not in ranks and short
             and math.isfinite(sum(scores)) and (text.isascii() or written(text) == text)):
         return items, scores, ranks
     return None
