@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -311,6 +312,49 @@ def test_the_short_way_through_a_list_ends_where_the_long_one_does(raw, k):
         assert (answer.status, answer.items, answer.scores) == ("ok", *checked[:2])
         assert answer.ranks is None or answer.ranks == {item: n for n, item in enumerate(answer.items, 1)}
         assert (answer.ranks is None) or len(set(answer.items)) == len(answer.items)
+
+
+async def timed(request, k):
+    async with asyncio.timeout(0.02):
+        await asyncio.sleep(request.k)
+    return [("a", 1.0)]
+
+
+async def grouped(request, k):
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(quick(request, k))
+    return task.result()
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(("model", "k", "status"), [(timed, 0, "ok"), (timed, 5, "error"), (grouped, 5, "ok")])
+def test_a_model_that_waits_has_a_task_of_its_own(local, model, k, status):
+    guard, found = make(model, local=local), []
+
+    async def talk():
+        def ask_without_a_task():
+            begun = begin(ask_all([guard], Ask("u1", "home", k), 5, 1.0))
+            asyncio.ensure_future(begun).add_done_callback(lambda done: found.extend(done.result()))
+
+        asyncio.get_running_loop().call_soon(ask_without_a_task)
+        await asyncio.sleep(0.2)
+
+    asyncio.run(talk())
+    assert [answer.status for answer in found] == [status]
+
+
+def test_only_what_cannot_wait_is_called_without_a_task():
+    class Held:
+        async def __call__(self, request, k):
+            return [("a", 1.0)]
+
+        async def asked(self, request, k):
+            return [one async for one in request]
+
+    for function, at_once in [(quick, True), (Held(), True), (slow, False), (Held().asked, False), (grouped, False),
+                              (partial(quick), False), (print, False)]:
+        assert make(function, local=True).at_once is at_once, function
+        assert not make(function, local=False).at_once
 
 
 def test_a_thread_that_cannot_start_keeps_no_place():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextvars import ContextVar
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -122,7 +124,6 @@ def test_it_is_answered_at_once_in_one_write():
     async def conversation(site):
         site.line.data_received(post(b'{"a": 1}'))
         assert not site.state.tasks and len(site.line.transport.written) == 1
-        assert site.line.timeout_keep_alive_task is not None
 
     site = talk(conversation)
     assert site.asgi == 0 and site.state.total_requests == 1
@@ -156,6 +157,54 @@ def test_however_it_comes_the_answer_is_the_same(sent):
     assert b"x-request-id: 8\r\n" in answer and answer.startswith(b"HTTP/1.1 200 OK\r\ndate: today\r\n")
     assert site.begun == [8] and answer.count(b"HTTP/1.1") == 1
     assert site.meter.snapshot().values["incumbent_http_requests"] == [(("events", "200"), 1.0)]
+
+
+def test_a_connection_is_kept_while_it_is_used_and_closed_when_it_is_not():
+    async def conversation(site):
+        site.line.timeout_keep_alive = 0.2
+        for n in range(6):  # 0.6 s in all
+            site.line.data_received(post(b"wait" if n == 5 else b"{}"))
+            await asyncio.sleep(0.1)
+        assert not site.line.transport.closed and len(site.statuses) == 5
+        await asyncio.sleep(0.3)  # under way: nothing is idle
+        site.let.set()
+        await asyncio.sleep(0.1)
+        assert not site.line.transport.closed and len(site.statuses) == 6
+        await asyncio.sleep(0.3)
+        assert site.line.transport.closed
+
+    talk(conversation)
+
+
+def test_what_a_request_sets_in_its_context_is_its_own():
+    seen, mark = [], ContextVar("mark", default=None)
+
+    class Marking:
+        async def handle(self, body, content_type):
+            seen.append(mark.get())
+            token = mark.set(body)
+            if body == b"wait":
+                await asyncio.sleep(0)
+            mark.reset(token)  # an error in another context than that of `set`
+            mark.set(body)
+            return reply_json({})
+
+    async def conversation(site):
+        site.shim.whole[b"/v1/events"] = partial(site.shim._whole, Route(Marking(), "events", "events"))
+        for body in (b"{}", b"wait", b"{}"):
+            site.line.data_received(post(body))
+            await site.rest()
+
+    assert talk(conversation).statuses == [200] * 3 and seen == [None] * 3
+
+
+def test_an_idle_connection_keeps_no_body():
+    async def conversation(site):
+        site.line.data_received(post(b"wait"))
+        assert site.line.cycle.body == b"" and site.line.cycle.headers == []
+        site.let.set()
+
+    assert talk(conversation).statuses == [200]
 
 
 def test_who_comes_behind_one_that_waits_is_answered_after_it():
@@ -273,13 +322,35 @@ def test_a_key_is_asked_for_of_what_comes_whole():
     assert site.statuses == [401] and site.begun == []
 
 
+class Panic(BaseException):
+    """What a Rust extension raises."""
+
+
+@pytest.mark.parametrize("error", [Panic("gone"), asyncio.CancelledError()])
+@pytest.mark.parametrize("waits", [True, False])
+def test_whatever_a_handler_ends_in_is_answered(error, waits, caplog):
+    class Broken:
+        async def handle(self, body, content_type):
+            if waits:
+                await asyncio.sleep(0)
+            raise error
+
+    async def conversation(site):
+        site.shim.whole[b"/v1/events"] = partial(site.shim._whole, Route(Broken(), "events", "events"))
+        site.line.data_received(post() + post(path=b"/v1/nope"))
+
+    assert talk(conversation).statuses == [500, 404]
+
+
 def test_an_answer_that_is_never_made_does_not_hold_the_line():
     async def conversation(site):
         async def gone(headers, body):
+            await asyncio.sleep(0)
             raise asyncio.CancelledError
 
         site.line.answers = SimpleNamespace(refuse=site.shim.refuse, whole={b"/v1/events": gone})
-        with pytest.raises(asyncio.CancelledError):  # the loop closes a connection whose protocol raises
-            site.line.data_received(post())
+        site.line.data_received(post())
+        await site.rest()
+        assert site.line.transport.closed
 
     assert talk(conversation).out == b""

@@ -129,6 +129,13 @@ def test_large_bodies_before_the_next_head_are_no_head():
     assert answer.count(b"HTTP/1.1 200") == 2 and counted == {}
 
 
+def test_a_head_behind_a_long_body_has_its_own_size_and_time():
+    long = b'"' + b"x" * 66_000 + b'"'
+    head = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(long)
+    answer, counted = talk(head[:20], head[20:] + long + GOOD[:20], GOOD[20:], answers=2)
+    assert answer.count(b"HTTP/1.1 200") == 2 and counted == {}
+
+
 CHUNKED = b"POST %s HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n%s\r\n"
 BAD_CHUNK = b"zz\r\n{}\r\n0\r\n\r\n"
 

@@ -90,7 +90,7 @@ class ModelConfig(Part):
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64  # requests under way at once; more: busy
     embedding_version: str | None = None  # of the space that its items come from
     cost_per_request: Annotated[float, Field(ge=0)] | None = None  # in any unit; logged
-    local: bool = False  # async and never blocking: may be stepped on the caller's stack
+    local: bool = False  # an async callable that never blocks: runs on the gateway's own loop
     breaker_calls: Annotated[int, Field(ge=1, le=10_000)] = 20  # the circuit breaker looks at the last so many
     breaker_failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5  # and opens at this part of failures
     breaker_cool_down_s: Annotated[float, Field(gt=0)] = 5.0  # then a probe; doubles while probes fail

@@ -66,7 +66,8 @@ def lists_digest(lists: Iterable[Sequence[str]]) -> str:
     >>> lists_digest([["a"], ["b"]]) == lists_digest([["a", "b"], []])
     False
     """
-    return hashlib.blake2b(_encoder.encode(lists), digest_size=8).hexdigest()
+    text = "\x1e".join([*["\x1f".join([*items, ""]) for items in lists], ""])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def unit_digest(unit: str) -> str:

@@ -13,16 +13,15 @@ from incumbent.models.recommender import Answer, Ask
 def _begin(guard: Guarded, request: Ask, k: int) -> Answer | asyncio.Task[Answer]:
     """A model's answer where it is there at once, else the task that will have it.
 
-    A model declared local is stepped on the caller's stack: one that never suspends costs no task (3 us, not 30).
-    Until it suspends `asyncio.current_task()` is the caller's, so such a model must not use `asyncio.timeout` before
-    its first await; that is what declaring it local promises.
+    A local model without an await in it is run on the caller's stack and costs no task (3 us, not 30): it cannot
+    suspend, so nothing that needs a task of its own (`asyncio.timeout`, a `TaskGroup`, aiohttp) is missed.
     """
     refused = guard.admit()
     if refused is not None:
         return refused
     asked: Awaitable[Answer] = guard.start(request, k)
     guard.running += 1
-    if guard.local:
+    if guard.at_once:
         try:
             begun = begin(asked)
         except BaseException:

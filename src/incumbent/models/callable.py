@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dis
 import importlib
 import inspect
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,8 @@ from incumbent.errors import ConfigError
 from incumbent.events.plan import ModelPlan
 from incumbent.models.recommender import Ask, ModelBusy, ModelFailure, Scored
 
+_SUSPENDS = {"GET_AWAITABLE", "GET_ANEXT"}  # what await, async for and async with are made of
+
 
 class CallableModel:
     """Calls ``function(request: Ask, k: int)``, which returns (item_id, score) pairs, best first, or `Told`.
@@ -22,7 +25,8 @@ class CallableModel:
     A sync function runs in threads, at most `concurrency` at once; an async one on an event loop that all async models
     of the process share, in a thread which is not the caller's. Neither can be stopped where it blocks: it keeps its
     place, and when all places are taken the model is busy at once instead of queueing without end. With `local` an
-    async function runs on the caller's own loop, which it promised never to block.
+    async function runs on the caller's own loop, which it promised never to block; `at_once` says that it also has no
+    await in it, so that a call is a result.
     """
 
     def __init__(self, plan: ModelPlan, function: Callable[[Ask, int], Any] | None = None) -> None:
@@ -30,6 +34,7 @@ class CallableModel:
         self._async = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
             getattr(self._function, "__call__", None))  # noqa: B004  an object with an async __call__
         self._local = plan.local
+        self.at_once = self._async and plan.local and not _awaits(self._function)
         self._places, self._room = plan.concurrency, BoundedSemaphore(plan.concurrency)
         self._pool = None if self._async else ThreadPoolExecutor(plan.concurrency, f"model-{plan.name}")
 
@@ -141,6 +146,21 @@ async def _contained(function: Callable[[Ask, int], Any], request: Ask, k: int) 
     except (SystemExit, KeyboardInterrupt) as error:  # it would end the loop
         raise ModelFailure(f"{type(error).__name__}: {error}") from error
     return found
+
+
+def _awaits(function: Callable[..., Any]) -> bool:
+    """May a coroutine of this function suspend? Only where there is an await in it; where its code is not seen, it may.
+
+    >>> async def found(request, k): return [("a", 1.0)]
+    >>> async def asked(request, k): return await found(request, k)
+    >>> _awaits(found), _awaits(asked)
+    (False, True)
+    """
+    called = function if inspect.isroutine(function) else type(function).__call__
+    code = getattr(called, "__code__", None)
+    if code is None or not code.co_flags & inspect.CO_COROUTINE:
+        return True
+    return any(step.opname in _SUSPENDS for step in dis.get_instructions(code))
 
 
 def resolve(target: str) -> Callable[..., Any]:

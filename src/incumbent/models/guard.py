@@ -34,7 +34,8 @@ class Guarded:
         self.running = 0
         self.monotonic = clock.monotonic
         self.deadline_s = plan.deadline_ms / 1000
-        self.local, self.concurrency = plan.local, plan.concurrency
+        self.at_once: bool = getattr(recommender, "at_once", False)  # never suspends: it needs no task
+        self.concurrency = plan.concurrency
 
     def admit(self) -> Answer | None:
         """None where the model may be asked now, else the answer that says why not; whoever asks counts `running`."""
@@ -160,9 +161,9 @@ def _sound(raw: list[Any]) -> tuple[list[str], list[float], dict[str, int]] | No
     except (TypeError, ValueError):
         return None
     text = "".join(items := [*ranks])
-    short = len(text) <= MAX_ID_CHARS or max(map(len, items)) <= MAX_ID_CHARS
-    if (rank == len(items) > 0 and "" not in ranks and short
-            and math.isfinite(sum(scores)) and (text.isascii() or written(text) == text)):
+    named = "" not in ranks and (len(text) <= MAX_ID_CHARS or max(map(len, items)) <= MAX_ID_CHARS)
+    if (rank == len(items) > 0 and named and math.isfinite(sum(scores))
+            and (text.isascii() or written(text) == text)):
         return items, scores, ranks
     return None
 

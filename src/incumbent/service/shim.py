@@ -131,7 +131,9 @@ class Shim:
             if len(body) > self._body_bytes:
                 raise self._too_large(f"{len(body)} bytes")
             reply = await _ask(route, header, body, kind)
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # whoever waits must hear of it, and who waits behind
             reply = self._failed(error, request_id, route.name)
         self._count_answer(route.name, reply, started)
         return Reply(reply.status, reply.body, reply.content_type, ((b"x-request-id", request_id), *reply.headers))
@@ -226,7 +228,7 @@ class Shim:
         self._count += 1
         return self._prefix + b"%x" % self._count
 
-    def _failed(self, error: Exception, request_id: bytes, route: str) -> Reply:
+    def _failed(self, error: BaseException, request_id: bytes, route: str) -> Reply:
         if isinstance(error, IncumbentError):
             return reply_error(error)
         self._log.error("unexpected error", route=route, request_id=request_id.decode(), exc_info=error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from contextvars import copy_context
 from typing import Any, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -62,13 +63,7 @@ class WholeHttp(PlainHttp):
         super().data_received(data)
         if self._asked is not None:
             asked, self._asked = self._asked, None
-            begun = begin(asked.whole(asked.headers, asked.body))
-            if isinstance(begun, Rest):
-                task = self.loop.create_task(self._later(asked, begun))
-                self.tasks.add(task)
-                task.add_done_callback(self.tasks.discard)
-            else:
-                self._write(asked, begun)
+            self._answer_to(asked)
         if self._coming is not None:
             self._coming = None
             super().head_complete()
@@ -100,8 +95,24 @@ class WholeHttp(PlainHttp):
         self.cycle = cast(Any, self._asked)  # whoever comes next on this connection waits for it
         self._coming, self._pieces = None, []
 
+    def _answer_to(self, asked: Asked) -> None:
+        context = copy_context()  # what a request sets in it is its own, as in a task
+        begun = context.run(begin, asked.whole(asked.headers, asked.body))
+        asked.headers, asked.body = [], b""  # an idle connection keeps none
+        if isinstance(begun, Rest):
+            task = self.loop.create_task(self._later(asked, begun), context=context)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        else:
+            self._write(asked, begun)
+
     async def _later(self, asked: Asked, rest: Rest[Reply]) -> None:
-        self._write(asked, await rest)
+        try:
+            reply = await rest
+        except BaseException:
+            self.transport.close()  # as the loop does where it is raised at once
+            raise
+        self._write(asked, reply)
 
     def _write(self, asked: Asked, reply: Reply) -> None:
         if not asked.disconnected:

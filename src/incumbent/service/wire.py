@@ -58,16 +58,19 @@ class Http(WholeHttp):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        before = self._within_head()
+        head = self.scope if self._within_head() else None
         super().data_received(data)
         if self._refused:
             return
         if not self._within_head():
             self._in_time()
-            if self.cycle is None or self.cycle.response_complete:
+            if self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete):
                 self._keep_alive()  # these bytes began nothing, and uvicorn disarms it at any
             return
-        self._head += len(data) if before else 0
+        if self.scope is head:
+            self._head += len(data)
+        else:
+            self._in_time()  # another head, which has its own time and size
         if len(self.url) > URL_BYTES or self._head > HEAD_BYTES:
             self._answer(self._too_much())
         elif self._late is None:
