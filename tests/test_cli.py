@@ -35,6 +35,13 @@ def shop(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def begun(shop):
+    """A shop whose service has run."""
+    SqlControl.in_directory(load(shop / "incumbent.toml").stores.directory).close()
+    return shop
+
+
 def run(capsys, *arguments):
     """Exit code, standard output, standard error."""
     with pytest.raises(SystemExit) as end:
@@ -136,6 +143,7 @@ def test_a_scorer_beside_the_configuration_is_loaded_by_commands_as_by_the_servi
     code, out, err = run(capsys, "config", "check", "--config", str(shop / "incumbent.toml"))
     monkeypatch.delitem(sys.modules, "my_checks_here", raising=False)
     assert code == 0 and "sound" in out, err
+    SqlControl.in_directory(shop / "data").close()
     code, _, err = run(capsys, "report", "--config", str(shop / "incumbent.toml"), "--dir", str(shop / "data"))
     assert code == 0, err
     assert scorer_of("my_checks_here:shouting")(Text("HA"), Facts()) == []  # what a report of written texts loads
@@ -178,12 +186,41 @@ def test_without_a_configuration_it_says_what_to_do(tmp_path, monkeypatch, capsy
     (["check", "stats"], "no checks plugin of that name"),
     (["nonsense"], "No such command"),
 ])
-def test_bad_input_is_one_message_and_exit_code_2(shop, capsys, arguments, piece):
+def test_bad_input_is_one_message_and_exit_code_2(begun, capsys, arguments, piece):
     code, _, err = run(capsys, *arguments)
     assert code == 2 and piece in " ".join(err.split()) and "Traceback" not in err
 
 
+DAYS = ("--from", "2026-03-01", "--to", "2026-03-08", "--reason", "x")
+
+
+@pytest.mark.parametrize("command", [
+    ("report",), ("experiment", "list"), ("experiment", "show", "favourites"), ("trace", "request", "r"),
+    ("trace", "user", "u1"), ("quarantine", "list"), ("quarantine", "show", "e"),
+    ("quarantine", "replay", "--reason", "x"), ("drift", "status"), ("drift", "audit"), ("baseline", "list"),
+    ("baseline", "show", "spring"), ("baseline", "build", *DAYS), ("baseline", "pin", "spring", "--reason", "x"),
+    ("source", "list"), ("source", "retire", "there", "--reason", "x"), ("erase", "u1", "--reason", "asked"),
+    ("experiment", "start", "favourites", "--reason", "x"),
+    ("evaluate", "--off-policy", "--data", "2026-03-01"),
+    ("evaluate", "--off-policy", "--data", "2026-03-01", "--candidate", "shop:popular"),
+    ("evaluate", "--data", "2026-03-01", "--candidate", "favourites")], ids=" ".join)
+def test_a_directory_in_which_nothing_was_kept_is_left_as_it_is(shop, capsys, monkeypatch, command):
+    """Neither one that is not there is made nor one that is there filled, under a replay clock least of all."""
+    monkeypatch.setenv("INCUMBENT_SERVICE__CLOCK", "replay")
+    monkeypatch.setenv("INCUMBENT_SERVICE__REPLAY_START", "2026-03-01T00:00:00Z")
+    (shop / "gate.toml").write_text('[[expect]]\nmetric = "mrr@10"\nat_least = 0\n')
+    (shop / "there").mkdir()
+    for name in ("typo", "there"):
+        code, out, err = run(capsys, *command, "--dir", name)
+        assert code == 2 and not out
+        assert err.startswith("incumbent: no service has kept anything in this directory.") and err.count("\n") == 1
+        assert f"Got '{name}'. Expected the data directory" in err and "`incumbent serve` makes one" in err
+    assert not (shop / "typo").exists() and not list((shop / "there").iterdir())
+
+
 def test_an_experiment_by_the_command_line_on_a_directory(shop, capsys):
+    code, out, _ = run(capsys, "experiment", "start", "favourites", "--reason", " ")
+    assert code == 2  # before a service has run there is a directory to begin, and nothing else
     assert json.loads(run(capsys, "experiment", "list", "--json")[1])[0]["stage"] is None
     code, out, _ = run(capsys, "experiment", "start", "favourites", "--reason", "try it")
     assert code == 0 and "stage shadow" in out
@@ -203,9 +240,9 @@ def test_an_experiment_by_the_command_line_on_a_directory(shop, capsys):
     assert code == 2 and not out and "nothing is known of this shopper" in err and "u1" in err
 
 
-def test_a_host_that_is_gone_is_retired_by_the_command_line(shop, capsys):
+def test_a_host_that_is_gone_is_retired_by_the_command_line(begun, capsys):
     assert "no sealer has run" in run(capsys, "source", "list")[1]
-    control, now = SqlControl.in_directory(load(shop / "incumbent.toml").stores.directory), datetime.now(UTC)
+    control, now = SqlControl.in_directory(load(begun / "incumbent.toml").stores.directory), datetime.now(UTC)
     for name, days in (("here", 0), ("there", 2)):
         watermark.record(control, name, now - timedelta(days=days), now - timedelta(days=days))
     listed = json.loads(run(capsys, "source", "list", "--json")[1])

@@ -103,7 +103,8 @@ def _step(step: str, text: str) -> None:
                 key: Key = None, as_json: Json = False) -> None:
         from incumbent.commands import experiment as commands
 
-        commands.take_step(_desk(path, directory, url, key), name, step, reason, as_json)
+        asked = _desk(path, directory, url, key, make=directory is None)  # before the first `serve`, too
+        commands.take_step(asked, name, step, reason, as_json)
 
     command.__doc__ = text
     experiment.command(step)(command)
@@ -218,10 +219,10 @@ def config_check(path: ConfigPath = None) -> None:
     typer.echo(summary(configured(path)))
 
 
-def _desk(path: Path | None, directory: Path | None, url: str | None, key: str | None) -> Any:
+def _desk(path: Path | None, directory: Path | None, url: str | None, key: str | None, *, make: bool = False) -> Any:
     from incumbent.commands.desk import desk
 
-    return desk(path, directory, url, key)
+    return desk(path, directory, url, key, make=make)
 
 
 def main(arguments: list[str] | None = None) -> None:

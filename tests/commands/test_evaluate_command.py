@@ -144,7 +144,7 @@ def test_a_logged_period_of_configured_models(shop, capsys):
                        models=[ModelAnswer("champion", "bestsellers", "1", "ok", 2.0, 1, ["book-01"])]),
             Feedback(event_id=ids.new(), time=start + timedelta(hours=1), user_id=f"u{n}", item_id="song-05",
                      action="purchase")]
-    with stores(load(shop / "incumbent.toml")) as held:
+    with stores(load(shop / "incumbent.toml"), make=True) as held:
         held.lake.commit(events, "w", 0)
     asked = ("--gate", "lake.toml", "--data", "2026-03-02", "--candidate")
     code, out, _ = run(capsys, *asked, "favourites")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from incumbent.config import Config, load
-from incumbent.errors import ConfigError, DataError, IncumbentError, UnavailableError, heard
+from incumbent.errors import ConfigError, DataError, IncumbentError, NotFoundError, UnavailableError, heard
 from incumbent.stores.store import Stores
 
 FILE = Path("incumbent.toml")
@@ -45,10 +45,19 @@ def search(*folders: Path) -> None:
 
 
 @contextmanager
-def stores(config: Config) -> Iterator[Stores]:
-    """The stores of a directory, to read and to decide by; a service may run on it at the same time."""
-    from incumbent.service.parts import clock_of, open_stores
+def stores(config: Config, *, make: bool = False) -> Iterator[Stores]:
+    """The stores of a directory, to read and to decide by; a service may run on it at the same time.
 
+    `NotFoundError` where none were ever kept there, and nothing is written: only `make` begins new ones.
+    """
+    from incumbent.service.parts import clock_of, open_stores
+    from incumbent.stores.embedded import kept
+
+    directory = config.stores.directory
+    if not make and config.stores.kind == "embedded" and not kept(directory):
+        raise NotFoundError("no service has kept anything in this directory", got=str(directory), field="--dir",
+                            expected="the data directory of a service",
+                            hint="--dir or stores.directory names another; `incumbent serve` makes one")
     opened = open_stores(config, clock_of(config), "reader")
     try:
         yield opened

@@ -126,8 +126,12 @@ class RemoteDesk:
         return found
 
 
-def desk(path: Path | None, directory: Path | None, url: str | None, key: str | None) -> AnyDesk:
-    """The desk of a service where a URL is given, else that of the configured directory, open until the end."""
+def desk(path: Path | None, directory: Path | None, url: str | None, key: str | None, *,
+         make: bool = False) -> AnyDesk:
+    """The desk of a service where a URL is given, else that of the configured directory, open until the end.
+
+    `NotFoundError` where nothing was ever kept in that directory; with `make` it is begun.
+    """
     if url is not None:
         return RemoteDesk(Remote(url, key))
     config = configured(path, directory=directory)
@@ -136,7 +140,7 @@ def desk(path: Path | None, directory: Path | None, url: str | None, key: str | 
         from incumbent.service.metrics import Meter
         from incumbent.service.parts import clock_of
         from incumbent.service.pulse import Pulse
-    opened = stores(config)
+    opened = stores(config, make=make)
     atexit.register(opened.__exit__, None, None, None)
     held, clock = opened.__enter__(), clock_of(config)
     meter = Meter(config.stores.directory / "run" / "metrics", "command", clock)  # reads what a service says of itself

@@ -49,8 +49,8 @@ def retire(name: Annotated[str, typer.Argument(help="As `incumbent source list` 
     from incumbent.service.parts import clock_of
 
     config = configured(path, directory=directory)
-    clock = clock_of(config)
     with local_parts("a directory"), stores(config) as held:
+        clock = clock_of(config)
         audit = watermark.retire(held.control, EventIds(clock), name, clock.now(), actor=actor(), reason=reason)
     if as_json:
         print(json.dumps({"audit": audit.event_id, "subject": audit.subject, "details": audit.details}, indent=2))

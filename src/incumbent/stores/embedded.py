@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from incumbent.clock import Clock, SystemClock
 from incumbent.config import Config
 from incumbent.errors import ConfigError
-from incumbent.stores.control import SqlControl
+from incumbent.stores.control import FILE, SqlControl
 from incumbent.stores.inbox import EmbeddedLog
 from incumbent.stores.store import Control, Lake, Log, Role, Stores
+
+LAKE = "lake"
 
 
 def open_stores(config: Config, clock: Clock, *, role: Role = "loop") -> Stores:
@@ -35,10 +39,23 @@ def open_stores(config: Config, clock: Clock, *, role: Role = "loop") -> Stores:
 open_stores.tags = frozenset({"durable"})  # type: ignore[attr-defined]
 
 
+def kept(directory: Path) -> bool:
+    """Whether stores were ever opened there: it has a control database, or a lake.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> before = kept(folder)
+    >>> SqlControl.in_directory(folder).close()
+    >>> before, kept(folder)
+    (False, True)
+    """
+    return (directory / FILE).exists() or (directory / LAKE).exists()
+
+
 def _lake(config: Config) -> Lake:
     try:
         from incumbent.stores.lake import DeltaLake
     except ImportError as error:
         raise ConfigError("the lake is not installed", got=str(error), hint="pip install 'incumbent[local]'") from None
     # files age in real time, also under a replay
-    return DeltaLake(config.stores.directory / "lake", config.stores.buckets, clock=SystemClock())
+    return DeltaLake(config.stores.directory / LAKE, config.stores.buckets, clock=SystemClock())

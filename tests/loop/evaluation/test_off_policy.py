@@ -157,7 +157,7 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "incumbent.toml").write_text(
         '[models.a]\ntarget = "m:a"\n[surfaces.home]\nchampion = "a"\n')
-    with stores(load("incumbent.toml")) as held:
+    with stores(load("incumbent.toml"), make=True) as held:
         held.lake.commit(log(users=150, requests=2), "w", 0)
 
     def run(*arguments):
