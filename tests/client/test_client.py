@@ -58,9 +58,10 @@ class Service:
 
     def answer(self, path, body, content_type):
         if self.down:
-            return 503, b'{"error": {"code": "store", "what": "the disk is full"}}'
+            return 503, b'{"error": {"code": "store", "what": "the disk is full"}}', b"application/json"
         if path == "/v1/plan":
-            return 200, msgspec.json.encode({"hash": self.plan.hash, **msgspec.to_builtins(self.plan)})
+            plan = {"hash": self.plan.hash, **msgspec.to_builtins(self.plan)}
+            return 200, msgspec.json.encode(plan), b"application/json"
         if path == "/v1/recommendations":
             reply = asyncio.run(Recommendations(self.shop.gateway).handle(body, content_type))
         else:
@@ -69,7 +70,7 @@ class Service:
             self.signatures.append(signature)
             reply = asyncio.run(self.events.handle(body, content_type) if signature is None
                                 else self.events.handle_signed(body, content_type, signature.encode()))
-        return reply.status, reply.body
+        return reply.status, reply.body, reply.content_type
 
     def kept(self, kind):
         segment = self.log.drain()
@@ -85,8 +86,9 @@ def _serving(service):
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             service.here.signature = self.headers.get(BATCH_HEADER)
-            status, data = service.answer(self.path, body, self.headers.get("content-type", ""))
+            status, data, kind = service.answer(self.path, body, self.headers.get("content-type", ""))
             self.send_response(status)
+            self.send_header("content-type", kind.decode())
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -227,12 +229,32 @@ def test_track_survives_an_outage_and_loses_nothing(service, url):
     assert [event.event_id for event in service.kept(Feedback)] == ids
 
 
+def test_an_answer_is_read_as_what_it_says_it_is_and_one_that_cannot_be_read_loses_nothing(service, url):
+    whole, kinds = service.answer, []
+    instead = [(200, b"<p>the network is being mended</p>", b"text/html"), (200, b"\xc1", b"application/msgpack"),
+               (200, b'{"accepted": 0, "duplicate": 0, "rejected": 1, "items": [{"index": 0, "status": "rejected"}]}',
+                b"application/json")]
+
+    def answer(path, body, content_type):
+        status, data, kind = whole(path, body, content_type)
+        kinds.append(kind)
+        return instead.pop(0) if instead else (status, data, kind)
+
+    service.answer = answer
+    with Client(url, every_s=0.01) as client:
+        for n in range(2):
+            assert client.track("click", "u1", f"i{n}") and client.flush(10)
+        assert kinds == [b"application/msgpack"] * 4
+        assert (client.sent.retries, client.sent.rejected, client.sent.accepted) == (2, 1, 1)
+    assert [event.item_id for event in service.kept(Feedback)] == ["i0", "i1"]
+
+
 def test_a_batch_that_is_too_large_is_sent_in_halves(service, url):
     whole = service.answer
 
     def answer(path, body, content_type):
         if path == "/v1/events" and len(body) > 1500:
-            return 413, b'{"error": {"code": "too_large", "what": "body is too large"}}'
+            return 413, b'{"error": {"code": "too_large", "what": "body is too large"}}', b"application/json"
         return whole(path, body, content_type)
 
     service.answer = answer

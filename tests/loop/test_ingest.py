@@ -95,6 +95,7 @@ def test_a_sound_event_is_in_the_log_as_sent():
     ({"user_id": 7}, "schema", "user_id"),
     ({"action": "teleport"}, "schema", "action"),
     ({"action": "refund"}, "reference", "refers_to"),
+    ({"quantity": 0}, "number", "quantity"),
     ({"event_id": "not-an-id"}, "schema", "event_id"),
     ({"event_id": "00000000-03e8-4000-8000-000000000000"}, "id", "event_id"),
     ({"marks": ["unserved"]}, "schema", "marks"),

@@ -44,7 +44,9 @@ class Collector:
     def post(self, body, content_type="application/json"):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         reply = asyncio.run(self.handler.handle(data, content_type))
-        return reply.status, json.loads(reply.body)
+        packed = reply.content_type == b"application/msgpack"
+        assert packed == (reply.status == 200 and content_type == "application/msgpack")
+        return reply.status, (msgspec.msgpack.decode if packed else json.loads)(reply.body)
 
     def kept(self):
         segment = self.log.drain()
@@ -64,11 +66,33 @@ def test_a_batch_is_counted_and_answered_per_event():
         assert f"incumbent_events_total{{{labels}}} {count}.0" in text
 
 
-def test_message_pack_in():
+def test_message_pack_is_answered_in_kind():
     collector = Collector()
     status, receipt = collector.post(msgspec.msgpack.encode([event(), event()]), "application/msgpack")
     assert (status, receipt) == (200, {"accepted": 2, "duplicate": 0, "rejected": 0, "items": []})
     assert all(codec.decode(record.data).user_id == "u" for record in collector.kept())
+    both = {kind: collector.post(encode([event(event_id="1" * 36), event()]), kind) for kind, encode in (
+        ("application/msgpack", msgspec.msgpack.encode), ("application/json", msgspec.json.encode))}
+    assert both["application/msgpack"] == both["application/json"] and both["application/json"][1]["rejected"] == 1
+
+
+ACTIONS = "Expected one of add_to_cart, click, dismiss, dwell, exclude, purchase, refund, view."
+NONE = "a quantity of none says nothing. Got 0. Expected 1 or more. Hint: leave quantity out, or the event."
+
+
+@pytest.mark.parametrize(("changes", "field", "told"), [
+    ({"action": "clik"}, "action", f"Invalid enum value. Got 'clik'. {ACTIONS} Hint: did you mean 'click'?"),
+    ({"action": "x - at `$.time`'s"}, "action", f"Invalid enum value. Got \"x - at `$.time`'s\". {ACTIONS}"),
+    ({"type": "feedbak"}, "type", "Invalid value. Got 'feedbak'. Expected one of embedding, feedback, impression, "
+                                  "item, measurement. Hint: did you mean 'feedback'?"),
+    ({"quantity": 0}, "quantity", NONE),
+    ({"action": "refund", "refers_to": "0" * 36, "quantity": 0}, "quantity", NONE)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_was_got_is_told_once(changes, field, told, packed):
+    body = msgspec.msgpack.encode([event(), event(**changes)]) if packed else [event(), event(**changes)]
+    status, receipt = Collector().post(body, "application/msgpack" if packed else "application/json")
+    [item] = receipt["items"]
+    assert (status, item["field"], item["reason"]) == (200, field, told)
 
 
 def test_a_batch_of_refusals_is_an_error_that_names_each():

@@ -53,7 +53,8 @@ def post(door, body, signature=None, kind="application/json"):
     headers = {"content-type": kind, **({} if signature is None else {"Incumbent-Signature": signature})}
     connection.request("POST", "/v1/events", body, headers)
     answer = connection.getresponse()
-    told = answer.status, json.loads(answer.read())
+    assert answer.status != 200 or answer.getheader("content-type") == kind
+    told = answer.status, (msgspec.msgpack.decode if kind.endswith("msgpack") else json.loads)(answer.read())
     connection.close()
     return told
 

@@ -13,6 +13,8 @@ import msgspec
 
 from incumbent.errors import ConfigError, DataError, IncumbentError, UnavailableError, heard
 
+MSGPACK = "application/msgpack"
+
 
 class Http:
     """Requests to one service over one connection per thread, made anew where it broke.
@@ -32,15 +34,28 @@ class Http:
 
     def get(self, path: str) -> bytes:
         """The body of a GET."""
-        return self._call("GET", path, None, "application/json")
+        return self._call("GET", path, None, "application/json")[0]
 
-    def post(self, path: str, body: bytes, content_type: str = "application/json",
-             headers: Mapping[str, str] | None = None) -> bytes:
-        """The body of the answer to a POST; events may be sent twice where a connection broke: their ids say so."""
-        return self._call("POST", path, body, content_type, headers)
+    def post(self, path: str, body: bytes) -> bytes:
+        """The body of the answer to a POST of JSON."""
+        return self._call("POST", path, body, "application/json")[0]
+
+    def send(self, path: str, body: bytes, headers: Mapping[str, str]) -> Any:
+        """What a POST of MessagePack is answered with, read as what the answer says that it is.
+
+        Events may be sent twice where a connection broke: their ids say so. `UnavailableError` also where the answer
+        cannot be read: then nobody knows what became of them.
+        """
+        data, kind = self._call("POST", path, body, MSGPACK, headers)
+        try:
+            return msgspec.msgpack.decode(data) if kind == MSGPACK else msgspec.json.decode(data)
+        except msgspec.DecodeError as error:
+            raise UnavailableError("the answer cannot be read", got=data[:80], expected=MSGPACK,
+                                   hint=f"{error}; does something else answer in the service's place?") from None
 
     def _call(self, method: str, path: str, body: bytes | None, content_type: str,
-              headers: Mapping[str, str] | None = None) -> bytes:
+              headers: Mapping[str, str] | None = None) -> tuple[bytes, str]:
+        """The body of an answer, and its content type."""
         for attempt in (1, 2):
             kept = getattr(self._local, "connection", None)
             connection = kept or self._make(self._host, self._port, timeout=self._timeout_s)
@@ -59,7 +74,7 @@ class Http:
             self._local.connection = connection
             if response.status >= 400:
                 raise _error(response.status, data)
-            return data
+            return data, response.headers.get_content_type()
         raise AssertionError("unreachable")
 
     def close(self) -> None:

@@ -135,8 +135,7 @@ class Sender:
         """One batch, now: the events refused for good. Raises where it must be tried again."""
         body = _pack({"events": [Raw(record.data) for record in batch]})
         try:
-            receipt = msgspec.json.decode(self._http.post("/v1/events", body, "application/msgpack",
-                                                          self._signature(batch, body)))
+            receipt = self._http.send("/v1/events", body, self._signature(batch, body))
         except RefusedBatch as refused:
             receipt = refused.receipt
         self.sent.accepted += receipt["accepted"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
+from incumbent.errors import Quoted
 from incumbent.events.schema import Event, Incoming
+
+_REFUSED = re.compile(r"(Invalid (?:enum )?value) ('.*'|\".*\")").fullmatch
 
 
 def allowed(tag: Any, path: str) -> tuple[str, ...]:
@@ -49,12 +53,11 @@ def _words(tag: str, path: str) -> tuple[str, ...]:
                         if isinstance(word, str)))
 
 
-def word_in(what: str) -> str | None:
-    """The word that a message of msgspec refuses.
+def word_in(what: str) -> tuple[str, Quoted | None]:
+    """A message of msgspec apart from the word that it refuses, which stands there in quotes.
 
     >>> word_in("Invalid enum value 'clik'"), word_in("Expected `str`, got `int`")
-    ('clik', None)
+    (('Invalid enum value', "'clik'"), ('Expected `str`, got `int`', None))
     """
-    if not what.startswith("Invalid ") or "'" not in what:
-        return None
-    return what[what.index("'") + 1:what.rindex("'")]
+    found = _REFUSED(what)
+    return (what, None) if found is None else (found[1], Quoted(found[2]))

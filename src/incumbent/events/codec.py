@@ -81,15 +81,19 @@ def _plain(data: Any, plain: Any) -> Any:
 
 
 def _explain(error: msgspec.ValidationError, raw: Any) -> DataError:
-    """A msgspec message taken apart: the field is the path behind `` - at `$.``, and what lacks or is unknown there."""
-    what, _, path = str(error).partition(" - at `$")
+    """A msgspec message taken apart: the field is the path behind `` - at `$.``, and what lacks or is unknown there; a
+    word that none may be is what was got."""
+    what, at, path = str(error).rpartition(" - at `$")  # the last one: a refused word may hold any text
+    what, path = (what, path) if at else (path, "")
     named = _NAMED.search(what)
     parts = [path.rstrip("`").lstrip("."), named[1] if named else ""]
     field = ".".join(part for part in parts if part) or None
-    word = word_in(what)
-    words = allowed(raw.get("type") if isinstance(raw, dict) else None, field) if word is not None and field else ()
-    return DataError(what, field=field, expected="one of " + ", ".join(words) if words else None,
-                     hint=near(word, words) if word is not None else None)
+    what, word = word_in(what)
+    if word is None:
+        return DataError(what, field=field)
+    words = allowed(raw.get("type") if isinstance(raw, dict) else None, field) if field else ()
+    return DataError(what, got=word, field=field, hint=near(word[1:-1], words),
+                     expected="one of " + ", ".join(words) if words else None)
 
 
 def upgrade(raw: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@
 | numbers are finite, a vector is readable and fits float32 | all | refused, `number` |
 | latencies and costs are 0 or more | impression | refused, `number` |
 | a context or label set has at most `context_keys` keys | feedback, measurement | refused, `size` |
+| a quantity is 1 or more: of none there is nothing to say | feedback | refused, `number` |
 | a refund says of what | feedback | refused, `reference` |
 | the context declares no robot (`limits.bots`) | feedback | marked `bot` |
 | the request id is one that we signed | feedback | marked `unserved`; `no_request` where there is none |
@@ -139,6 +140,9 @@ class Screen:
         if event.marks:
             raise RefusedError("marks are set by the collector", "schema", got=event.marks, field="marks")
         _money(event.value_minor, event.currency, "value_minor")
+        if event.quantity == 0:  # what was recorded before this was refused is read as it is
+            raise RefusedError("a quantity of none says nothing", "number", got=0, expected="1 or more",
+                               field="quantity", hint="leave quantity out, or the event")
         if event.action == "refund" and not (event.refers_to or event.order_id):
             raise RefusedError("a refund does not say of what", "reference", field="refers_to",
                                expected="the purchase's event id, or order_id")

@@ -13,7 +13,7 @@ from incumbent.events.malformed import elements, hint
 from incumbent.events.malformed_msgpack import packed_elements
 from incumbent.loop.ingest import Ingest, Receipt
 from incumbent.service.metrics import Meter
-from incumbent.service.reply import Reply, reply_error
+from incumbent.service.reply import MSGPACK, Reply, reply_error
 
 
 class Batch(Struct, forbid_unknown_fields=True):
@@ -24,7 +24,8 @@ class Batch(Struct, forbid_unknown_fields=True):
 
 _json = msgspec.json.Decoder(Batch | list[Raw])
 _msgpack = msgspec.msgpack.Decoder(Batch | list[Raw])
-_encode = msgspec.json.Encoder().encode
+_to_json = msgspec.json.Encoder()
+_to_msgpack = msgspec.msgpack.Encoder()
 
 
 class EventsHandler:
@@ -35,6 +36,7 @@ class EventsHandler:
     200 where at least one event was accepted or known already, with `items` telling of every event that was not
     simply accepted as sent; 422 where every event was refused, of the shape of errors, with the same `items`;
     503 where the log refused: then nothing is acknowledged, and the batch is to be sent again with the same ids.
+    MessagePack is answered in kind; errors are JSON whatever was sent.
     """
 
     def __init__(self, ingest: Ingest, meter: Meter, *, batch_events: int) -> None:
@@ -57,8 +59,8 @@ class EventsHandler:
             return reply_error(error)
         self._count(receipt)
         if receipt.rejected and receipt.rejected == len(raws):
-            return Reply(422, _encode(_all_refused(receipt)))
-        return Reply(200, _encode(receipt))
+            return Reply(422, _to_json.encode(_all_refused(receipt)))
+        return Reply(200, _to_msgpack.encode(receipt), MSGPACK) if msgpack else Reply(200, _to_json.encode(receipt))
 
     async def _split(self, body: bytes, msgpack: bool) -> Sequence[bytes | Raw]:
         try:

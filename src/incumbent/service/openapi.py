@@ -69,8 +69,9 @@ def events() -> dict[str, Any]:
     post = {
         "operationId": "events", "tags": ["events"], "summary": "A batch of events, durable when answered",
         "requestBody": {"required": True, "content": {name: {"schema": batch} for name in TYPES}},
-        "responses": {"200": {"description": "What became of the batch. Events that are not in `items` were accepted "
-                                             "as sent.", "content": {TYPES[0]: {"schema": receipt}}}, **responses},
+        "responses": {"200": {"description": "What became of the batch, in kind. Events that are not in `items` were "
+                                             "accepted as sent.",
+                              "content": {name: {"schema": receipt} for name in TYPES}}, **responses},
     }
     return {"paths": {EVENTS: {"post": post}}, "components": {"schemas": schemas}}
 
