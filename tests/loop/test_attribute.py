@@ -67,8 +67,8 @@ def history(seed: int, users: int = 4, days: float = 6, requests: int = 40, told
             action=rng.choice(["click", "view", "purchase", "purchase"]),
             request_id=rng.choice([seen.request_id, None, None, "r999"]),
             order_id=rng.choice(["o1", "o2", None]), line_id=rng.choice(["l1", "l2", None]),
-            quantity=rng.choice([None, 1, 2]), value_minor=rng.choice([None, 0, 100, 250]),
-            currency=rng.choice(["EUR", "EUR", "USD"]),
+            quantity=rng.choice([None, 0, 1, 2]), value_minor=rng.choice([None, 0, 100, 250]),
+            currency=rng.choice(["EUR", "EUR", "USD", None]),  # none of either is taken, and may be on record
             marks=rng.choice([[], [], [], [], [], ["unserved"], ["no_request"], ["foreign_user"],
                               ["foreign_user", "forged"], ["bot", "no_request"]]))
         events.append(event)

@@ -121,7 +121,7 @@ def history(seed: int) -> list[Any]:
         events.append(Feedback(
             event_id=event_id(f"f{n}", time), time=time, user_id=seen.user_id, item_id=rng.choice(seen.slots).item_id,
             action=rng.choice(["click", "purchase", "purchase", "refund"]), order_id=rng.choice(["o1", "o2"]),
-            value_minor=rng.choice([None, 100, 300]), currency=rng.choice(["EUR", "EUR", "USD"]),
+            value_minor=rng.choice([None, 100, 300]), currency=rng.choice(["EUR", "EUR", "USD", None]),
             request_id=rng.choice([None, seen.request_id]),
             marks=rng.choice([[], [], [], ["foreign_user"], ["forged"]])))
     return events

@@ -185,19 +185,32 @@ def test_a_currency_is_one():
 
 @pytest.mark.parametrize("name", ["revenue_per_user", "revenue_per_slot", "order_value", "refund_share"])
 def test_money_of_several_currencies_does_not_add(name):
-    def read(*codes, **settings):
-        return getattr(metrics, name)({"user_id": ["u", "v"], "value_minor": [5, 10], "refund_minor": [0, 0],
+    def read(*codes, second=10, **settings):
+        return getattr(metrics, name)({"user_id": ["u", "v"], "value_minor": [5, second], "refund_minor": [0, 0],
                                        "orders": [1, 1], "slots": [1, 1], "currency": list(codes)}, **settings)
 
     with pytest.raises(DataError, match=r"does not add\. Got \['EUR', 'USD'\]"):
         read("EUR", "USD")
     with pytest.raises(DataError, match=r"no such currency\. Got 'XXY'"):
         read("XXY", "XXY")
-    assert read("EUR", "EUR").value == read("EUR", None).value
+    for codes in (("EUR", None), (None, None)):
+        with pytest.raises(DataError, match=r"money without a currency\. Got None\. .* value_minor is") as caught:
+            read(*codes)
+        assert caught.value.field == "rows.currency"
+    for nothing in (0, None, float("nan")):  # whoever bought nothing needs no currency
+        assert read("EUR", "EUR", second=nothing).value == read("EUR", None, second=nothing).value
     if name != "refund_share":
         with pytest.raises(DataError, match=r"does not add\. Got \['EUR'\]\. Expected SEK"):
             read("EUR", "EUR", currency="SEK")
-        assert read("SEK", None, currency="SEK").unit.startswith("SEK")
+        assert read("SEK", None, second=0, currency="SEK").unit.startswith("SEK")
+        with pytest.raises(DataError, match="money without a currency"):
+            read("SEK", None, currency="SEK")
+
+
+def test_money_given_back_has_a_currency_too():
+    day = {"user_id": ["u", "v"], "value_minor": [5, 0], "refund_minor": [0, 3], "currency": ["EUR", None]}
+    with pytest.raises(DataError, match=r"money without a currency\. .* refund_minor is above 0"):
+        metrics.refund_share(day)
 
 
 def test_names_of_the_one_pass_may_have_a_k():

@@ -2,7 +2,8 @@
 
 A row is what a user did in a day: `value_minor` bought, `refund_minor` given back that day. A few large baskets make
 the mean of such rows swing, so the numerator of each row is cut at the cap that ``state({"cap": ...})`` freezes.
-Where rows hold a `currency`, it must be one, that of the metric where it names one: nothing is converted.
+Where rows hold a `currency`, it must be one, that of the metric where it names one: nothing is converted, and an
+amount above 0 without its currency is of none that is known.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from incumbent.currencies import CURRENCIES
 from incumbent.errors import DataError
-from incumbent.metrics.frames import columns
+from incumbent.metrics.frames import columns, numbers
 from incumbent.metrics.metric import Batch, Side
 from incumbent.metrics.rate import WHAT, Rate, amounts_of, share
 
 Per = Literal["slot", "request", "session", "user"]
+_MONEY = ("value_minor", "refund_minor")
 _PER: dict[str, str | None] = {"slot": "slots", "request": "requests", "session": "sessions", "user": None}
 
 
@@ -104,7 +107,8 @@ def _known(currency: str, field: str = "currency") -> None:
 
 
 def _one_currency(batch: Batch, currency: str = "") -> None:
-    """Raise `DataError` for money of several currencies, of another than the metric's, or of one that is none."""
+    """Raise `DataError` for money of several currencies, of another than the metric's, of one that is none, or without
+    one where others have it."""
     found = batch.once(_currencies)
     for one in found:
         _known(one, f"{WHAT}.currency")
@@ -114,8 +118,17 @@ def _one_currency(batch: Batch, currency: str = "") -> None:
 
 
 def _currencies(batch: Batch, side: Side | None) -> tuple[str, ...]:
-    column = columns(batch.rows, WHAT, (), ("currency",)).get("currency")
-    return () if column is None else tuple(sorted(map(str, column.unique().drop_null().to_pylist())))
+    found = columns(batch.rows, WHAT, (), ("currency", *_MONEY))
+    column = found.get("currency")
+    if column is None:
+        return ()
+    unknown = pc.is_null(column)
+    for name in _MONEY if column.null_count else ():
+        if name in found and (numbers(found[name].filter(unknown), f"{WHAT}.{name}") > 0).any():
+            raise DataError("money without a currency", got=None, field=f"{WHAT}.currency",
+                            expected=f"an ISO 4217 code wherever {name} is above 0",
+                            hint="leave the column out where all money is of one currency")
+    return tuple(sorted(map(str, column.unique().drop_null().to_pylist())))
 
 
 def _bought(batch: Batch) -> NDArray[np.float64]:

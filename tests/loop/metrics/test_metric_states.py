@@ -131,12 +131,13 @@ def test_a_day_by_hand(day: Run, name: str, value: float) -> None:
     assert day.value(name) == pytest.approx(value, rel=0.011 if name.startswith("latency") else 1e-9)
 
 
-def test_money_that_nobody_knows_is_counted_and_not_taken_for_nothing() -> None:
-    """u3 buys for nobody knows what, u2 in another currency, u4 dwells for nobody knows how long; u1 is as before."""
+@pytest.mark.parametrize("other", ["SEK", None])
+def test_money_that_nobody_knows_is_counted_and_not_taken_for_nothing(other: str | None) -> None:
+    """u3 buys for nobody knows what, u5 in another currency, u4 dwells for nobody knows how long; u1 is as before."""
     run, kinds = Run(), measured(CONFIG, "EUR").all()
     foreign = told("n2", "2026-03-01T13:06", "u5", "a", "purchase", 900, request_id="r6")
     run.commit([*LOG, told("n1", "2026-03-01T13:06", "u3", "a", "purchase", request_id="r4"),
-                shown("r6", "2026-03-01T13:00", "u5", "a c"), msgspec.structs.replace(foreign, currency="SEK"),
+                shown("r6", "2026-03-01T13:00", "u5", "a c"), msgspec.structs.replace(foreign, currency=other),
                 shown("r7", "2026-03-01T13:00", "u4", "a c"),
                 told("n3", "2026-03-01T13:07", "u4", "a", "dwell", request_id="r7")])
     run.run()
