@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from incumbent.clock import Clock
 from incumbent.config import Config
 from incumbent.logs import get
 from incumbent.service.parts import FRONT, Assignment, Claim, Part, Process, listen, processes
+from incumbent.service.scratch import scratch
 
 FATAL = frozenset({2, 3, 4})  # exit codes of a configuration, a conflict, a store: trying again would not help
 FIRST_TRIES = 3  # deaths before it ever was ready after which a service gives up
@@ -65,17 +64,15 @@ class Supervisor:
         needs_port = bool(FRONT & set(self._parts)) or "page" in self._parts
         try:
             self._socket = listen(self._config.service.host, self._config.service.port) if needs_port else None
-            self._scratch = Path(tempfile.mkdtemp(prefix="incumbent-"))
             (claim.folder / "metrics").mkdir(exist_ok=True)
             for old in (claim.folder / "metrics").glob("*.metrics"):
                 if old.name.startswith(tuple({child.process for child in self._children})):
                     old.unlink(missing_ok=True)
-            with self._signal_pipe() as wake:
+            with scratch() as self._scratch, self._signal_pipe() as wake:
                 try:
                     return self._watch(wake)
                 finally:
                     self._kill()
-                    shutil.rmtree(self._scratch, ignore_errors=True)
         finally:
             claim.give_up()
 
