@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from incumbent.stats.estimate import Estimate
 
 Scale = Literal["share", "log"]
 Status = Literal["ok", "drift", "no_data"]
+Matched = Literal["all", "weekday"]
 PLAIN = 0.01  # of an F test: weekdays differ where its p is below
 OUTLYING = 3.5  # robust standard deviations
 MAD_SD = 1.4826  # of a normal: standard deviations per MAD
@@ -56,7 +57,16 @@ class Judged:
     expected: float | None = None
     p: float | None = None
     days: int = 0
-    matched: Literal["all", "weekday"] = "all"
+    matched: Matched = "all"
+
+
+class _Ordinary(NamedTuple):
+    """What an ordinary day shows, on the scale of comparison: Student's t of `freedom` times `sd` about `middle`."""
+
+    middle: float
+    sd: float
+    freedom: int
+    days: int  # whose mean `middle` is
 
 
 def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scale, terms: Terms = Terms()) -> Judged:
@@ -73,22 +83,31 @@ def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scal
     """
     there = {when: one for when, one in past.items() if one.value is not None}
     weekdays = np.array([when.weekday() for when in there])
-    own, freedom = int((weekdays == day.weekday()).sum()), len(there) - len(set(weekdays.tolist()))
     values, noise = _transformed(there.values(), scale)
-    known = freedom >= min(terms.min_days, 7) and (
-        own >= terms.min_weekdays or (own > 1 and _differ(values, weekdays)))
-    matched: Literal["all", "weekday"] = "weekday" if known else "all"
+    matched = _matched(values, weekdays, day.weekday(), terms)
     if len(there) < terms.min_days:
         return Judged("no_data", f"{len(there)} past days, {terms.min_days} are needed", days=len(there))
     if today.value is None:
         return Judged("no_data", today.reason or "missing", days=len(there), matched=matched)
-    (x,), _ = _transformed([today], scale)
     groups = weekdays if matched == "weekday" else np.zeros_like(weekdays)
     same = groups == (day.weekday() if matched == "weekday" else 0)
-    least = min(map(groups.tolist().count, set(groups.tolist())))
-    kept = _without_outliers(values - _of_groups(np.median, values, groups), least)
-    if not (kept & same).any():  # its days are of two kinds, halfway between which none lies
-        kept |= same
+    ordinary = _ordinary(values, noise, groups, same, today, scale)
+    days = f"{ordinary.days} past {day:%A}s" if matched == "weekday" else f"{ordinary.days} past days"
+    return _verdict(today, ordinary, days, matched, scale, terms)
+
+
+def _matched(values: NDArray[np.float64], weekdays: NDArray[np.int64], weekday: int, terms: Terms) -> Matched:
+    """Is a day compared with those of its weekday, of which there are enough or which plainly differ, or with all?"""
+    own, freedom = int((weekdays == weekday).sum()), len(weekdays) - len(set(weekdays.tolist()))
+    known = freedom >= min(terms.min_days, 7) and (
+        own >= terms.min_weekdays or (own > 1 and _differ(values, weekdays)))
+    return "weekday" if known else "all"
+
+
+def _ordinary(values: NDArray[np.float64], noise: NDArray[np.float64], groups: NDArray[np.int64],
+              same: NDArray[np.bool_], today: Estimate, scale: Scale) -> _Ordinary:
+    """What the past days, of which those like today are `same`, say of a day of today's size."""
+    kept = _kept(values, groups, same)
     alike = kept & same
     n, middle, usual = int(alike.sum()), float(values[alike].mean()), float(np.median(noise[kept]))
     off = values[kept] - _of_groups(np.mean, values[kept], groups[kept])
@@ -96,12 +115,27 @@ def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scal
     spread = max(float(off @ off) / freedom, usual, 1e-12)
     sd = math.sqrt(spread + max(spread, float(np.median(noise[alike]))) / n
                    + max(_expected_noise(middle, today, scale) - usual, 0.0))
+    return _Ordinary(middle, sd, freedom, n)
+
+
+def _kept(values: NDArray[np.float64], groups: NDArray[np.int64], same: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The baseline: all days but those far out, unless that leaves none of those like today."""
+    least = min(map(groups.tolist().count, set(groups.tolist())))
+    kept = _without_outliers(values - _of_groups(np.median, values, groups), least)
+    if not (kept & same).any():  # its days are of two kinds, halfway between which none lies
+        kept |= same
+    return kept
+
+
+def _verdict(today: Estimate, ordinary: _Ordinary, days: str, matched: Matched, scale: Scale, terms: Terms) -> Judged:
+    """Drift where chance and size of the change both say so; `days` names what today is compared with."""
+    assert today.value is not None
+    middle, sd, freedom, n = ordinary
+    (x,), _ = _transformed([today], scale)
     p = float(2 * stats.t.sf(abs(x - middle) / sd, freedom))
     reach = float(stats.t.isf(terms.alpha / 2, freedom)) * sd
     low, high, expected = (_back(value, scale) for value in (middle - reach, middle + reach, middle))
-    large = _large(today.value, expected, scale, terms)
-    days = f"{n} past {day:%A}s" if matched == "weekday" else f"{n} past days"
-    if p < terms.alpha and large:
+    if p < terms.alpha and _large(today.value, expected, scale, terms):
         way = "above" if x > middle else "below"
         return Judged("drift", f"{_shown(today.value, scale)} is {way} the {_shown(low, scale)} to "
                                f"{_shown(high, scale)} of {days} (p = {p:.2g})", low, high, expected, p, n, matched)
