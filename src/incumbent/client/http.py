@@ -49,7 +49,7 @@ class Http:
         data, kind = self._call("POST", path, body, MSGPACK, headers)
         try:
             return msgspec.msgpack.decode(data) if kind == MSGPACK else msgspec.json.decode(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise UnavailableError("the answer cannot be read", got=data[:80], expected=MSGPACK,
                                    hint=f"{error}; does something else answer in the service's place?") from None
 
