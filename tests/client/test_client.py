@@ -232,6 +232,7 @@ def test_track_survives_an_outage_and_loses_nothing(service, url):
 def test_an_answer_is_read_as_what_it_says_it_is_and_one_that_cannot_be_read_loses_nothing(service, url):
     whole, kinds = service.answer, []
     instead = [(200, b"<p>the network is being mended</p>", b"text/html"), (200, b"\xc1", b"application/msgpack"),
+               (200, b'"\xff"', b"application/json"),
                (200, b'{"accepted": 0, "duplicate": 0, "rejected": 1, "items": [{"index": 0, "status": "rejected"}]}',
                 b"application/json")]
 
@@ -244,8 +245,8 @@ def test_an_answer_is_read_as_what_it_says_it_is_and_one_that_cannot_be_read_los
     with Client(url, every_s=0.01) as client:
         for n in range(2):
             assert client.track("click", "u1", f"i{n}") and client.flush(10)
-        assert kinds == [b"application/msgpack"] * 4
-        assert (client.sent.retries, client.sent.rejected, client.sent.accepted) == (2, 1, 1)
+        assert kinds == [b"application/msgpack"] * 5
+        assert (client.sent.retries, client.sent.rejected, client.sent.accepted) == (3, 1, 1)
     assert [event.item_id for event in service.kept(Feedback)] == ["i0", "i1"]
 
 
