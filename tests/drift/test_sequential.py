@@ -13,10 +13,11 @@ from scipy import integrate
 
 from incumbent.drift.budget import soonest_harm
 from incumbent.drift.cusum import cusum_run_length, cusum_step, cusum_threshold, page_hinkley_step
-from incumbent.drift.detector import Reference
+from incumbent.drift.detector import BaselineWindow, Reference
 from incumbent.drift.risk import BoundedRisk
 from incumbent.drift.sequential import NONE, bounded_bets, calibrated, e_step, mixed_step, ranked, shafer
-from incumbent.drift.stream import embedding_stream
+from incumbent.drift.stream import RankStream, embedding_stream
+from incumbent.drift.windowed import WindowDetector
 from incumbent.errors import ConfigError, DataError
 from incumbent.stats.moments import Moments
 
@@ -264,3 +265,21 @@ def test_a_stream_finds_what_one_window_may_not_say():
             at = t
             break
     assert at is not None and at >= 5 and result.p_value > 1 / 100 and memory is None
+
+
+def test_a_stream_under_another_alpha_goes_on_at_the_same_part_of_its_threshold():
+    """Between two windows the part of the budget changes: alpha * M does not, so neither does what was promised."""
+    rng = np.random.default_rng(4)
+    states = [Moments.zero().update(rng.normal(size=40)) for _ in range(30)]
+    reference = Reference(tuple(BaselineWindow(one) for one in states))
+
+    def stream(alpha: float) -> RankStream:
+        return RankStream("gap", WindowDetector(
+            "gap", lambda a, b: {"gap": abs(a.mean().value - b.mean().value)}, alpha=0.5), alpha=alpha)
+
+    first, kept = stream(0.001).step(Moments.zero().update(rng.normal(0.4, 1, 40)), reference, None)
+    window = Moments.zero().update(rng.normal(0.4, 1, 40))
+    same, larger, smaller = (stream(alpha).step(window, reference, kept)[0] for alpha in (0.001, 0.002, 0.0005))
+    e = same.e_value / (first.e_value + 1)
+    assert larger.e_value == pytest.approx((first.e_value / 2 + 1) * e)
+    assert smaller.e_value == pytest.approx((first.e_value * 2 + 1) * e)

@@ -247,7 +247,8 @@ class DriftConfig(Part):
     click_hours: Annotated[float, Field(gt=0, le=168)] = 24.0  # a click after that does not count; how long is waited
     conversion_days: Annotated[int, Field(ge=1, le=90)] = 7  # so of purchases, in days of 24 hours
     segment: str | None = None  # context field by which changes are told apart: who feels them, mix or within
-    recovery_windows: Annotated[int, Field(ge=1)] = 3  # ordinary ones in a row that end a drift
+    # ordinary ones in a row that end a drift; with another version's vectors alone, that end the watch of an old one
+    recovery_windows: Annotated[int, Field(ge=1)] = 3
     keep_days: Annotated[int, Field(ge=7)] = 90  # how long states of windows are kept; baselines are kept for ever
     events: tuple[DriftEventConfig, ...] = ()  # the calendar of known causes
     monitors: dict[DriftMonitor, DriftMonitorConfig] = {}  # what is not named is watched with the defaults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from incumbent.drift.detector import Memory, Reference, Result, settings_hash
@@ -17,7 +18,8 @@ class RankStream:
     Alarm at ``M >= 1 / alpha``: a false one comes after 1 / alpha windows or more on average, where the windows are
     exchangeable without a change. It works at any alpha with any baseline that `window` can standardise, and what a
     small baseline costs is time. `keep` scores are remembered at most; an alarm starts memory afresh. A window that
-    cannot be judged changes nothing.
+    cannot be judged changes nothing. Under another alpha than its memory's, M goes on at the same part of its
+    threshold: what was gathered under one promise is not cashed under a laxer one.
     """
 
     tags = frozenset({"sequential", "calibrated", "sees"})
@@ -49,7 +51,7 @@ class RankStream:
             return result, memory
         past = list(memory["scores"]) if memory else []
         p = ranked(judged.score, judged.null, past)
-        log_m = e_step(memory["log_m"] if memory else None, calibrated(p), self.kind)
+        log_m = e_step(self._carried(memory) if memory else None, calibrated(p), self.kind)
         drift = log_m >= math.log(1 / self.alpha)
         seen = (memory["windows"] if memory else 0) + 1
         many = "a window" if seen == 1 else f"{seen} windows"
@@ -59,7 +61,10 @@ class RankStream:
                       statistic=result.statistic, score=judged.score, p_value=p, e_value=math.exp(min(log_m, 709.0)),
                       resolution=judged.resolution, windows=result.windows, n=result.n, components=result.components)
         scores = [*past, judged.score] if len(past) < self.keep else past
-        return said, None if drift else {"log_m": log_m, "scores": scores, "windows": seen}
+        return said, None if drift else {"log_m": log_m, "scores": scores, "windows": seen, "alpha": self.alpha}
+
+    def _carried(self, memory: Mapping[str, Any]) -> float:
+        return float(memory["log_m"]) + math.log(memory.get("alpha", self.alpha) / self.alpha)
 
     def example(self, rng: Any, windows: int, drifted: int = 0) -> list[Any]:
         """That of the window's detector."""

@@ -7,15 +7,14 @@ detector's memory. A crash leaves a tick whole or not begun; a window is judged 
 
 from __future__ import annotations
 
-import hashlib
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from incumbent import logs, registry
-from incumbent.clock import EPOCH, Clock
+from incumbent.clock import Clock
 from incumbent.config.sections import DriftConfig
 from incumbent.drift.budget import Budget, within_tick
 from incumbent.drift.detector import Result, invalid
@@ -24,13 +23,14 @@ from incumbent.events.ids import EventIds
 from incumbent.events.schema import Finding
 from incumbent.events.window import Window
 from incumbent.loop import watermark
-from incumbent.loop.drift import names
+from incumbent.loop.drift import names, replaced
 from incumbent.loop.drift.baselines import AGAIN, Baseline, active, changed
 from incumbent.loop.drift.due import next_look
 from incumbent.loop.drift.explain import Explainer
+from incumbent.loop.drift.findings import event_id, named, of_all, of_stream
 from incumbent.loop.drift.judges import GROUPS
-from incumbent.loop.drift.ledger import Ledger, News, Standing, after, read, written
-from incumbent.loop.drift.standstill import SAID, WAITS, together
+from incumbent.loop.drift.ledger import Ledger, News, Standing, after, left, read, written
+from incumbent.loop.drift.standstill import together
 from incumbent.loop.drift.watch import Watch, alphas, watches
 from incumbent.loop.enact import news as outbox_of
 from incumbent.loop.leases import Held
@@ -56,7 +56,7 @@ class Detector:
                  lease_s: float = 30.0) -> None:
         self._lake, self._control, self._clock, self._config = lake, control, clock, config
         self._holder, self._lease_s = holder, lease_s
-        self._known: tuple[tuple[str, str], list[Watch], Budget | None] | None = None
+        self._known: tuple[tuple[Any, ...], list[Watch], Budget | None] | None = None
 
     def run_once(self, until: datetime | None = None) -> Detected:
         """Judge every window that is closed: all that was acknowledged before `until` is in the states; the low
@@ -76,14 +76,15 @@ class Detector:
                     if not lease.renew():
                         return Detected(ticks, judged, tuple(found), "the lease went to another process")
                     results, findings = self._tick(baseline, group, window)
-                    found, ticks, judged = [*found, *findings], ticks + 1, judged + results
+                    found, ticks, judged = [*found, *findings, *self._begin(baseline)], ticks + 1, judged + results
         return Detected(ticks, judged, tuple(found))
 
-    def watches(self, baseline: Baseline) -> tuple[list[Watch], Budget | None]:
-        """What is watched, made once for a baseline and its streams."""
-        key = (baseline.id, baseline.streams_hash)
+    def watches(self, baseline: Baseline, ledger: Ledger | None = None) -> tuple[list[Watch], Budget | None]:
+        """What is watched, made once for a baseline, its streams and those that the ledger says were replaced."""
+        gone = replaced.of(read(self._control) if ledger is None else ledger, baseline)
+        key = (baseline.id, baseline.streams_hash, frozenset(gone))
         if self._known is None or self._known[0] != key:
-            self._known = (key, *watches(baseline, self._config))
+            self._known = (key, *watches(baseline, self._config, gone))
         return self._known[1], self._known[2]
 
     # ------------------------------------------------------------------------------------------------------- the start
@@ -96,14 +97,15 @@ class Detector:
             event_id=event_id(self._clock.now(), told), time=self._clock.now(),
             subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data", severity="ticket",
             reason=f"nothing is judged, {stale} since the baseline was built: {AGAIN}",
-            evidence={"baseline": _named(baseline)})
+            evidence={"baseline": named(baseline)})
         self._conclude([finding], msgspec.structs.replace(ledger, stale=told))
         return [finding]
 
     def _begin(self, baseline: Baseline) -> list[Finding]:
-        """A baseline that is new: standings begin afresh, and who cannot keep to the budget is said."""
+        """A baseline that is new, or another share of the budget: standings begin afresh, and who cannot keep to it is
+        said."""
         ledger = read(self._control)
-        watched, budget = self.watches(baseline)
+        watched, budget = self.watches(baseline, ledger)
         known = ledger.standings if ledger.baseline == baseline.id else {}
         fresh = {watch.name: _first(watch) for watch in watched if watch.name not in known
                  or (known[watch.name].status == "refused") == watch.part.honoured}
@@ -111,7 +113,8 @@ class Detector:
         if not fresh and ledger.baseline == baseline.id and ledger.stale == stale:
             return []
         standings = {**known, **fresh}
-        after_ = Ledger(baseline.id, ledger.until, standings, stale)
+        after_ = msgspec.structs.replace(ledger, standings=standings, stale=stale) if ledger.baseline == baseline.id \
+            else Ledger(baseline.id, ledger.until, standings, stale)
         refused = budget.refused if budget is not None else ()
         tails = sum(part.extrapolated for part in budget.parts) if budget is not None else 0
         closed = sorted(name for name, one in ledger.standings.items()
@@ -123,10 +126,10 @@ class Detector:
         said += f"; {tails} of them by a tail that was asked for, extrapolated beyond their windows" if tails else ""
         said += f"; no longer open, since judged anew: {', '.join(closed)}" if closed else ""
         finding = Finding(
-            event_id=event_id(self._clock.now(), baseline.id, baseline.streams_hash), time=self._clock.now(),
-            subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data" if refused else "ok",
-            severity="ticket" if refused else "info", reason=said,
-            evidence={"baseline": _named(baseline), "closed": closed,
+            event_id=event_id(self._clock.now(), baseline.id, baseline.streams_hash, *sorted(after_.replaced)),
+            time=self._clock.now(), subject=f"baseline:{baseline.row.name}", check="drift:budget",
+            status="no_data" if refused else "ok", severity="ticket" if refused else "info", reason=said,
+            evidence={"baseline": named(baseline), "closed": closed,
                       "refused": {part.monitor.name: part.reason for part in refused},
                       "soonest": {watch.name: watch.part.soonest for watch in watched if watch.part.soonest}})
         self._conclude([finding], after_)
@@ -141,7 +144,7 @@ class Detector:
             event_id=event_id(self._clock.now(), _told(baseline, untold)), time=self._clock.now(),
             subject=f"baseline:{baseline.row.name}", check="drift:budget", status="no_data", severity="ticket",
             reason="; ".join(f"{', '.join(names_)} not judged, {why}" for why, names_ in untold.items()),
-            evidence={"baseline": _named(baseline), "not_judged": untold})
+            evidence={"baseline": named(baseline), "not_judged": untold})
         self._conclude([finding], msgspec.structs.replace(ledger, stale=_told(baseline, untold)))
         return [finding]
 
@@ -156,9 +159,12 @@ class Detector:
     # -------------------------------------------------------------------------------------------------------- one tick
     def _tick(self, baseline: Baseline, group: str, window: Window) -> tuple[int, list[Finding]]:
         """Judge all streams of a group over one window, and store what follows, in one transaction."""
-        ledger, watched = read(self._control), self.watches(baseline)[0]
-        here = [watch for watch in watched if watch.judge.group == group
-                and ledger.standings[watch.name].status != "refused" and watch.since <= window.start]
+        ledger = read(self._control)
+        if group == "prompt":
+            ledger = replaced.counted(self._control, ledger, baseline.about, window, self._config.recovery_windows)
+        here = [watch for watch in self.watches(baseline, ledger)[0] if watch.judge.group == group
+                and watch.part.honoured and (standing := ledger.standings.get(watch.name)) is not None
+                and standing.status != "refused" and watch.since <= window.start]
         steps = {watch.name: self._step(baseline, watch, window, ledger.standings[watch.name]) for watch in here}
         method = self._config.multiplicity
         results = within_tick({name: result for name, (result, _, _) in steps.items()}, alphas(here, method), method)
@@ -174,7 +180,11 @@ class Detector:
             told |= {} if news is None else {watch.name: news}
         one = together(told, still=all(results[name].status == "no_data" and state is None
                                        for name, (_, _, state) in steps.items()))
-        findings = [self._of_all(baseline, group, window, word, of) for word, of in one.items()]
+        findings = [of_all(baseline, self._clock.now(), group, window, word, of) for word, of in one.items()]
+        for name, by in replaced.over(ledger, baseline).items():
+            standings[name], change = left(standings[name], names.parts_of(by)[3], window.start)
+            findings.append(of_stream(baseline, self._clock.now(), "embeddings", name, window, change,
+                                      {"replaced_by": by}))
         for watch in here:
             news = told.get(watch.name)
             if news is None or any(watch.name in of for of in one.values()):
@@ -183,18 +193,9 @@ class Detector:
             findings.append(finding)
             if news.opens:
                 standings[watch.name] = msgspec.structs.replace(standings[watch.name], open=finding.event_id)
-        self._conclude(findings, Ledger(baseline.id, {**ledger.until, group: window.end}, standings, ledger.stale))
+        self._conclude(findings, msgspec.structs.replace(
+            ledger, until={**ledger.until, group: window.end}, standings=standings))
         return len(results), findings
-
-    def _of_all(self, baseline: Baseline, group: str, window: Window, word: Literal["no_data", "ok"],
-                monitors: list[str]) -> Finding:
-        """What is news of several monitors and one thing: nothing came, or something comes again."""
-        return Finding(
-            event_id=event_id(window.end, baseline.id, group, word), time=self._clock.now(),
-            subject=f"baseline:{baseline.row.name}", check="drift:window", status=word, severity="info",
-            reason=f"{SAID[word]} ({len(monitors)} monitors that {WAITS[group]})", evidence={
-                "window": {"start": window.start.isoformat(), "end": window.end.isoformat()},
-                "baseline": _named(baseline), "monitors": monitors})
 
     def _step(self, baseline: Baseline, watch: Watch, window: Window,
               standing: Standing) -> tuple[Result, dict[str, Any] | None, Any]:
@@ -232,8 +233,7 @@ class Detector:
                  standings: dict[str, Standing]) -> Finding:
         reference = watch.reference(window)
         evidence: dict[str, Any] = {
-            "window": {"start": window.start.isoformat(), "end": window.end.isoformat()},
-            "baseline": _named(baseline), "result": result.evidence(),
+            "result": result.evidence(),
             "reference": {"key": reference.key, "windows": len(reference.held), "missing": reference.missing,
                           "reason": reference.reason},
             "budget": {"alpha": watch.part.alpha, "false_alarms_per_month": watch.part.false_alarms_per_month,
@@ -241,10 +241,7 @@ class Detector:
         if news.opens and state is not None:
             evidence["explanation"] = self._explained(baseline, watch, window, state)
             evidence["also_open"] = sorted(name for name, one in standings.items() if one.open is not None)
-        return Finding(
-            event_id=event_id(window.end, baseline.id, watch.name), time=self._clock.now(),
-            subject=f"stream:{watch.name}", check=f"drift:{watch.judge.monitor}", status=news.status,
-            severity=news.severity, reason=news.reason, evidence=evidence)
+        return of_stream(baseline, self._clock.now(), watch.judge.monitor, watch.name, window, news, evidence)
 
     def _explained(self, baseline: Baseline, watch: Watch, window: Window, state: Any) -> dict[str, Any]:
         """What moved; a finding without an explanation is better than none."""
@@ -261,18 +258,6 @@ class Detector:
         first, *rest = findings
         self._control.conclude(first, also=rest, outbox=outbox_of(EventIds(self._clock), findings),
                                cursor=written(ledger))
-
-
-def event_id(moment: datetime, *parts: str) -> str:
-    """The UUIDv7 of what is concluded of a window: always the same, so that two processes cannot conclude it twice."""
-    digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=10).digest()
-    value = ((moment - EPOCH) // timedelta(milliseconds=1)) << 80 | int.from_bytes(digest, "big")
-    text = f"{value & ~(0xF << 76) & ~(0b11 << 62) | 0x7 << 76 | 0b10 << 62:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _named(baseline: Baseline) -> dict[str, Any]:
-    return {"name": baseline.row.name, "version": baseline.row.version, "hash": baseline.row.hash}
 
 
 def _untold(watched: list[Watch]) -> dict[str, list[str]]:

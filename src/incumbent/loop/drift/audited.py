@@ -12,7 +12,7 @@ from incumbent.drift.budget import HOURS_PER_MONTH, Method, within_tick
 from incumbent.drift.detector import BaselineWindow, Reference, Result
 from incumbent.errors import DataError
 from incumbent.events.window import Window
-from incumbent.loop.drift import baselines
+from incumbent.loop.drift import baselines, ledger, replaced
 from incumbent.loop.drift.shards import grid_of
 from incumbent.loop.drift.status import summary
 from incumbent.loop.drift.watch import Watch, alphas, watches
@@ -45,7 +45,7 @@ def audited(control: Control, config: Config, name: str | None = None, version: 
         raise DataError("there is no baseline to audit", got="none in force", hint=baselines.HOW)
     if (told := baselines.changed(baseline, config.drift)):
         raise DataError("the baseline is of another configuration", got=told, hint=baselines.AGAIN)
-    watched, _ = watches(baseline, config.drift)
+    watched, _ = watches(baseline, config.drift, replaced.of(ledger.read(control), baseline))
     looks = HOURS_PER_MONTH / grid_of(config.drift).hours
     replayed = []
     for i, watch in enumerate(watched):

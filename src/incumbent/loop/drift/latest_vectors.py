@@ -8,7 +8,7 @@ that an erasure finds those of users.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby
 
 import msgspec
@@ -115,11 +115,11 @@ def latest(lake: Lake, space: str, version: str, entity: str) -> pa.Table:
     return rows.filter(mask).select(["entity_id", "time", "vector"]).sort_by("entity_id").combine_chunks()
 
 
-def versions(lake: Lake) -> list[tuple[str, str, str, int]]:
-    """Every (space, entity, version) that has vectors, and how many."""
-    rows = lake.scan("latest_vector", columns=["space", "entity", "version"])
-    found = rows.group_by(["space", "entity", "version"]).aggregate([([], "count_all")]).to_pylist()
-    return sorted((row["space"], row["entity"], row["version"], row["count_all"]) for row in found)
+def versions(lake: Lake) -> list[tuple[str, str, str, datetime]]:
+    """Every (space, entity, version) that has vectors, and the time of its last one."""
+    rows = lake.scan("latest_vector", columns=["space", "entity", "version", "time"])
+    found = rows.group_by(["space", "entity", "version"]).aggregate([("time", "max")]).to_pylist()
+    return sorted((row["space"], row["entity"], row["version"], row["time_max"]) for row in found)
 
 
 def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -56,6 +56,8 @@ class Ledger(Struct, frozen=True):
     until: dict[str, datetime] = {}
     standings: dict[str, Standing] = {}
     stale: str = ""  # what was told of a baseline that the configuration no longer fits
+    unseen: dict[str, int] = {}  # windows in a row in which another version of a stream's space came, and it did not
+    replaced: dict[str, str] = {}  # streams of versions that are no longer served -> the stream in their place
 
 
 class News(Struct, frozen=True):
@@ -128,6 +130,12 @@ def _open(base: Standing, result: Result, start: datetime, risk: bool, recovery:
     reason = f"over: {calm} ordinary windows in a row; {result.reason}"
     standing = _moved(base, "ok", "info", reason, start, memory=None, calm=0)
     return msgspec.structs.replace(standing, open=None), News("ok", "info", reason)
+
+
+def left(before: Standing, version: str, start: datetime) -> tuple[Standing, News]:
+    """The standing of a version of a space that another replaced: nothing comes that could end its incident."""
+    standing = _moved(before, "ok", "info", f"over: replaced by version {version}", start, calm=0)
+    return msgspec.structs.replace(standing, open=None), News("ok", "info", standing.reason)
 
 
 def _ordinary(result: Result, risk: bool) -> bool:

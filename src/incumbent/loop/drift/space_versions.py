@@ -35,11 +35,13 @@ MOVED = 10  # items that a finding names
 
 
 class Told(Struct, frozen=True):
-    """What was said of the new versions of a baseline, and of which version of the table of latest vectors."""
+    """What was said of the new versions of a baseline, and of which version of the table of latest vectors; `last`
+    holds the time of the last vector of every version."""
 
     baseline: str = ""
     seen: int = -1
     status: dict[str, str] = {}
+    last: dict[str, datetime] = {}
 
 
 class Checked(Struct, frozen=True):
@@ -69,9 +71,10 @@ class SpaceVersions:
             told, table = self._told(baseline), self._lake.changes("latest_vector", -1)[0]
             if told.seen == table:
                 return Checked()
-            compared, findings, status = 0, [], dict(told.status)
-            for space, entity, version, _ in latest_vectors.versions(self._lake):
+            compared, findings, status, last = 0, [], dict(told.status), dict[str, datetime]()
+            for space, entity, version, newest in latest_vectors.versions(self._lake):
                 name = names.stream("embeddings", space, entity, version)
+                last[name] = newest
                 about = baseline.about.get(name)
                 if about is not None and (about.carried_from is None or status.get(name) == "ok"):
                     continue
@@ -84,7 +87,7 @@ class SpaceVersions:
                 if status.get(name) != finding.status:
                     findings.append(finding)
                 status[name] = finding.status
-            self._conclude(findings, Told(baseline.id, table, status))
+            self._conclude(findings, Told(baseline.id, table, status, last))
         return Checked(compared, tuple(findings))
 
     def _told(self, baseline: Baseline) -> Told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from incumbent.drift.null import merged
 from incumbent.drift.vector_age import age_s, age_update, age_zero, oldest_s
 from incumbent.events.schema import Finding
 from incumbent.events.window import Window
-from incumbent.loop.drift import baselines, names, rewrites, space_versions
+from incumbent.loop.drift import baselines, names, replaced, rewrites, space_versions
 from incumbent.loop.drift import ledger as drift_ledger
 from incumbent.loop.drift.baselines import Baseline
 from incumbent.loop.drift.due import next_look
@@ -46,11 +47,13 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
     baseline = baselines.active(control)
     if baseline is None:
         return {**found, "reason": f"no baseline stands: {baselines.HOW}"}
-    ledger, key = drift_ledger.read(control), f"{baseline.id}/{baseline.streams_hash}"
+    ledger = drift_ledger.read(control)
+    gone = replaced.of(ledger, baseline)
+    key = "/".join([baseline.id, baseline.streams_hash, *sorted(gone)])
     made = {} if made is None else made
     if key not in made:
         made.clear()
-        made[key] = watches(baseline, config.drift)[0]
+        made[key] = watches(baseline, config.drift, gone)[0]
     watched = made[key]
     stale = _stale(baseline, config)
     rows = [_monitor(watch, ledger.standings.get(watch.name, drift_ledger.Standing()), stale,
@@ -60,7 +63,7 @@ def status(control: Control, config: Config, now: datetime, *, made: dict[str, l
             "next": min((row["next"]["at"] for row in rows if row["next"]), default=None),
             "until": {group: until.isoformat() for group, until in ledger.until.items()}, "monitors": rows,
             "refused": {watch.name: watch.part.reason for watch in watched if not watch.part.honoured},
-            "unwatched": [*_unwatched(baseline, config), *_not_carried(control, baseline)],
+            "unwatched": [*_unwatched(baseline, config), *_versions(control, baseline, config, gone)],
             "cohorts": [] if stale else _cohorts(control, baseline, config, now),
             "before_labels": [] if stale else _before_labels(control, baseline, config, now)}
 
@@ -96,9 +99,8 @@ def _monitor(watch: Watch, standing: drift_ledger.Standing, stale: str | None,
 
 
 def _unwatched(baseline: Baseline, config: Config) -> list[str]:
-    """Champions of the configuration that the baseline has no items or vectors of, and versions of spaces too old."""
-    out = [f"{stream}: {VERSIONS} newer versions of its space are" for stream in sorted(
-        baseline.about.keys() - live(baseline.about).keys())]
+    """Champions of the configuration that the baseline has no items or vectors of."""
+    out = []
     for name, surface in config.surfaces.items():
         says = config.models[surface.champion].embedding_version
         if names.stream("items", name, surface.champion) not in baseline.about:
@@ -111,13 +113,18 @@ def _unwatched(baseline: Baseline, config: Config) -> list[str]:
     return out
 
 
-def _not_carried(control: Control, baseline: Baseline) -> list[str]:
-    """Versions of spaces that the baseline was not carried over to, each with what was last said of it."""
+def _versions(control: Control, baseline: Baseline, config: Config, gone: Collection[str]) -> list[str]:
+    """Versions of spaces that are still served and not watched: too old, or the baseline was not carried over to them,
+    each with what was last said of it."""
     told = msgspec.json.decode(control.cursor(space_versions.CURSOR) or "{}", type=space_versions.Told)
-    names_ = sorted(told.status.keys() - baseline.about.keys()) if told.baseline == baseline.id else []
+    told = told if told.baseline == baseline.id else space_versions.Told()
+    span = timedelta(hours=config.drift.recovery_windows * grid_of(config.drift).hours)
+    old, names_ = ([name for name in sorted(some) if replaced.served(name, told.last, control, span)] for some in (
+        baseline.about.keys() - gone - live(baseline.about, gone).keys(), told.status.keys() - baseline.about.keys()))
     last = {name: next((one.reason for one in control.conclusions("finding", f"stream:{name}", 20)
                         if isinstance(one, Finding) and one.check == "drift:version"), None) for name in names_}
-    return [f"{name}: {told.status[name]}" + (f", {last[name]}" if last[name] else "") for name in names_]
+    return [*(f"{name}: {VERSIONS} newer versions of its space are" for name in old),
+            *(f"{name}: {told.status[name]}" + (f", {last[name]}" if last[name] else "") for name in names_)]
 
 
 def _cohorts(control: Control, baseline: Baseline, config: Config, now: datetime) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -130,24 +130,24 @@ class Watch:
         if not isinstance(self.detector, RankStream):
             return self.detector.step(seen, reference, memory)
         keys = dict(memory["keys"]) if memory else {}
-        inner = None if memory is None else {"log_m": memory["log_m"], "windows": memory["windows"],
-                                             "scores": keys.get(reference.key, [])}
+        inner = None if memory is None else {**memory, "scores": keys.get(reference.key, [])}
         result, after = self.detector.step(seen, reference, inner)
         if after is None or after is inner:
             return result, None if after is None else memory
         keys[reference.key] = after["scores"]
-        return result, {"log_m": after["log_m"], "windows": after["windows"], "keys": keys}
+        return result, {**{name: after[name] for name in ("log_m", "windows", "alpha")}, "keys": keys}
 
 
-def watches(baseline: Baseline, config: DriftConfig) -> tuple[list[Watch], Budget | None]:
+def watches(baseline: Baseline, config: DriftConfig,
+            replaced: Collection[str] = ()) -> tuple[list[Watch], Budget | None]:
     """Everything that a baseline lets be judged, each with its part of the budget, and the budget that says who cannot.
 
-    A monitor's weight is dealt evenly over its judges. None where nothing is watched.
+    A monitor's weight is dealt evenly over its judges; streams of `replaced` have none. None where nothing is watched.
     """
     grid, calendar = grid_of(config), calendar_of(config)
     period = Window(baseline.row.since, baseline.row.until)
     found: list[tuple[Judge, StreamAbout, list[BaselineWindow], Season]] = []
-    for stream, about in sorted(live(baseline.about).items()):
+    for stream, about in sorted(live(baseline.about, replaced).items()):
         chosen = [judge for judge in judges(stream) if config.monitor(judge.monitor).on]
         states = baseline.windows(stream) if chosen else []
         for judge in chosen:
@@ -175,8 +175,10 @@ def alphas(watched: Iterable[Watch], method: Method) -> dict[str, float]:
     return {watch.name: watch.part.alpha for watch in watched if watch.over_time == (method == "e_bh")}
 
 
-def live(about: dict[str, StreamAbout]) -> dict[str, StreamAbout]:
-    """The streams without versions of a space that `VERSIONS` younger ones were carried from: they cost no budget."""
+def live(about: Mapping[str, StreamAbout], replaced: Collection[str] = ()) -> dict[str, StreamAbout]:
+    """The streams without versions of a space that are `replaced` or that `VERSIONS` younger ones were carried from:
+    they cost no budget."""
+    about = {stream: one for stream, one in about.items() if stream not in replaced}
     ages: dict[str, list[tuple[datetime, str]]] = {}
     for stream, one in about.items():
         if one.kind == "vectors":
