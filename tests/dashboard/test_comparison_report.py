@@ -47,6 +47,13 @@ def test_it_is_one_file_that_asks_nothing_of_the_network(report, tmp_path):
     assert 'srcdoc="&lt;!doctype html&gt;' in report._repr_html_()
 
 
+def test_the_threshold_says_how_it_came_by():
+    point = {"window": "2026-01-01", "side": "current", "score": 9.0, "off": True, "n": 5, "reason": ""}
+    labels = [windows([point], 3.0, how=how)["layer"][-1]["data"]["values"][0]["label"]
+              for how in ("", "extrapolated (student)")]
+    assert labels == ["threshold of one window: +3.0", "threshold of one window, extrapolated (student): +3.0"]
+
+
 def test_charts_take_their_colours_from_the_sheet(report):
     page = report.to_html()
     drawn = page[page.index("<svg"):]

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 import incumbent
 from incumbent.drift import alarm
@@ -240,6 +241,23 @@ def test_a_baseline_that_cannot_carry_an_alarm_says_so_and_a_tail_does():
     assert found.status == "no_data" and "it takes 19 windows" in found.stream("vector").reason
     told = compared(few, moved, Options(time="at", tail="student"))
     assert told.status == "drift" and "extrapolated" in told.stream("vector").method
+
+
+def test_a_tail_gives_the_threshold_that_it_gives_the_p_values_of():
+    """Fourteen windows have no rank of 0.05: the line in the report is the tail's, like the p value beside it."""
+    for tail, days in (("student", 14), ("pareto", 80)):
+        for current in (shop(3, 1, start="2026-04-01", chairs=0.5), shop(5, 1, start="2026-04-01")):
+            told = compared(shop(1, days, start="2026-01-01"), current, Options(time="at", tail=tail))
+            assert told.resolution is None, "no rank bounds its p"
+            for one in told.streams:
+                (now,) = [window for window in one.windows if window.side == "current"]
+                assert one.threshold is not None and now.off == (now.p_value <= told.alpha), one.name
+                null = [window.score for window in one.windows
+                        if window.score is not None and window.side == "baseline"]
+                if tail == "student":
+                    spread = np.std(null, ddof=1) * np.sqrt(1 + 1 / len(null))
+                    assert one.threshold == pytest.approx(
+                        np.mean(null) + spread * stats.t.ppf(0.95, len(null) - 1), rel=1e-6)
 
 
 def test_the_public_name_makes_json_and_options_are_checked():

@@ -82,7 +82,7 @@ def _drawn(found: Comparison, one: StreamTold, chart: bool) -> dict[str, Any]:
     if chart and found.null == "windows":
         points = [{"window": w.window, "side": w.side, "score": w.score, "off": w.off, "n": w.n, "reason": w.reason}
                   for w in one.windows if w.score is not None or w.status != "ok"]
-        spec = windows(points, one.threshold)
+        spec = windows(points, one.threshold, how=one.method.partition(", ")[2])
     moved = shares(one.changes) if one.status == "drift" else None
     picture = space(one.explanation.picture.to_dict()) if one.explanation is not None else None
     off = sum(w.off for w in one.windows if w.side == "current")

@@ -11,11 +11,11 @@ _KINDS = ("baseline", "ok", "off", "no data")
 
 
 def windows(points: Sequence[Mapping[str, Any]], threshold: float | None, *, temporal: bool = True,
-            title: str = "standard units of its null") -> dict[str, Any] | None:
+            title: str = "standard units of its null", how: str = "") -> dict[str, Any] | None:
     """Every window's score by time: those of the baseline, of now, and those past the threshold.
 
-    `points` are {window, side, score, status, reason, n}; a window without a score stands on the axis as no data. The
-    scale is symmetric-logarithmic, so that a score of a thousand does not hide the rest. None where no window has a
+    `points` are {window, side, score, status, reason, n}; a window without a score stands on the axis as no data; `how`
+    says of a threshold that is no rank how it came by. The scale is symmetric-logarithmic, so that a score of a thousand does not hide the rest. None where no window has a
     score.
 
     >>> spec = windows([{"window": "2026-01-01", "side": "current", "score": 9.0, "off": True, "n": 5, "reason": ""}], 3)
@@ -48,7 +48,7 @@ def windows(points: Sequence[Mapping[str, Any]], threshold: float | None, *, tem
         layers.append({"data": {"values": absent}, "mark": {"type": "point", "shape": "cross", "size": 46},
                        "encoding": {"x": x, "y": y, "color": colour, "tooltip": [tooltip[0], *tooltip[3:]]}})
     if threshold is not None:
-        layers.append(_threshold(threshold))
+        layers.append(_threshold(threshold, f", {how}" if how else ""))
     return {"$schema": SCHEMA, "width": "container", "height": 220, "layer": layers,
             "description": "How far off every window is, in standard units of its own null, and the threshold"}
 
@@ -61,9 +61,9 @@ def _kind(point: Mapping[str, Any]) -> str:
     return "off" if point.get("off") else "ok"
 
 
-def _threshold(at: float) -> dict[str, Any]:
+def _threshold(at: float, how: str) -> dict[str, Any]:
     y = {"field": "at", "type": "quantitative"}
-    return {"data": {"values": [{"at": at, "label": f"threshold of one window: {at:+.1f}"}]}, "layer": [
+    return {"data": {"values": [{"at": at, "label": f"threshold of one window{how}: {at:+.1f}"}]}, "layer": [
         {"mark": {"type": "rule", "color": "bad", "strokeDash": [5, 4]}, "encoding": {"y": y}},
         {"mark": {"type": "text", "align": "left", "x": 0, "dx": 4, "dy": -7, "fontSize": 11, "color": "bad"},
          "encoding": {"y": y, "text": {"field": "label"}}}]}

@@ -189,11 +189,28 @@ def tail_p(null: Array, score: float, tail: Tail) -> float:
     ``pareto``: a fifth of the null above u, ``p = (k / m) (1 + c (x - u) / b)^(-1/c)``, c and b by probability-weighted
     moments (c at least 0: no end is assumed), 50 values or more. Source: Hosking, Wallis, Technometrics 29 (1987).
     """
+    part, start, tail_of = _tail(null, tail)
+    return max(part * float(tail_of.sf(score if tail == "student" else max(score, start))), 1e-300)
+
+
+def tail_threshold(null: Array, alpha: float, tail: Tail) -> float:
+    """The score that `tail_p` gives the p-value alpha.
+
+    >>> null = np.arange(19.0)
+    >>> round(tail_p(null, tail_threshold(null, 0.01, "student"), "student"), 9)
+    0.01
+    """
+    part, _, tail_of = _tail(null, tail)
+    return float(tail_of.isf(min(alpha / part, 1.0)))
+
+
+def _tail(null: Array, tail: Tail) -> tuple[float, float, Any]:
+    """The part of the null in its tail, where that begins, and the tail's distribution."""
     values = np.sort(np.asarray(null, dtype=np.float64))
     m = len(values)
     if tail == "student":
-        spread = float(values.std(ddof=1)) * math.sqrt(1 + 1 / m)
-        return max(float(stats.t.sf((score - values.mean()) / max(spread, 1e-300), m - 1)), 1e-300)
+        spread = max(float(values.std(ddof=1)) * math.sqrt(1 + 1 / m), 1e-300)
+        return 1.0, -math.inf, stats.t(m - 1, float(values.mean()), spread)
     count = m // 5
     if m < PARETO_LEAST:
         raise DataError("too few windows for a Pareto tail", got=m, expected=f"{PARETO_LEAST} or more",
@@ -204,8 +221,7 @@ def tail_p(null: Array, score: float, tail: Tail) -> float:
     mean, first = float(over.mean()), float((weights * over).mean())
     shape = min(max(2 - mean / max(mean - 2 * first, 1e-300), 0.0), 0.9)
     scale = max(mean * (1 - shape), 1e-300)
-    excess = max(score - start, 0.0)
-    return max(count / m * float(stats.genpareto.sf(excess, shape, scale=scale)), 1e-300)
+    return count / m, float(start), stats.genpareto(shape, start, scale)
 
 
 def _finite(name: str, value: float) -> float:

@@ -74,7 +74,8 @@ class StreamTold:
 
     `changes` are the shares of values or ranges that moved most; `figures` are plain numbers of both sides by name,
     `statistics` those of the one against the other (Fréchet, MMD, PSI ...), which no threshold is held against;
-    `explanation` is of vectors. `method` is how p came by: ``windows``, ``rows``, or a tail that extrapolates.
+    `explanation` is of vectors. `method` is how p and `threshold` came by: ``windows``, ``rows``, or a tail that
+    extrapolates.
     """
 
     name: str
@@ -119,7 +120,8 @@ class Comparison:
 
     ``drift`` where any column's p-value, adjusted for all columns, is at most `alpha`; ``invalid`` where a column that
     both should have cannot be compared; ``no_data`` where nothing could be judged; else ``ok``. `null` says what a
-    threshold was made of, `resolution` the least p-value that it can give, `left_out` which columns were not compared.
+    threshold was made of, `resolution` the least p-value that its ranks can give (None by a tail, or where nothing was
+    judged), `left_out` which columns were not compared.
     """
 
     status: Status

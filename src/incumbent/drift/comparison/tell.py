@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,8 @@ from incumbent.drift.comparison.windows import All, Windows
 from incumbent.drift.detector import Result, Status
 from incumbent.drift.explain import Explanation, explain
 from incumbent.drift.item_table import ItemTable
-from incumbent.drift.null import merged, size_of
-from incumbent.errors import IncumbentError
+from incumbent.drift.null import merged, size_of, tail_threshold
+from incumbent.errors import DataError, IncumbentError
 
 Array = NDArray[np.float64]
 ROWS = ("rows are the null: without a time column the threshold comes from random parts of the baseline, so that days "
@@ -60,7 +61,12 @@ def comparison(found: Found, progress: Progress) -> Comparison:
         keys = [key for key in sorted(found.old.states) if any(key in one.held for one in able.values())]
         null, now = matrix(list(able.values()), keys, current, rows)
         said = together(null, now, alpha=options.alpha, seed=options.seed)
-        resolution = said.resolution
+        if options.tail is None:
+            resolution = said.resolution
+        else:  # of the tail that gives p; by rank where there are too few windows for it
+            for j, column in enumerate(null.T):
+                with suppress(DataError):
+                    said.threshold[j] = tail_threshold(column[~np.isnan(column)], options.alpha, options.tail)
         for j, (name, one) in enumerate(able.items()):
             progress("explaining", j, len(able))
             all_told[name] = _stream(found, name, one, said, j, (null[:, j], keys), current, len(able))
@@ -202,7 +208,7 @@ def _notes(found: Found) -> tuple[str, ...]:
         lost = unjudged(one)[1] if one.judged else ""
         notes += [f"{name}: {lost}"] if lost else []
     if found.options.tail:
-        notes.append(f"p-values below the resolution of the windows are extrapolated ({found.options.tail})")
+        notes.append(f"p-values and thresholds are extrapolated from a fitted tail ({found.options.tail})")
     if found.options.statistics is not None:
         notes.append(f"judged by {', '.join(found.options.statistics)} alone: what only others see goes unseen")
     left = sum(things.left for things in found.things)
