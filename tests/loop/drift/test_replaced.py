@@ -129,6 +129,17 @@ def test_an_open_incident_of_a_replaced_version_is_over_once(after_spring):
     assert f"stream:{OLD}" in drift_status.subjects(world.control), "what was said of it is still listed"
 
 
+def test_an_open_incident_of_a_version_that_two_newer_ones_pushed_out_is_over():
+    about = {f"embeddings/titles/item/v{n}": StreamAbout("vectors", "none", 60, 45, 6_000, carried_at=EPOCH + n * DAY)
+             for n in (1, 2, 3)}
+    baseline: Any = SimpleNamespace(id="spring@1", about=about)
+    standings = {name: drift_ledger.Standing(open="id") for name in about}
+    ledger = drift_ledger.Ledger("spring@1", {}, standings)
+    assert replaced.over(ledger, baseline) == {OLD: "embeddings/titles/item/v3"}
+    taken_back = drift_ledger.Ledger("spring@1", {}, standings, replaced={NEW: OLD})
+    assert replaced.over(taken_back, baseline) == {NEW: OLD}, "two versions are watched, the oldest again"
+
+
 def test_a_version_that_the_baseline_was_not_carried_to_is_named_while_it_is_served(retrained):
     world = retrained()
     index(world, SPRING, "v3", world.shop.base @ TURN, items=10)

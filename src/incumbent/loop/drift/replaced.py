@@ -56,9 +56,9 @@ def over(ledger: Ledger, baseline: Baseline) -> dict[str, str]:
 
 def served(name: str, last: Mapping[str, datetime], control: Control, span: timedelta) -> bool:
     """Did a vector of a version come within `span` before its space's newest, or does a served model name it? `last`
-    holds the time of the last vector of every version; a version that it does not know counts as served."""
+    holds the time of the last vector of every version that has any; where nothing was looked at yet, all are served."""
     newest = max((at for one, at in last.items() if one.rpartition("/")[0] == name.rpartition("/")[0]), default=EPOCH)
-    return name not in last or last[name] >= newest - span or names.parts_of(name)[3] in named(control)
+    return not last or last.get(name, EPOCH) >= newest - span or names.parts_of(name)[3] in named(control)
 
 
 def named(control: Control) -> set[str]:
