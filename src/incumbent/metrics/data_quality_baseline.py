@@ -3,7 +3,8 @@
 Shares are compared by their angle ``asin sqrt((x + 3/8) / (n + 3/4))``, whose variance ``1 / (4 n + 2)`` does not
 depend on the share, so that one which always was 0 is judged too (F. J. Anscombe, Biometrika 35, 1948); counts and
 durations as logarithms, so that a change by a factor weighs the same everywhere. Days far out (beyond 3.5 robust
-standard deviations, at most a quarter of them) leave the baseline; of the n others mean m and standard deviation s
+standard deviations, at most a quarter of them) leave the baseline, but before it has two of the day's own weekday:
+what is far out of a first week is its weekend. Of the n others mean m and standard deviation s
 give ``t = (x - m) / sqrt(s^2 (1 + 1/n) + v)``, with v what a day of this size varies more than the past days by its
 size alone, and Student's t of n - 1 degrees of freedom gives p. Where there are enough days of the same weekday, or two
 and weekdays plainly differ (F test at 0.01), m and the n beside it are theirs, and s is that of all days about the
@@ -91,7 +92,9 @@ def judge(today: Estimate, day: date, past: Mapping[date, Estimate], scale: Scal
         return Judged("no_data", today.reason or "missing", days=len(there), matched=matched)
     groups = weekdays if matched == "weekday" else np.zeros_like(weekdays)
     same = groups == (day.weekday() if matched == "weekday" else 0)
-    ordinary = _ordinary(values, noise, groups, same, today, scale)
+    young = (weekdays == day.weekday()).sum() < 2  # days far out may be its weekend
+    kept = np.ones_like(same) if young else _kept(values, groups, same)
+    ordinary = _ordinary(values, noise, groups, same, kept, today, scale)
     days = f"{ordinary.days} past {day:%A}s" if matched == "weekday" else f"{ordinary.days} past days"
     return _verdict(today, ordinary, days, matched, scale, terms)
 
@@ -105,9 +108,8 @@ def _matched(values: NDArray[np.float64], weekdays: NDArray[np.int64], weekday: 
 
 
 def _ordinary(values: NDArray[np.float64], noise: NDArray[np.float64], groups: NDArray[np.int64],
-              same: NDArray[np.bool_], today: Estimate, scale: Scale) -> _Ordinary:
+              same: NDArray[np.bool_], kept: NDArray[np.bool_], today: Estimate, scale: Scale) -> _Ordinary:
     """What the past days, of which those like today are `same`, say of a day of today's size."""
-    kept = _kept(values, groups, same)
     alike = kept & same
     n, middle, usual = int(alike.sum()), float(values[alike].mean()), float(np.median(noise[kept]))
     off = values[kept] - _of_groups(np.mean, values[kept], groups[kept])
