@@ -171,7 +171,8 @@ def test_an_unknown_candidate_names_the_known_ones(tmp_path):
 
 
 @pytest.mark.slow
-def test_ended_from_outside_it_takes_the_service_along(tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_from_outside_it_takes_the_service_along(end, tmp_path):
     port = free_port()
     process = subprocess.Popen([sys.executable, "-c", RUN, "identical", "1", str(port), str(tmp_path), "60", "2", "30"],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -181,13 +182,20 @@ def test_ended_from_outside_it_takes_the_service_along(tmp_path):
             if (log.exists() and log.stat().st_size > 0) or process.poll() is not None:
                 break
             time.sleep(0.25)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(end)
         out, err = process.communicate(timeout=120)
     finally:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
-    printed = json.loads(out)
-    assert printed["lost"] == printed["duplicates"] == 0, err
+    if end == signal.SIGTERM:
+        printed = json.loads(out)
+        assert printed["lost"] == printed["duplicates"] == 0, err
+    else:  # the service ends by itself, in its own time
+        for _ in range(240):
+            with socket.socket() as still:
+                if still.connect_ex(("127.0.0.1", port)) != 0:
+                    break
+            time.sleep(0.25)
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))  # nobody is left on it

@@ -24,18 +24,30 @@ READY_WAIT_S = 0.1
 def serving(run: Run) -> Iterator[subprocess.Popen[bytes]]:
     """`incumbent serve` on the run's configuration, for as long as the block lasts; it prints to ``serve.log``.
 
-    It has a session of its own, so that Ctrl-C reaches the demo alone, which then stops it.
+    It has a session of its own, so that Ctrl-C reaches the demo alone, which then stops it; and it ends by itself where
+    the demo was killed.
     """
     environment = {**os.environ, DIRECTORY_VARIABLE: str(run.directory.absolute())}
-    command = [sys.executable, "-c", "from incumbent.cli import main; main()", "serve", "--config",
+    command = [sys.executable, "-c", "from incumbent.demo.child import tied; tied()", "serve", "--config",
                str(run.config_file.absolute())]
     with run.log_file.open("ab") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.PIPE,
                                    cwd=run.directory, start_new_session=True)
         try:
             yield process
         finally:
             stop(process)
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def tied() -> None:
+    """The command line, ended in order when standard input does: that is when whoever started it is gone."""
+    from incumbent.cli import main
+    from incumbent.service.run import watch_parent
+
+    watch_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    main()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
