@@ -165,6 +165,8 @@ class Client:
 class _Given:
     """A model whose list the caller hands over."""
 
+    at_once = True
+
     def __init__(self, name: str) -> None:
         self._name = name
 
@@ -181,7 +183,7 @@ class _Given:
 
 def _guard(model: ModelPlan, clock: Clock) -> Guarded:
     """A guard that only validates: the list is there already."""
-    patient = msgspec.structs.replace(model, local=True, deadline_ms=60_000, concurrency=2**31, breaker_calls=2**31)
+    patient = msgspec.structs.replace(model, deadline_ms=60_000, concurrency=2**31, breaker_calls=2**31)
     return Guarded(patient, _Given(model.name), clock)
 
 

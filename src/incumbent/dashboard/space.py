@@ -71,8 +71,8 @@ def placed(rows: Sequence[Mapping[str, Any]], x: Sequence[float], y: Sequence[fl
     `x` and `y` are the ends of the axes.
 
     >>> rows = [{"x": at, "y": 0.0, "words": "garden chair"} for at in (0.5, 0.6, 0.7)]
-    >>> [(one["dy"], one["room"]) for one in placed(rows, [0.0, 1.0], [-1.0, 1.0])]
-    [(-18, 0.0), (18, 0.0), (-18, 390.0)]
+    >>> [(one["dy"], round(one["room"])) for one in placed(rows, [0.0, 1.0], [-1.0, 1.0])]
+    [(-18, 0), (18, 0), (-18, 390)]
     """
     made: list[dict[str, Any]] = []
     for row in rows:

@@ -49,7 +49,10 @@ class ModelBusy(Exception):
 
 
 class Recommender(Protocol):
-    """Best first. Scores may be missing. Raises what it likes: the guard around it counts that against the model."""
+    """Best first. Scores may be missing. Raises what it likes: the guard around it counts that against the model.
+
+    One whose coroutine never suspends may say so by an attribute ``at_once = True``: it is called without a task.
+    """
 
     async def recommend(self, request: Ask, k: int) -> Any:
         """Up to `k` items with their scores (`Scored`); of a model that writes, `models.generated.Told`."""

@@ -31,7 +31,7 @@ class Scripted:
     (ask, k), sync or async. It keeps what it was asked."""
 
     def __init__(self, answer: Any = ()) -> None:
-        self.answer = answer
+        self.answer, self.at_once = answer, not callable(answer)
         self.asked: list[Ask] = []
 
     async def recommend(self, request: Ask, k: int) -> Any:
