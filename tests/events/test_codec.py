@@ -166,7 +166,8 @@ class TestRefusals:
         ({"action": "clik"}, "one of add_to_cart, click, ", "did you mean 'click'?"),
         ({"type": "feedbak"}, "one of embedding, feedback, impression, item, measurement", "did you mean 'feedback'?"),
         ({"action": "zzz"}, "one of add_to_cart", None), ({"action": 3}, None, None), ({"user_id": 3}, None, None),
-        ({"time": "soon"}, None, None),
+        ({"time": "soon"}, None, None), ({"quantiti": 2}, None, "did you mean 'quantity'?"),
+        ({"zzz": 2}, None, None), ({"type": ["feedback"], "quantiti": 2}, None, None),
     ])
     def test_a_word_that_is_none_is_told_what_may_stand_there(self, changes, expected, hint):
         with pytest.raises(DataError) as caught:

@@ -314,6 +314,29 @@ def test_the_short_way_through_a_list_ends_where_the_long_one_does(raw, k):
         assert (answer.ranks is None) or len(set(answer.items)) == len(answer.items)
 
 
+class Panic(BaseException):
+    """What a Rust extension raises."""
+
+
+@pytest.mark.parametrize("error", [Panic("broken"), KeyboardInterrupt("not yours"), SystemExit(3)])
+@pytest.mark.parametrize("how", ["at once", "local", "async", "sync"])
+def test_whatever_a_model_raises_is_its_failure(error, how):
+    def sync(request, k):
+        raise error
+
+    async def at_once(request, k):
+        raise error
+
+    async def waits(request, k):
+        await asyncio.sleep(0)
+        raise error
+
+    function = {"at once": at_once, "local": waits, "async": waits, "sync": sync}[how]
+    answers, _ = ask(make(function, local=how in ("at once", "local")), make(quick, local=True))
+    assert [answer.status for answer in answers] == ["error", "ok"]
+    assert type(error).__name__ in answers[0].reason
+
+
 async def timed(request, k):
     async with asyncio.timeout(0.02):
         await asyncio.sleep(request.k)

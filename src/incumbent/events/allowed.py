@@ -26,6 +26,16 @@ def allowed(tag: Any, path: str) -> tuple[str, ...]:
     return _words(tag, path.replace("[...]", ".*")) if isinstance(tag, str) and tag in _structs(Event) else ()
 
 
+def fields(tag: Any) -> tuple[str, ...]:
+    """The fields that events of a type have; empty for no type.
+
+    >>> "quantity" in fields("feedback"), fields("feedbak")
+    (True, ())
+    """
+    kind = _structs(Event).get(tag) if isinstance(tag, str) else None
+    return () if kind is None else tuple(field.encode_name for field in kind.fields)
+
+
 @cache
 def _structs(union: Any) -> dict[str, Any]:
     from msgspec import inspect  # needed for refusals alone

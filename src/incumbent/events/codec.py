@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from incumbent.errors import DataError, near
-from incumbent.events.allowed import allowed, word_in
+from incumbent.events.allowed import allowed, fields, word_in
 from incumbent.events.schema import SCHEMA_VERSION, Event, Incoming
 
 _NAMED = re.compile(r"(?:missing required|unknown) field `([^`]{1,64})`")
@@ -89,9 +89,11 @@ def _explain(error: msgspec.ValidationError, raw: Any) -> DataError:
     parts = [path.rstrip("`").lstrip("."), named[1] if named else ""]
     field = ".".join(part for part in parts if part) or None
     what, word = word_in(what)
+    tag = raw.get("type") if isinstance(raw, dict) else None
     if word is None:
-        return DataError(what, field=field)
-    words = allowed(raw.get("type") if isinstance(raw, dict) else None, field) if field else ()
+        known = fields(tag) if named and not path and "unknown" in what else ()
+        return DataError(what, field=field, hint=near(named[1], known) if named else None)
+    words = allowed(tag, field) if field else ()
     return DataError(what, got=word, field=field, hint=near(word[1:-1], words),
                      expected="one of " + ", ".join(words) if words else None)
 

@@ -68,7 +68,9 @@ class Guarded:
             if task is not None and task.cancelling():  # the caller gave up: that is no outcome
                 raise
             return self._failed("error", started, f"CancelledError: {said(cancelled)}")
-        except (Exception, SystemExit) as error:  # a model may raise anything, its answer too: all is its failure
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # a model may raise anything, its answer too: all is its failure
             return self._failed("error", started, f"{type(error).__name__}: {said(error)}")
         if isinstance(checked, str):
             return self._failed("invalid", started, checked)

@@ -210,7 +210,8 @@ class BaselineBuilder:
             if len(full) < self._config.least_windows:
                 built.left_out[name] = (f"{len(full)} windows with {least} rows or more, "
                                         f"{self._config.least_windows} are needed" + (
-                                            f"; outcomes are waited for {lag}" if (lag := self._lag(name)) else ""))
+                                            f"; outcomes are waited for {lag / timedelta(days=1):g} days"
+                                            if (lag := self._lag(name)) else ""))
                 continue
             season = season_of(self._config, full)
             said, stable = agreement(name, frame.kind, windows, self._config, alpha=CHECKED / count)
