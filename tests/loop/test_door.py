@@ -88,6 +88,14 @@ def test_states_are_counts_of_the_rows_and_late_events_rebuild_their_day():
     assert shop.states.run_once().shards == 0
 
 
+def test_what_is_equal_but_for_its_id_is_resent_and_one_item_on_two_pages_is_not():
+    shop = Shop()
+    same = {"time": START + timedelta(hours=1), "user_id": "u1", "action": "view"}
+    shop.commit([shop.feedback(0, request_id=request, **same) for request in (None, None, "r1", "r1", "r2", "r3")])
+    shop.look(0)
+    assert total(shop.control, Counts, key_of("feedback", "resent")).counts == {"hit": 2, "miss": 4}
+
+
 def test_feedback_is_joined_with_requests_of_its_own_user_and_with_the_catalogue():
     shop = Shop()
     shown = []

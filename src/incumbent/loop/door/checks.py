@@ -53,7 +53,8 @@ def checks_of(table: str, late_s: float) -> list[Check]:
             *common,
             *(Check(f"volume[{action}]", volume(), "log", _where("action", action)) for action in ACTIONS),
             Check("out_of_order", out_of_order_share(), "share"),
-            Check("resent", resent_share(of=("user_id", "item_id", "action", "time", "value_minor")), "share"),
+            Check("resent", resent_share(of=(
+                "user_id", "item_id", "action", "time", "value_minor", "request_id")), "share"),
             _null("request_id"), _null("session_id"),
             Check("null[value_minor of purchases]", null_rate(column="value_minor"), "share",
                   _where("action", "purchase")),
