@@ -15,8 +15,8 @@ def windows(points: Sequence[Mapping[str, Any]], threshold: float | None, *, tem
     """Every window's score by time: those of the baseline, of now, and those past the threshold.
 
     `points` are {window, side, score, status, reason, n}; a window without a score stands on the axis as no data; `how`
-    says of a threshold that is no rank how it came by. The scale is symmetric-logarithmic, so that a score of a thousand does not hide the rest. None where no window has a
-    score.
+    says of a threshold that is no rank how it came by. The scale is symmetric-logarithmic, so that a score of a
+    thousand does not hide the rest. None where no window has a score.
 
     >>> spec = windows([{"window": "2026-01-01", "side": "current", "score": 9.0, "off": True, "n": 5, "reason": ""}], 3)
     >>> spec["layer"][1]["data"]["values"][0]["kind"], windows([], 1.0)

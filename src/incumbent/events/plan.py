@@ -31,7 +31,7 @@ class ModelPlan(Struct, frozen=True, omit_defaults=True):
     concurrency: int = 64
     embedding_version: str | None = None
     cost_per_request: float | None = None
-    local: bool = False  # an async callable that may be stepped on the caller's stack
+    local: bool = False  # an async callable that never blocks: runs on the gateway's own loop
     breaker_calls: int = 20  # the circuit breaker looks at the last so many calls
     breaker_failure_rate: float = 0.5  # and opens at this part of failures
     breaker_cool_down_s: float = 5.0  # then lets a probe through after this long, doubling while probes fail
